@@ -1,0 +1,165 @@
+"""What is run and what counts: episodes, their records, and the hash of everything that may
+change a number."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from envs.simulation import EpisodeStart
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSpec:
+    """One episode: a state and the subtasks that are tried in a row, from wherever the last ended.
+
+    A CALVIN sequence has five subtasks; one trial of the task suite has one.
+    """
+
+    index: int
+    """Position within the protocol, from 0."""
+    episode: str
+    """Identifier, unique within the protocol, e.g. ``seq-0007``."""
+    start: EpisodeStart
+    subtasks: tuple[str, ...]
+    instructions: tuple[str, ...]
+    """One text per subtask."""
+    step_limit: int
+    """Control steps granted to each subtask."""
+
+    def seed(self, run_seed: int, position: int) -> int:
+        """Seed of one subtask: a function of the run's seed, the episode and the position only."""
+        text = f"{run_seed}/{self.episode}/{position}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds of wall time by part, summed over decisions and steps."""
+
+    physics: float = 0.0
+    rendering: float = 0.0
+    policy: float = 0.0
+    reset: float = 0.0
+    waiting: float = 0.0
+
+    def __add__(self, other: Timings) -> Timings:
+        return Timings(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SubtaskRecord:
+    """What became of one subtask."""
+
+    position: int
+    subtask: str
+    instruction: str
+    success: bool
+    steps: int
+    decisions: int
+    digest: str
+    """Digest of the simulator's exact state when the subtask ended."""
+    ever: bool = False
+    """Whether it was solved after any step (SimplerEnv counts the last step only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeError:
+    """Why an episode could not be judged; an error is not a failure."""
+
+    kind: Literal["crash", "hang", "exception", "policy"]
+    message: str
+    detail: str = ""
+    """Traceback or the tail of the worker's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRecord:
+    """What became of one episode. Everything but ``worker``, ``attempt`` and ``timings`` is a
+    function of the protocol, the policy and the run's seed."""
+
+    index: int
+    episode: str
+    scene: str
+    status: Literal["done", "error"]
+    chain_length: int
+    """Subtasks solved in a row from the first."""
+    subtasks: tuple[SubtaskRecord, ...]
+    """The attempted ones: the solved ones and, if any, the first failure."""
+    error: EpisodeError | None = None
+    worker: str = ""
+    attempt: int = 1
+    timings: Timings = field(default_factory=Timings)
+
+    def outcome(self) -> dict[str, Any]:
+        """The part that must not depend on workers, order or retries, as plain data."""
+        record = to_plain(self)
+        for name in ("worker", "attempt", "timings"):
+            del record[name]
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationProtocol:
+    """A named list of episodes and the facts that decide what a number made with it means."""
+
+    name: str
+    facts: Mapping[str, Any]
+    """Everything that may change a number, as plain data (sequences, limits, instructions, asset
+    bundle, renderer, action convention, executed chunk length, compatibility switches)."""
+    episodes: tuple[EpisodeSpec, ...]
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of name, facts and episodes in canonical JSON."""
+        plain = {"name": self.name, "facts": to_plain(self.facts)}
+        plain["episodes"] = [to_plain(episode) for episode in self.episodes]
+        return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:12]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; floats by their shortest exact representation."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, mappings and tuples as dictionaries and lists of JSON's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def spec_from_plain(plain: Mapping[str, Any]) -> EpisodeSpec:
+    """The inverse of :func:`to_plain` for an episode."""
+    start = plain["start"]
+    return EpisodeSpec(
+        index=plain["index"],
+        episode=plain["episode"],
+        start=EpisodeStart(start["scene"], {k: tuple(v) for k, v in start["state"].items()}),
+        subtasks=tuple(plain["subtasks"]),
+        instructions=tuple(plain["instructions"]),
+        step_limit=plain["step_limit"],
+    )
+
+
+def record_from_plain(plain: Mapping[str, Any]) -> EpisodeRecord:
+    """The inverse of :func:`to_plain` for a record."""
+    error = plain.get("error")
+    return EpisodeRecord(
+        **{
+            **plain,
+            "subtasks": tuple(SubtaskRecord(**subtask) for subtask in plain["subtasks"]),
+            "error": EpisodeError(**error) if error else None,
+            "timings": Timings(**plain["timings"]),
+        }
+    )

@@ -1,0 +1,137 @@
+"""The verbs of a simulation, and the plain data that goes in and out of it.
+
+The verbs are more than Gymnasium's ``step`` because that is where the time goes: actions are
+advanced in chunks without rendering, and an image is made only when a policy is about to look.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from envs.action_spec import ActionSpec
+from envs.observation import Observation, Sensors
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeStart:
+    """The state an episode starts from; plain numbers, so that it can be stored and hashed."""
+
+    scene: str
+    """Scene name within the environment, e.g. ``D``."""
+    state: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Named state vectors; CALVIN: ``robot_obs`` (15) and ``scene_obs`` (24). Empty: the
+    environment's own default start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of :meth:`Simulation.advance`."""
+
+    steps: int
+    """Control steps executed, at most the number of actions given."""
+    success: bool
+    """Whether the subtask was solved after the last executed step."""
+    stopped: bool
+    """Whether the rest of the chunk was dropped by the environment's stop rule."""
+    ever: bool = False
+    """Whether the subtask was solved after any step since ``begin``."""
+
+
+class SceneState(Protocol):
+    """The whole truth about a scene, for the scripted expert and for tests."""
+
+    def digest(self) -> str:
+        """Hex digest of the exact bits of the state: equal digests, equal states."""
+        ...
+
+
+@runtime_checkable
+class Simulation(Protocol):
+    """One simulated scene, owned by one process and one thread."""
+
+    def reset(self, start: EpisodeStart) -> None:
+        """Starts an episode. Nothing of an earlier episode is left behind."""
+        ...
+
+    def begin(self, subtask: str) -> None:
+        """Fixes the start information that the success oracle compares with."""
+        ...
+
+    def advance(self, actions: np.ndarray) -> Outcome:
+        """Executes up to k actions, (k, A) in the caller's dtype, asking the oracle after each.
+
+        Never renders. Stops by the environment's rule (CALVIN: at success).
+        """
+        ...
+
+    def observe(self) -> Observation:
+        """Renders the cameras that were asked for at construction, now."""
+        ...
+
+    def privileged(self) -> SceneState:
+        """The state behind the observation; never part of an :class:`Observation`."""
+        ...
+
+    def close(self) -> None:
+        """Releases native resources. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """What an environment offers to a policy; plain data, known before anything is simulated."""
+
+    family: str
+    actions: tuple[ActionSpec, ...]
+    """Conventions it understands; the first is the default."""
+    cameras: Mapping[str, tuple[int, int]]
+    """Own (height, width) in pixels of every camera."""
+    control_hz: float
+
+    def action(self, name: str) -> ActionSpec:
+        """The convention of that name; ValueError names those on offer."""
+        for spec in self.actions:
+            if spec.name == name:
+                return spec
+        offered = ", ".join(spec.name for spec in self.actions)
+        raise ValueError(f"{self.family} has no action convention {name!r}; it offers {offered}")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationSpec:
+    """How to build a simulation in another process."""
+
+    family: str
+    """``calvin`` or ``fake``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the family's ``build``; plain data."""
+    sensors: Sensors = Sensors()
+    action: str = ""
+    """Name of the action convention; empty means the environment's default."""
+
+
+FAMILIES = {"calvin": "envs.calvin.family", "fake": "envs.fake"}
+"""Module of each family. It has ``environment_spec(options)`` and ``build(spec)``."""
+
+
+def _family(name: str) -> Any:
+    try:
+        module = FAMILIES[name]
+    except KeyError:
+        raise ValueError(f"unknown simulation family {name!r}; known: {', '.join(FAMILIES)}") from None
+    return importlib.import_module(module)
+
+
+def environment_spec(family: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
+    """What that family offers, without loading a simulator."""
+    return _family(family).environment_spec(dict(options or {}))
+
+
+def make_simulation(spec: SimulationSpec) -> Simulation:
+    """Builds the simulation that ``spec`` describes."""
+    return _family(spec.family).build(spec)

@@ -1,0 +1,81 @@
+"""The contract between a policy and the runner.
+
+A policy is batched over *slots*: one slot is one running episode, and the policy keeps whatever
+history it needs per slot. Most users write a plain class with ``reset(instruction)`` and
+``act(observation)`` instead; :class:`policies.one_slot.OneSlotPolicy` gives it this face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from envs.action_spec import ActionSpec
+from envs.observation import Observation, Sensors
+from envs.simulation import SceneState
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """What a policy needs and what its actions mean; checked against the environment at start."""
+
+    name: str
+    """Name shown in tables."""
+    action: ActionSpec
+    """Convention of the actions it returns."""
+    sensors: Sensors = Sensors()
+    """Cameras it looks through; none means that nothing is rendered."""
+    chunk: int = 1
+    """Actions it predicts per decision."""
+    execute: int = 1
+    """Actions of a chunk that are executed before it looks again; at most ``chunk``."""
+    privileged: bool = False
+    """True for a policy that must be told the simulator's state through :meth:`Policy.see`."""
+    stochastic: bool = False
+    """True when its actions depend on the seed in :class:`SubtaskContext`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubtaskContext:
+    """Which subtask of which episode is about to start, beside its instruction."""
+
+    episode: str
+    """Identifier of the episode within its protocol, e.g. ``seq-0007``."""
+    position: int
+    """0-based place of the subtask in the episode."""
+    seed: int
+    """A function of the run's seed, the episode and the position alone; 0 <= seed < 2**63."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Observations in, action chunks out."""
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Fixed for the life of the policy."""
+        ...
+
+    def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
+        """Starts a new subtask in ``slot`` and forgets the slot's history."""
+        ...
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Sequence[np.ndarray]:
+        """One chunk per slot, (k, A) with 1 <= k; ``spec.execute`` of them are executed."""
+        ...
+
+    def close(self) -> None:
+        """Releases what the policy holds."""
+        ...
+
+
+@runtime_checkable
+class PrivilegedPolicy(Policy, Protocol):
+    """A policy that is shown the simulator's state before each decision, e.g. the expert."""
+
+    def see(self, slot: int, state: SceneState) -> None:
+        """Called before every :meth:`act`, in the process that owns the simulation."""
+        ...
