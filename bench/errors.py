@@ -1,0 +1,41 @@
+"""The errors of an evaluation. All are :class:`envs.errors.UserError`: the command line prints the
+message, which says what was wrong, where, and what to type, and exits with the class's code."""
+
+from __future__ import annotations
+
+from envs.errors import AssetError, UserError, suggestion
+from policies.errors import PolicyError
+
+__all__ = [
+    "AssetError",
+    "BenchError",
+    "ConfigError",
+    "PolicyError",
+    "ProtocolMismatch",
+    "ResultSetError",
+    "RunFailed",
+    "UserError",
+    "suggestion",
+]
+
+
+class BenchError(UserError):
+    """An evaluation could not be set up, run or read back."""
+
+
+class ConfigError(BenchError):
+    """The configuration names something unknown or has a value that cannot be."""
+
+
+class ResultSetError(BenchError):
+    """A result set cannot be read, written, or belongs to another run."""
+
+
+class ProtocolMismatch(BenchError):
+    """Two things that must share a protocol or an action convention do not."""
+
+
+class RunFailed(BenchError):
+    """The run stopped before it could be judged: no worker could start, or too many errors."""
+
+    exit_code = 2
