@@ -37,7 +37,8 @@ class Outcome:
     success: bool
     """Whether the subtask was solved after the last executed step."""
     stopped: bool
-    """Whether the rest of the chunk was dropped by the environment's stop rule."""
+    """Whether the environment's stop rule ended the subtask at the last executed step (CALVIN: at
+    success, also when that was the last action of the chunk); the rest of the chunk is dropped."""
     ever: bool = False
     """Whether the subtask was solved after any step since ``begin``."""
 
