@@ -1,7 +1,7 @@
-"""The root of all errors a user can mend, at the lowest floor so that every floor can raise one.
+"""The root of all errors a user can mend, and what can be wrong with an environment.
 
-The command line prints such an error as one message and no traceback. The message says what was
-wrong, where, and what to type instead; anything that is not a :class:`UserError` is a bug of ours.
+The command line prints a :class:`UserError` as one message and no traceback: it says what is wrong,
+where, and what to type instead. Anything that is not a UserError is a bug of ours.
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ class UserError(Exception):
     """Exit code of the command line: 1 is a mistake in what was asked for."""
 
 
-class AssetError(UserError):
-    """An asset bundle is missing, incomplete or not the one it should be."""
+class EnvironmentFault(UserError):
+    """Something wrong with an environment before anything runs."""
+
+
+class AssetError(EnvironmentFault):
+    """Asset files are missing, altered or unreadable."""
+
+
+class RendererError(EnvironmentFault):
+    """The renderer asked for does not work on this machine."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
