@@ -1,0 +1,79 @@
+"""The two official cameras: where they are and what they see.
+
+Values: the published ``merged_config.yaml`` of the CALVIN data set; see :data:`STATIC`, :data:`GRIPPER`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from envs.calvin.robot import GRIPPER_CAMERA_LINK
+from envs.observation import Camera
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """Fixed properties of a camera."""
+
+    height: int
+    width: int
+    fov: float
+    """Vertical field of view, degrees."""
+    near: float
+    far: float
+    """Clipping planes, metres."""
+
+
+STATIC = Lens(200, 200, 10.0, 0.01, 10.0)
+STATIC_EYE = (2.871459009488717, -2.166602199425597, 2.555159848480571)
+STATIC_TARGET = (-0.026242351159453392, -0.0302329882979393, 0.3920000493526459)
+STATIC_UP = (0.4041403970338857, 0.22629790978217404, 0.8862616969685161)
+GRIPPER = Lens(84, 84, 75.0, 0.01, 2.0)
+LENSES = {"static": STATIC, "gripper": GRIPPER}
+"""Lens of each camera by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One image to be rendered: matrices as PyBullet lays them out (column-major, 16 numbers)."""
+
+    name: str
+    width: int
+    height: int
+    view: tuple[float, ...]
+    projection: tuple[float, ...]
+    near: float
+    far: float
+    depth: bool
+
+    def metric_depth(self, buffer: np.ndarray) -> np.ndarray:
+        """Depth buffer (H, W) in [0, 1] to distance along the optical axis, metres, float32.
+
+        Formula of calvin_env ``camera.py``: far near / (far - (far - near) z).
+        """
+        return self.far * self.near / (self.far - (self.far - self.near) * buffer)
+
+
+def view_of(camera: Camera, bullet: Any, client: int, robot: int) -> View:
+    """What ``camera`` sees now.
+
+    The gripper camera's pose is one substep old, as in the original, since PyBullet does not
+    recompute link frames after a step unless asked.
+    """
+    lens = LENSES[camera.name]
+    width, height = camera.width or lens.width, camera.height or lens.height
+    if camera.name == "static":
+        view = bullet.computeViewMatrix(STATIC_EYE, STATIC_TARGET, STATIC_UP)
+    else:
+        position, quaternion = bullet.getLinkState(robot, GRIPPER_CAMERA_LINK, physicsClientId=client)[:2]
+        rotation = np.array(bullet.getMatrixFromQuaternion(quaternion)).reshape(3, 3)
+        view = bullet.computeViewMatrix(position, position + rotation[:, 1], -rotation[:, 2])
+    projection = bullet.computeProjectionMatrixFOV(
+        fov=lens.fov, aspect=width / height, nearVal=lens.near, farVal=lens.far
+    )
+    return View(
+        camera.name, width, height, tuple(view), tuple(projection), lens.near, lens.far, camera.depth
+    )

@@ -1,0 +1,34 @@
+"""CALVIN as one of the families that :mod:`envs.simulation` knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from envs.calvin.bundle import find_bundle
+from envs.calvin.cameras import LENSES
+from envs.calvin.robot import ACTIONS
+from envs.calvin.world import CONTROL_HZ
+from envs.simulation import EnvironmentSpec, SimulationSpec
+
+
+def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
+    """Action conventions, cameras and control rate of the play table."""
+    return EnvironmentSpec(
+        family="calvin",
+        actions=ACTIONS,
+        cameras={name: (lens.height, lens.width) for name, lens in LENSES.items()},
+        control_hz=float(CONTROL_HZ),
+    )
+
+
+def build(spec: SimulationSpec) -> Any:
+    """A :class:`envs.calvin.simulation.CalvinSimulation`.
+
+    Options: ``assets`` (bundle name), ``renderer``, ``history``.
+    """
+    from envs.calvin.simulation import CalvinSimulation
+
+    options = dict(spec.options)
+    bundle = find_bundle(options.pop("assets"))
+    return CalvinSimulation(bundle, spec.sensors, spec.action or ACTIONS[0].name, **options)

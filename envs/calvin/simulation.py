@@ -1,0 +1,160 @@
+"""CALVIN behind the verbs of :class:`envs.simulation.Simulation`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from envs.calvin.bundle import AssetBundle
+from envs.calvin.cameras import LENSES, view_of
+from envs.calvin.oracle import Rule
+from envs.calvin.renderers import Renderer, TinyRenderer, resolve_renderer
+from envs.calvin.robot import ACTIONS
+from envs.calvin.scenes import scene_named
+from envs.calvin.snapshot import Snapshot
+from envs.calvin.state import CalvinState
+from envs.calvin.tasks import TASKS
+from envs.calvin.world import World
+from envs.observation import Observation, Sensors
+from envs.simulation import EpisodeStart, Outcome
+
+History = Literal["fresh", "official"]
+
+
+class CalvinSimulation:
+    """One play table, in any of the four scenes, owned by one process."""
+
+    def __init__(
+        self,
+        bundle: AssetBundle,
+        sensors: Sensors = Sensors(),  # noqa: B008 - immutable
+        action: str = "relative",
+        renderer: str = "auto",
+        history: History = "fresh",
+    ) -> None:
+        """Connects to a Bullet of its own; nothing is loaded before the first ``reset``.
+
+        Args:
+            bundle: the files a scene is made of.
+            sensors: cameras that ``observe`` renders.
+            action: name of one of :data:`envs.calvin.robot.ACTIONS`.
+            renderer: ``auto`` or one of :data:`envs.calvin.renderers.RENDERERS`.
+            history: ``fresh`` makes every reset that of a new process. ``official`` carries over
+                what the original environment carries from one reset to the next (contact caches,
+                pair order, the random generator), so results depend on the order of episodes.
+
+        Raises:
+            ValueError: for an unknown camera or action convention.
+            RendererError: when the renderer does not work here.
+        """
+        import pybullet
+
+        for camera in sensors.cameras:
+            if camera.name not in LENSES:
+                raise ValueError(f"CALVIN has no camera {camera.name!r}; it has {', '.join(LENSES)}")
+        if action not in (spec.name for spec in ACTIONS):
+            offered = ", ".join(spec.name for spec in ACTIONS)
+            raise ValueError(f"CALVIN has no action convention {action!r}; it has {offered}")
+        renderer = resolve_renderer(renderer)
+        self.bundle = bundle
+        self.sensors = sensors
+        self._history = history
+        self._bullet: Any = pybullet
+        self._client: int | None = pybullet.connect(pybullet.DIRECT)
+        self.world = World(pybullet, self._client, bundle, action)
+        self.renderer: Renderer = TinyRenderer(pybullet, self._client)
+        self._loaded = ""
+        self._subtask = ""
+        self._rule: Rule | None = None
+        self._start: Snapshot | None = None
+        self._ever = False
+
+    def reset(self, start: EpisodeStart) -> None:
+        """Starts an episode in ``start.scene`` at ``robot_obs`` (15,) and ``scene_obs`` (24,).
+
+        A state that is not given is drawn (blocks) or the default (robot, table), as in the
+        original.
+
+        Raises:
+            ValueError: unknown scene, or a state vector of another length.
+        """
+        scene = scene_named(start.scene)
+        vectors = {name: _vector(start, name, size) for name, size in (("robot_obs", 15), ("scene_obs", 24))}
+        if self._history == "fresh" or self._loaded != scene.name:
+            self.world.load(scene)
+            self._loaded = scene.name
+        self.world.reset(**vectors)
+        self._rule = self._start = None
+
+    def begin(self, subtask: str) -> None:
+        """Takes the snapshot that the oracle compares with."""
+        if not self._loaded:
+            raise RuntimeError("begin() before reset()")
+        try:
+            self._rule = TASKS[subtask]
+        except KeyError:
+            raise ValueError(f"CALVIN has no task {subtask!r}; the 34 are in envs.calvin.tasks.TASKS") from None
+        self._subtask = subtask
+        self._start = Snapshot.take(self.world, tuple(block.name for block in self.world.scene.blocks))
+        self._ever = False
+
+    def advance(self, actions: np.ndarray) -> Outcome:
+        """Executes ``actions`` (k, A) until the subtask is solved; asks the oracle after each step."""
+        if self._rule is None or self._start is None:
+            raise RuntimeError("advance() before begin()")
+        world, rule, start = self.world, self._rule, self._start
+        steps = 0
+        for action in actions:
+            world.step(action)
+            steps += 1
+            if rule.solved(start, world):
+                self._ever = True
+                return Outcome(steps, True, True, True)
+        return Outcome(steps, False, False, self._ever)
+
+    def observe(self) -> Observation:
+        """``robot_obs``, ``scene_obs`` and the images of the cameras that were asked for."""
+        arrays = {"robot_obs": self.world.robot.observation(), "scene_obs": self.world.scene_obs()}
+        for camera in self.sensors.cameras:
+            view = view_of(camera, self._bullet, self._client, self.world.robot.body)
+            rgb, depth = self.renderer.render(view)
+            arrays[f"rgb_{camera.name}"] = rgb
+            if camera.depth:
+                arrays[f"depth_{camera.name}"] = depth
+        return Observation(arrays)
+
+    def privileged(self) -> CalvinState:
+        """The whole state; its ``information`` stays live."""
+        world = self.world
+        bodies = {block.name: world.body(block.name) for block in world.scene.blocks}
+        return CalvinState(
+            scene=world.scene,
+            subtask=self._subtask,
+            robot_obs=world.robot.observation(),
+            scene_obs=world.scene_obs(),
+            target_position=world.robot.target_position.copy(),
+            target_euler=world.robot.target_euler.copy(),
+            block_positions={name: np.array(world.position(body)) for name, body in bodies.items()},
+            block_quaternions={name: np.array(world.quaternion(body)) for name, body in bodies.items()},
+            block_velocities={name: np.array(world.velocity(body)) for name, body in bodies.items()},
+            joint_ranges=world.table.ranges,
+            information=world,
+        )
+
+    def close(self) -> None:
+        """Disconnects from Bullet."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            if self._bullet.isConnected(client):
+                self._bullet.disconnect(client)
+
+
+def _vector(start: EpisodeStart, name: str, size: int) -> np.ndarray | None:
+    values = start.state.get(name)
+    if values is None:
+        return None
+    vector = np.array(values, dtype=np.float64)
+    if vector.shape != (size,):
+        raise ValueError(f"{name} must hold {size} numbers, not {vector.size}")
+    return vector
