@@ -1,0 +1,155 @@
+"""From a benchmark's configuration and a policy's needs to the list of episodes to run.
+
+Each family plans its own episodes; what every plan must say about the policy is said here once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.config import BenchmarkConfig
+from bench.errors import ConfigError, ProtocolMismatch, suggestion
+from bench.protocol import EpisodeSpec, EvaluationProtocol, to_plain
+from envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec, environment_spec
+from policies.base import PolicySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is going to be run, and how a worker builds the simulation for it."""
+
+    protocol: EvaluationProtocol
+    """Its ``facts`` hold at least ``family``, ``kind``, ``assets``, ``renderer`` (resolved, never
+    ``auto``) and what :func:`policy_facts` gives."""
+    simulation: SimulationSpec
+    """Sensors and action convention are the policy's."""
+    environment: EnvironmentSpec
+    notes: tuple[str, ...] = ()
+    """Sentences that must stand beside every number, e.g. that it is not comparable with published
+    ones."""
+
+
+def environment_of(benchmark: BenchmarkConfig) -> EnvironmentSpec:
+    """What the benchmark's environment offers to a policy; loads no simulator."""
+    try:
+        return environment_spec(benchmark.family, benchmark.options)
+    except ValueError as error:
+        raise ConfigError(f"benchmark.options: {error}") from None
+
+
+def plan(benchmark: BenchmarkConfig, policy: PolicySpec) -> Plan:
+    """The episodes of this benchmark for a policy with these needs.
+
+    Raises:
+        ProtocolMismatch: the environment does not understand the policy's actions or lacks a camera
+            it asks for; names the fields that differ and what is on offer.
+        ConfigError, AssetError: the benchmark cannot be set up as configured.
+    """
+    environment = environment_of(benchmark)
+    action = _check_policy(policy, environment)
+    if benchmark.family == "calvin":
+        from bench import calvin_protocol
+
+        made = calvin_protocol.plan(benchmark, policy, environment)
+    else:
+        made = _plan_fake(benchmark, policy, environment)
+    simulation = dataclasses.replace(made.simulation, sensors=policy.sensors, action=action)
+    return dataclasses.replace(made, simulation=simulation)
+
+
+def policy_facts(policy: PolicySpec) -> dict[str, Any]:
+    """The part of a policy that is protocol: what its actions mean and how many are executed."""
+    action = to_plain(policy.action)
+    del action["name"]
+    return {"action": action, "executed_chunk": policy.execute}
+
+
+def _check_policy(policy: PolicySpec, environment: EnvironmentSpec) -> str:
+    """The environment's name of the policy's action convention."""
+    for camera in policy.sensors.cameras:
+        if camera.name not in environment.cameras:
+            raise ProtocolMismatch(
+                f"{policy.name} asks for camera {camera.name!r}, which {environment.family} does not have."
+                f"{suggestion(camera.name, environment.cameras)} It has {', '.join(environment.cameras)}."
+            )
+    if not 1 <= policy.execute <= policy.chunk:
+        raise ProtocolMismatch(
+            f"{policy.name} executes {policy.execute} of a chunk of {policy.chunk} actions; "
+            f"its spec's `execute` must be between 1 and `chunk`."
+        )
+    for offered in environment.actions:
+        if not policy.action.differences(offered):
+            return offered.name
+    nearest = min(
+        environment.actions,
+        key=lambda offered: (offered.name != policy.action.name, len(policy.action.differences(offered))),
+    )
+    differences = "; ".join(policy.action.differences(nearest))
+    raise ProtocolMismatch(
+        f"{policy.name} acts in a convention that {environment.family} does not understand. Nearest on "
+        f"offer is {nearest.name!r}; the policy's differs in {differences}. "
+        f"On offer: {', '.join(offered.name for offered in environment.actions)}."
+    )
+
+
+def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec) -> Plan:
+    from envs.fake import INSTRUCTIONS
+
+    tasks = benchmark.tasks or tuple(INSTRUCTIONS)
+    for task in tasks:
+        if task not in INSTRUCTIONS:
+            raise ConfigError(
+                f"benchmark.tasks: there is no task {task!r}.{suggestion(task, INSTRUCTIONS)} "
+                f"Tasks: {', '.join(INSTRUCTIONS)}"
+            )
+    if benchmark.kind == "chains":
+        rows = [
+            (
+                f"seq-{i:04d}",
+                benchmark.scenes[0],
+                tuple(np.random.default_rng(i).permutation(list(tasks))[:5]),
+            )
+            for i in range(benchmark.sequences)
+        ]
+    else:
+        rows = [
+            (f"{task}-{scene}-{rollout:03d}", scene, (task,))
+            for scene in benchmark.scenes
+            for task in tasks
+            for rollout in range(benchmark.rollouts)
+        ]
+    episodes = tuple(
+        EpisodeSpec(
+            index=index,
+            episode=name,
+            start=EpisodeStart(scene, _fake_start(index)),
+            subtasks=tuple(str(task) for task in chain),
+            instructions=tuple(INSTRUCTIONS[str(task)] for task in chain),
+            step_limit=benchmark.step_limit,
+        )
+        for index, (name, scene, chain) in enumerate(rows)
+    )
+    facts = {
+        "family": "fake",
+        "kind": benchmark.kind,
+        "assets": benchmark.assets,
+        "renderer": "none",
+        "cues": to_plain(benchmark.options.get("cues", ())),
+        **policy_facts(policy),
+    }
+    return Plan(
+        protocol=EvaluationProtocol(f"fake-{benchmark.kind}", facts, episodes),
+        simulation=SimulationSpec("fake", dict(benchmark.options)),
+        environment=environment,
+        notes=("toy environment: these numbers mean nothing",),
+    )
+
+
+def _fake_start(index: int) -> Mapping[str, tuple[float, ...]]:
+    point = np.random.default_rng(index).uniform(-0.5, 0.5, size=3)
+    return {"episode": (float(index),), "point": tuple(float(number) for number in point)}
