@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from bench.config import BenchmarkConfig
-from bench.errors import ConfigError, ProtocolMismatch, suggestion
+from bench.errors import ConfigError, suggestion
 from bench.protocol import EpisodeSpec, EvaluationProtocol, to_plain
 from envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec, environment_spec
 from policies.base import PolicySpec
+from policies.registry import checked_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,19 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec) -> Plan:
     """The episodes of this benchmark for a policy with these needs.
 
     Raises:
-        ProtocolMismatch: the environment does not understand the policy's actions or lacks a camera
-            it asks for; names the fields that differ and what is on offer.
+        PolicyError: the environment does not understand the policy's actions or lacks a camera it
+            asks for; names what differs and what is on offer.
         ConfigError, AssetError: the benchmark cannot be set up as configured.
     """
     environment = environment_of(benchmark)
-    action = _check_policy(policy, environment)
+    policy = checked_spec(policy, environment)
     if benchmark.family == "calvin":
         from bench import calvin_protocol
 
         made = calvin_protocol.plan(benchmark, policy, environment)
     else:
         made = _plan_fake(benchmark, policy, environment)
-    simulation = dataclasses.replace(made.simulation, sensors=policy.sensors, action=action)
+    simulation = dataclasses.replace(made.simulation, sensors=policy.sensors, action=policy.action.name)
     return dataclasses.replace(made, simulation=simulation)
 
 
@@ -67,34 +68,6 @@ def policy_facts(policy: PolicySpec) -> dict[str, Any]:
     action = to_plain(policy.action)
     del action["name"]
     return {"action": action, "executed_chunk": policy.execute}
-
-
-def _check_policy(policy: PolicySpec, environment: EnvironmentSpec) -> str:
-    """The environment's name of the policy's action convention."""
-    for camera in policy.sensors.cameras:
-        if camera.name not in environment.cameras:
-            raise ProtocolMismatch(
-                f"{policy.name} asks for camera {camera.name!r}, which {environment.family} does not have."
-                f"{suggestion(camera.name, environment.cameras)} It has {', '.join(environment.cameras)}."
-            )
-    if not 1 <= policy.execute <= policy.chunk:
-        raise ProtocolMismatch(
-            f"{policy.name} executes {policy.execute} of a chunk of {policy.chunk} actions; "
-            f"its spec's `execute` must be between 1 and `chunk`."
-        )
-    for offered in environment.actions:
-        if not policy.action.differences(offered):
-            return offered.name
-    nearest = min(
-        environment.actions,
-        key=lambda offered: (offered.name != policy.action.name, len(policy.action.differences(offered))),
-    )
-    differences = "; ".join(policy.action.differences(nearest))
-    raise ProtocolMismatch(
-        f"{policy.name} acts in a convention that {environment.family} does not understand. Nearest on "
-        f"offer is {nearest.name!r}; the policy's differs in {differences}. "
-        f"On offer: {', '.join(offered.name for offered in environment.actions)}."
-    )
 
 
 def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec) -> Plan:

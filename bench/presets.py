@@ -142,9 +142,11 @@ def _as_list(text: str, group: str, field: str, raw: str) -> str:
 
 
 def _registered_names() -> list[str]:
-    from policies import registry
+    from importlib.metadata import entry_points
 
-    return list(registry.names())
+    from policies.registry import BUILT_IN, ENTRY_POINTS
+
+    return [*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))]
 
 
 def _registered_policy(chosen: dict[str, str]) -> str:
