@@ -1,0 +1,194 @@
+"""The journal of a run: one line per finished episode, on disk before the next one counts.
+
+The journal is the truth; tables and summaries are made from it and can be made again. It is written
+by one driver at a time (a lock says so) and only ever appended to. A line carries a checksum, so that
+a line torn by a power cut, or damaged later, is noticed and its episode run again instead of trusted.
+
+Line 1 is the header (whose run this is), each other line a record with the time it was written::
+
+    {"checksum": "5d41402a", "header": {...}}
+    {"checksum": "7d793037", "time": 1750000000.0, "record": {...}}
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from bench.errors import ResultSetError
+from bench.protocol import EpisodeRecord, canonical_json, record_from_plain, to_plain
+
+FORMAT = 1
+"""Version of the lines; raised when an old reader would misread them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalContents:
+    """What could be read of a journal."""
+
+    header: Mapping[str, Any]
+    records: tuple[EpisodeRecord, ...]
+    """One per episode, by index: a judged one before an error, the latest before an earlier one."""
+    times: tuple[float, ...]
+    """Unix time of every record line, duplicates included, in file order."""
+    damaged: tuple[int, ...]
+    """1-based numbers of lines that do not match their checksum."""
+    sound_bytes: int
+    """Length of the file without an unfinished last line."""
+
+
+def read_journal(path: Path) -> JournalContents:
+    """Reads a journal; damaged lines are left out and named.
+
+    Raises:
+        ResultSetError: there is no journal, its header cannot be read, or a later version wrote it.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ResultSetError(f"{path.parent} is not a result set: it has no {path.name}") from None
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    header: Mapping[str, Any] | None = None
+    latest: dict[int, EpisodeRecord] = {}
+    times: list[float] = []
+    damaged: list[int] = []
+    for number, line in enumerate(lines, start=1):
+        entry = _parse(line)
+        if entry is None:
+            damaged.append(number)
+        elif "header" in entry:
+            header = entry["header"]
+        else:
+            record = record_from_plain(entry["record"])
+            times.append(entry["time"])
+            earlier = latest.get(record.index)
+            if earlier is None or earlier.status == "error" or record.status == "done":
+                latest[record.index] = record
+    if header is None:
+        raise ResultSetError(
+            f"{path}: the header line is damaged, so nobody can say whose run this is. "
+            "Move the folder away, or type run.overwrite=true to start afresh."
+        )
+    if header["format"] != FORMAT:
+        raise ResultSetError(
+            f"{path}: written in format {header['format']}, this version reads format {FORMAT}"
+        )
+    records = tuple(latest[index] for index in sorted(latest))
+    return JournalContents(header, records, tuple(times), tuple(damaged), len(content) - len(torn))
+
+
+class Journal:
+    """A journal open for appending, held by this process alone until closed.
+
+    Use :meth:`open`. Every :meth:`append` is on disk (fsync) when it returns.
+    """
+
+    def __init__(self, path: Path, lock: TextIO, contents: JournalContents) -> None:
+        self._lock = lock
+        self.contents = contents
+        """What the journal held when it was opened."""
+        self._file = path.open("ab")
+        if self._file.tell() > contents.sound_bytes:  # a line cut short by a crash was never a record
+            self._file.truncate(contents.sound_bytes)
+
+    @classmethod
+    def open(cls, path: Path, header: Mapping[str, Any], *, overwrite: bool = False) -> Journal:
+        """Opens or creates the journal and takes its lock.
+
+        Args:
+            path: file in the run's folder; the folder is made.
+            header: plain data written as line 1 of a new journal, under the keys given.
+            overwrite: discard what is there. Only once the lock is held, so never another driver's.
+
+        Raises:
+            ResultSetError: another driver holds the lock, or the journal cannot be read.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _take_lock(path.parent / ".lock")
+        try:
+            if overwrite or not path.exists() or not path.stat().st_size:
+                _write_new(path, _line({"header": {"format": FORMAT, **header}}))
+            return cls(path, lock, read_journal(path))
+        except BaseException:
+            lock.close()
+            raise
+
+    def append(self, record: EpisodeRecord) -> None:
+        """Writes one record and waits until it is on disk."""
+        self._file.write(_line({"time": round(time.time(), 3), "record": to_plain(record)}))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file and gives the lock back."""
+        self._file.close()
+        self._lock.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    text = canonical_json(entry)
+    return f'{{"checksum":"{zlib.crc32(text.encode()):08x}",{text[1:]}\n'.encode()
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The entry of a line, or None when it is not what was written."""
+    try:
+        entry = json.loads(line)
+        checksum = entry.pop("checksum")
+        text = canonical_json(entry)
+    except (ValueError, AttributeError, KeyError):
+        return None
+    return entry if checksum == f"{zlib.crc32(text.encode()):08x}" else None
+
+
+def _take_lock(path: Path) -> TextIO:
+    """The lock of a folder, held until closed or until the process is gone, however it goes."""
+    lock = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise ResultSetError(
+            f"{path.parent}: a run is writing here already ({holder}). Wait for it, or give this run "
+            "another folder with run.name="
+        ) from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+    return lock
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Makes a file appear whole or not at all: ``write`` fills a neighbour that then takes its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,249 @@
+"""What a run found, as numbers: from a journal's header and records to rates with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.protocol import EpisodeRecord, Timings
+from bench.records.statistics import ChainTable, Rate, chain_table, rate
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A number if every episode that ended in an error had failed, and if it had succeeded."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRate:
+    """Success of one task over its attempts."""
+
+    task: str
+    scene: str
+    """Scene the attempts were made in; empty: all scenes together."""
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of the workers went. The only part that differs between equal runs."""
+
+    steps: int
+    decisions: int
+    parts: Timings
+    """Seconds summed over all workers."""
+    wall: float
+    """Seconds the run took, pauses between tries left out; nan when unknown."""
+
+    @property
+    def steps_per_second(self) -> float:
+        """Control steps per second of the run."""
+        return self.steps / self.wall if self.wall > 0 else math.nan
+
+    @property
+    def busy(self) -> float:
+        """Seconds in any part, summed over all workers."""
+        return sum(getattr(self.parts, part.name) for part in dataclasses.fields(self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The numbers of a result set and what they are numbers of."""
+
+    benchmark: str
+    policy: str
+    seed: int
+    split: str
+    kind: str
+    """``chains`` or ``tasks``."""
+    protocol: str
+    """Protocol hash."""
+    assets: str
+    renderer: str
+    planned: int
+    """Episodes of the protocol."""
+    done: int
+    """Episodes that were judged; every rate is over these."""
+    errors: int
+    """Episodes that could not be judged, however often they were tried."""
+    chain: ChainTable | None
+    """kind chains: share of episodes with at least 1, 2, … solved in a row, and the average."""
+    chain_bounds: tuple[Bounds, ...]
+    """Of each rate of ``chain``, then of the average; empty without errors."""
+    overall: Rate | None
+    """kind tasks: success over all attempts."""
+    overall_bounds: Bounds | None
+    tasks: tuple[TaskRate, ...]
+    """Per-task success over the attempts of judged episodes, all scenes together, by name."""
+    cells: tuple[TaskRate, ...]
+    """kind tasks: the same per task and scene."""
+    notes: tuple[str, ...]
+    timing: Timing
+
+    @property
+    def missing(self) -> int:
+        """Episodes not run yet."""
+        return self.planned - self.done - self.errors
+
+    @property
+    def complete(self) -> bool:
+        """Whether every episode was judged or given up."""
+        return self.missing == 0
+
+    @property
+    def single_task(self) -> Rate | None:
+        """Single-task success: share of sequences whose first subtask was solved."""
+        return self.chain.rates[0] if self.chain else self.overall
+
+
+def summarize(header: Mapping[str, Any], records: Sequence[EpisodeRecord], wall: float) -> Summary:
+    """Counts the records; their order does not matter.
+
+    Args:
+        header: the journal's.
+        records: one per episode.
+        wall: seconds the run took, for steps/s.
+    """
+    facts = header["protocol"]["facts"]
+    judged = [record for record in records if record.status == "done"]
+    errors = len(records) - len(judged)
+    tasks, cells = _task_rates(header["tasks"], header["scenes"], judged)
+    chains = facts["kind"] == "chains"
+    longest = header["longest"]
+    chain = chain_table(Counter(record.chain_length for record in judged), longest) if chains else None
+    overall = None if chains else rate(sum(record.chain_length for record in judged), len(judged))
+    notes = list(header["notes"])
+    if missing := header["episodes"] - len(records):
+        notes.append(
+            f"unfinished: {missing} of {header['episodes']} episodes are still to run, and those that end "
+            "early are over-represented"
+        )
+    if errors:
+        notes.append(
+            f"{errors} of {header['episodes']} episodes could not be judged and are left out; the bounds "
+            "count them all as failed, then all as solved"
+        )
+    return Summary(
+        benchmark=header["benchmark"],
+        policy=header["policy"],
+        seed=header["identity"]["seed"],
+        split=header["identity"]["split"],
+        kind=facts["kind"],
+        protocol=header["protocol"]["hash"],
+        assets=facts["assets"],
+        renderer=facts["renderer"],
+        planned=header["episodes"],
+        done=len(judged),
+        errors=errors,
+        chain=chain,
+        chain_bounds=_chain_bounds(chain, errors, longest) if chain and errors else (),
+        overall=overall,
+        overall_bounds=_rate_bounds(overall, errors) if overall and errors else None,
+        tasks=tasks,
+        cells=() if chains else cells,
+        notes=tuple(notes),
+        timing=_timing(records, wall),
+    )
+
+
+def _task_rates(
+    planned: Sequence[str], scenes: Sequence[str], judged: Sequence[EpisodeRecord]
+) -> tuple[tuple[TaskRate, ...], tuple[TaskRate, ...]]:
+    tries: Counter[tuple[str, str]] = Counter()
+    solved: Counter[tuple[str, str]] = Counter()
+    for record in judged:
+        for subtask in record.subtasks:
+            for scene in (record.scene, ""):
+                tries[subtask.subtask, scene] += 1
+                solved[subtask.subtask, scene] += subtask.success
+
+    def rated(task: str, scene: str) -> TaskRate:
+        return TaskRate(task, scene, rate(solved[task, scene], tries[task, scene]))
+
+    pooled = tuple(rated(task, "") for task in planned)
+    return pooled, tuple(rated(task, scene) for task in planned for scene in scenes)
+
+
+def _rate_bounds(of: Rate, errors: int) -> Bounds:
+    n = of.n + errors
+    return Bounds(of.successes / n, (of.successes + errors) / n)
+
+
+def _chain_bounds(chain: ChainTable, errors: int, longest: int) -> tuple[Bounds, ...]:
+    solved = sum(each.successes for each in chain.rates)
+    n = chain.average.n + errors
+    average = Bounds(solved / n, (solved + errors * longest) / n)
+    return (*(_rate_bounds(each, errors) for each in chain.rates), average)
+
+
+def _timing(records: Sequence[EpisodeRecord], wall: float) -> Timing:
+    ordered = sorted(records, key=lambda record: record.index)
+    subtasks = [subtask for record in ordered for subtask in record.subtasks]
+    return Timing(
+        steps=sum(subtask.steps for subtask in subtasks),
+        decisions=sum(subtask.decisions for subtask in subtasks),
+        parts=sum((record.timings for record in ordered), Timings()),
+        wall=wall,
+    )
+
+
+def summary_to_plain(summary: Summary) -> dict[str, Any]:
+    """The summary as JSON's own types: rates carry ``rate``, ``successes``, ``n``, ``low``, ``high``;
+    what cannot be said (0 tries) is null. Only ``timing`` differs between equal runs."""
+    plain: dict[str, Any] = {
+        name: getattr(summary, name)
+        for name in ("benchmark", "policy", "seed", "split", "kind", "protocol", "assets", "renderer")
+    }
+    plain["episodes"] = {name: getattr(summary, name) for name in ("planned", "done", "errors", "missing")}
+    plain["complete"] = summary.complete
+    plain["interval"] = "95 %: Wilson for rates, BCa bootstrap for the average chain length"
+    if chain := summary.chain:
+        bounds: Sequence[Bounds | None] = summary.chain_bounds or [None] * (len(chain.rates) + 1)
+        plain["single_task_success"] = _plain_rate(chain.rates[0], bounds[0])
+        plain["chain"] = {
+            f"{length}/{len(chain.rates)}": _plain_rate(each, bound)
+            for length, (each, bound) in enumerate(zip(chain.rates, bounds[:-1], strict=True), start=1)
+        }
+        average = {name: _number(getattr(chain.average, name)) for name in ("value", "n", "low", "high")}
+        plain["average_chain_length"] = average | _plain_bounds(bounds[-1])
+    if summary.overall:
+        plain["overall"] = _plain_rate(summary.overall, summary.overall_bounds)
+    plain["tasks"] = {each.task: _plain_rate(each.rate) for each in summary.tasks}
+    if summary.cells:
+        scenes = list(dict.fromkeys(each.scene for each in summary.cells))
+        plain["scenes"] = {
+            scene: {each.task: _plain_rate(each.rate) for each in summary.cells if each.scene == scene}
+            for scene in scenes
+        }
+    plain["notes"] = list(summary.notes)
+    timing = summary.timing
+    plain["timing"] = {
+        "steps": timing.steps,
+        "decisions": timing.decisions,
+        "wall_seconds": _number(timing.wall),
+        "steps_per_second": _number(timing.steps_per_second),
+        "worker_seconds": dataclasses.asdict(timing.parts),
+    }
+    return plain
+
+
+def _plain_rate(of: Rate, bounds: Bounds | None = None) -> dict[str, Any]:
+    plain = {"rate": of.value, "successes": of.successes, "n": of.n, "low": of.low, "high": of.high}
+    return {name: _number(value) for name, value in plain.items()} | _plain_bounds(bounds)
+
+
+def _plain_bounds(bounds: Bounds | None) -> dict[str, Any]:
+    if bounds is None:
+        return {}
+    return {"if_errors_failed": bounds.low, "if_errors_solved": bounds.high}
+
+
+def _number(value: float) -> float | None:
+    return None if isinstance(value, float) and math.isnan(value) else value
