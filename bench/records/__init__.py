@@ -1,0 +1,1 @@
+"""What a run leaves behind: the journal, the result set, its statistics and its tables."""

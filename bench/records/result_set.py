@@ -1,0 +1,217 @@
+"""A run's folder: the files it holds, how they are made, and how they are read back.
+
+====================  ==================================================================================
+config.yaml           the resolved configuration, every field spelled out
+provenance.json       code, packages, machine, assets and renderer; one entry per try
+journal.jsonl         the truth: one checksummed line per finished episode
+episodes.parquet/csv  one row per episode
+subtasks.parquet/csv  one row per attempted subtask of the judged episodes
+timings.parquet/csv   one row per episode: which worker, which attempt, seconds by part
+summary.json/md       the numbers, each with its n and interval
+====================  ==================================================================================
+
+``episodes`` and ``subtasks`` depend on the records' outcomes alone: equal runs give equal bytes, however
+many workers, tries and interruptions they took. What differs between equal runs is kept apart: in
+``timings``, in the ``timing`` section that ends ``summary.json`` and ``summary.md``, in ``provenance.json``
+and in the journal.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ResultSetError
+from bench.protocol import EpisodeRecord, Timings
+from bench.provenance import tries_of, wall_seconds
+from bench.records.journal import JournalContents, read_journal, write_atomically
+from bench.records.summary import Summary, summarize, summary_to_plain
+from bench.records.tables import to_markdown
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+JOURNAL = "journal.jsonl"
+CONFIG = "config.yaml"
+PROVENANCE = "provenance.json"
+TABLES = ("episodes", "subtasks", "timings")
+DERIVED = (
+    *(f"{name}.{kind}" for name in TABLES for kind in ("parquet", "csv")),
+    "summary.json",
+    "summary.md",
+)
+"""Files that are made from the journal and can be made again."""
+
+_INTEGERS = {"index", "chain_length", "attempted", "steps", "decisions", "position", "attempt"}
+_BOOLEANS = {"success", "ever"}
+
+
+class ResultSet:
+    """The results of one run, finished or not, read from its journal."""
+
+    def __init__(self, folder: Path, contents: JournalContents) -> None:
+        self.folder = folder
+        self.header: Mapping[str, Any] = contents.header
+        """Whose run it is: identity, protocol with its facts, number of episodes."""
+        self.records: tuple[EpisodeRecord, ...] = contents.records
+        """One per finished episode, by index."""
+        self.damaged: tuple[int, ...] = contents.damaged
+        """Journal lines that do not match their checksum; their episodes count as not run."""
+        self._times = contents.times
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ResultSet:
+        """Reads a run's folder; works while the run is still going on.
+
+        Raises:
+            ResultSetError: the folder holds no readable journal.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ResultSetError(f"there is no folder {folder}")
+        return cls(folder, read_journal(folder / JOURNAL))
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The numbers."""
+        wall = wall_seconds(tries_of(self.folder / PROVENANCE), self._times)
+        return summarize(self.header, self.records, wall)
+
+    @property
+    def episodes(self) -> pandas.DataFrame:
+        """One row per episode; ``chain_length`` is missing where an error kept it from being judged."""
+        return self._arrow("episodes").to_pandas()
+
+    @property
+    def subtasks(self) -> pandas.DataFrame:
+        """One row per attempted subtask of the judged episodes."""
+        return self._arrow("subtasks").to_pandas()
+
+    @property
+    def timings(self) -> pandas.DataFrame:
+        """One row per episode: worker, attempt, seconds by part."""
+        return self._arrow("timings").to_pandas()
+
+    def write(self) -> None:
+        """Makes all derived files anew from the records, each whole or not at all."""
+        from pyarrow import parquet
+
+        for name in TABLES:
+            table, rows = self._arrow(name), self._rows(name)
+            write_atomically(
+                self.folder / f"{name}.parquet", lambda path, of=table: parquet.write_table(of, path)
+            )
+            write_atomically(
+                self.folder / f"{name}.csv", lambda path, of=rows: _write_csv(path, of, COLUMNS[name])
+            )
+        plain = json.dumps(summary_to_plain(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
+        _write_text(self.folder / "summary.json", plain + "\n")
+        _write_text(self.folder / "summary.md", to_markdown(self.summary))
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        return _ROWS[name](self.records)
+
+    def _arrow(self, name: str) -> pyarrow.Table:
+        import pyarrow
+
+        schema = pyarrow.schema([(column, _arrow_type(column)) for column in COLUMNS[name]])
+        schema = schema.with_metadata({"protocol": self.header["protocol"]["hash"]})
+        return pyarrow.Table.from_pylist(self._rows(name), schema=schema)
+
+
+def _episode_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": record.index,
+            "episode": record.episode,
+            "scene": record.scene,
+            "status": record.status,
+            "chain_length": record.chain_length if record.status == "done" else None,
+            "attempted": len(record.subtasks),
+            "steps": sum(subtask.steps for subtask in record.subtasks),
+            "decisions": sum(subtask.decisions for subtask in record.subtasks),
+            "error_kind": record.error.kind if record.error else None,
+            "error_message": record.error.message if record.error else None,
+        }
+        for record in records
+    ]
+
+
+def _subtask_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": record.index,
+            "episode": record.episode,
+            "scene": record.scene,
+            "position": subtask.position,
+            "subtask": subtask.subtask,
+            "instruction": subtask.instruction,
+            "success": subtask.success,
+            "ever": subtask.ever,
+            "steps": subtask.steps,
+            "decisions": subtask.decisions,
+            "digest": subtask.digest,
+        }
+        for record in records
+        if record.status == "done"
+        for subtask in record.subtasks
+    ]
+
+
+def _timing_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": record.index,
+            "episode": record.episode,
+            "worker": record.worker,
+            "attempt": record.attempt,
+            **{f"{part}_s": seconds for part, seconds in dataclasses.asdict(record.timings).items()},
+        }
+        for record in records
+    ]
+
+
+_ROWS = {"episodes": _episode_rows, "subtasks": _subtask_rows, "timings": _timing_rows}
+
+COLUMNS = {
+    "episodes": (
+        *("index", "episode", "scene", "status", "chain_length", "attempted", "steps", "decisions"),
+        *("error_kind", "error_message"),
+    ),
+    "subtasks": (
+        *("index", "episode", "scene", "position", "subtask", "instruction", "success", "ever"),
+        *("steps", "decisions", "digest"),
+    ),
+    "timings": (
+        *("index", "episode", "worker", "attempt"),
+        *(f"{part.name}_s" for part in dataclasses.fields(Timings)),
+    ),
+}
+"""Columns of each table, in order."""
+
+
+def _arrow_type(column: str) -> pyarrow.DataType:
+    import pyarrow
+
+    if column in _INTEGERS:
+        return pyarrow.int64()
+    if column in _BOOLEANS:
+        return pyarrow.bool_()
+    return pyarrow.float64() if column.endswith("_s") else pyarrow.string()
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

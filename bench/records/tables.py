@@ -1,0 +1,266 @@
+"""A summary as tables a person reads, the same ones in Markdown and on the screen.
+
+No number stands without its n and an interval, and no table without what it was measured with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.records.statistics import Mean, Rate
+from bench.records.summary import Bounds, Summary, TaskRate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PARTS = {
+    "physics": "physics",
+    "rendering": "rendering",
+    "policy": "policy",
+    "reset": "resets",
+    "waiting": "waiting",
+}
+"""Fields of Timings and how they are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number and what qualifies it."""
+
+    text: str
+    interval: str = ""
+    value: float | None = None
+    """In [0, 1], for a colour on the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under a title; the first column holds names, the others numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+
+
+def headline(summary: Summary) -> str:
+    """One line: what was evaluated, with what."""
+    parts = [summary.benchmark, summary.policy]
+    if summary.split != "none":
+        parts.append(f"trained on {summary.split}")
+    parts += [f"seed {summary.seed}", f"{summary.assets} assets", f"renderer {summary.renderer}"]
+    return " · ".join([*parts, f"protocol {summary.protocol}"])
+
+
+def counts_line(summary: Summary) -> str:
+    """One line: how many episodes were judged, how many could not be."""
+    parts = [f"{summary.done} of {summary.planned} episodes judged", f"{summary.errors} errors"]
+    if summary.missing:
+        parts.append(f"{summary.missing} to run")
+    return " · ".join(parts)
+
+
+def tables(summary: Summary) -> list[Table]:
+    """The tables of a summary, most important first."""
+    made = [chain(summary) if summary.chain else suite(summary)]
+    if summary.chain:
+        made.append(per_task(summary))
+    made.append(timing(summary))
+    return made
+
+
+def chain(summary: Summary) -> Table:
+    """The chain table: 1/5 … 5/5 and the average chain length."""
+    assert summary.chain is not None
+    longest = len(summary.chain.rates)
+    names = [f"{length}/{longest}" for length in range(1, longest + 1)]
+    judged = [
+        Cell(str(summary.done)),
+        *map(_rate_cell, summary.chain.rates),
+        _mean_cell(summary.chain.average),
+    ]
+    rows = [(Cell(summary.policy), *judged)]
+    if summary.chain_bounds:
+        *rates, average = summary.chain_bounds
+        everything = [Cell(str(summary.done + summary.errors)), *map(_bound_cell, rates)]
+        everything.append(Cell(f"{average.low:.2f} to {average.high:.2f}"))
+        rows.append((Cell("errors as failed to solved"), *everything))
+    return Table(
+        "Solved in a row, % of sequences",
+        ("policy", "n", *names, "average chain length"),
+        tuple(rows),
+        f"1/{longest} is the single-task success. Brackets: 95 % intervals, Wilson and (average) bootstrap.",
+    )
+
+
+def per_task(summary: Summary) -> Table:
+    """Per-task success over the attempts within chains."""
+    return Table(
+        "Per-task success, % of attempts",
+        ("task", "solved", "n", "%"),
+        tuple(_task_row(each) for each in summary.tasks),
+        "A task is attempted only when all before it in its sequence were solved.",
+    )
+
+
+def suite(summary: Summary) -> Table:
+    """The task suite: each task in each scene, and over all of them."""
+    assert summary.overall is not None
+    scenes = list(dict.fromkeys(each.scene for each in summary.cells))
+    by_place = {(each.task, each.scene): each.rate for each in summary.cells}
+    rows = [
+        (
+            Cell(each.task),
+            *(_count_cell(by_place[each.task, scene]) for scene in scenes),
+            Cell(str(each.rate.n)),
+            _rate_cell(each.rate),
+        )
+        for each in summary.tasks
+    ]
+    in_scene = [_sum(by_place[each.task, scene] for each in summary.tasks) for scene in scenes]
+    rows.append(
+        (
+            Cell("all tasks"),
+            *(_count_cell(each) for each in in_scene),
+            Cell(str(summary.overall.n)),
+            _rate_cell(summary.overall),
+        )
+    )
+    if summary.overall_bounds:
+        blank = [Cell("") for _ in scenes]
+        n = Cell(str(summary.done + summary.errors))
+        rows.append((Cell("errors as failed to solved"), *blank, n, _bound_cell(summary.overall_bounds)))
+    return Table(
+        "Task suite, solved/tried per scene, and % over all scenes",
+        ("task", *(f"scene {scene}" for scene in scenes), "n", "%"),
+        tuple(rows),
+        "Brackets: 95 % Wilson intervals.",
+    )
+
+
+def timing(summary: Summary) -> Table:
+    """Steps per second and where the workers' time went."""
+    measured = summary.timing
+    steps = max(measured.steps, 1)
+    rows = [
+        (
+            Cell(title),
+            Cell(f"{getattr(measured.parts, name):.1f}"),
+            Cell(f"{100 * getattr(measured.parts, name) / measured.busy:.1f}" if measured.busy else "–"),
+            Cell(f"{1000 * getattr(measured.parts, name) / steps:.3f}"),
+        )
+        for name, title in PARTS.items()
+    ]
+    speed = "" if math.isnan(measured.steps_per_second) else f", {measured.steps_per_second:.0f} steps/s"
+    took = "" if math.isnan(measured.wall) else f" in {_duration(measured.wall)}"
+    return Table(
+        "Where the time went",
+        ("part", "worker s", "%", "ms/step"),
+        tuple(rows),
+        f"{measured.steps} steps, {measured.decisions} decisions{took}{speed}.",
+    )
+
+
+def to_markdown(summary: Summary) -> str:
+    """The whole summary as a Markdown document."""
+    lines = [f"# {summary.benchmark} · {summary.policy}", "", headline(summary), "", counts_line(summary)]
+    for note in summary.notes:
+        lines += ["", f"> **{note}**"]
+    for table in tables(summary):
+        lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |"]
+        lines.append("|:--" + "|--:" * (len(table.columns) - 1) + "|")
+        lines += ["| " + " | ".join(_markdown_cell(cell) for cell in row) + " |" for row in table.rows]
+        if table.caption:
+            lines += ["", table.caption]
+    return "\n".join(lines) + "\n"
+
+
+def to_screen(summary: Summary) -> RenderableType:
+    """The summary for a terminal (a rich renderable)."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(headline(summary), style="bold"), Text(counts_line(summary))]
+    parts += [Text(note, style="yellow") for note in summary.notes]
+    for table in tables(summary):
+        parts += [Text(""), _screen_table(table)]
+    return Group(*parts)
+
+
+def _screen_table(table: Table) -> RenderableType:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        caption=table.caption or None,
+        caption_justify="left",
+        caption_style="dim",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for position, column in enumerate(table.columns):
+        drawn.add_column(column, justify="left" if position == 0 else "right", no_wrap=position == 0)
+    wide = len(table.columns) > 5  # a number over its interval, so that it fits 80 columns
+    for row in table.rows:
+        cells = []
+        for cell in row:
+            text = Text(cell.text, style=_colour(cell.value))
+            if cell.interval:
+                text.append(f"{chr(10) if wide else ' '}{cell.interval}", style="dim")
+            cells.append(text)
+        drawn.add_row(*cells)
+    return drawn
+
+
+def _colour(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    return f"{cell.text} {cell.interval}".strip()
+
+
+def _rate_cell(of: Rate) -> Cell:
+    if not of.n:
+        return Cell("–")
+    return Cell(f"{100 * of.value:.1f}", f"[{100 * of.low:.1f}, {100 * of.high:.1f}]", of.value)
+
+
+def _mean_cell(of: Mean) -> Cell:
+    return Cell(f"{of.value:.2f}", f"[{of.low:.2f}, {of.high:.2f}]") if of.n else Cell("–")
+
+
+def _count_cell(of: Rate) -> Cell:
+    return Cell(f"{of.successes}/{of.n}", value=of.value) if of.n else Cell("–")
+
+
+def _bound_cell(of: Bounds) -> Cell:
+    return Cell(f"{100 * of.low:.1f} to {100 * of.high:.1f}")
+
+
+def _task_row(of: TaskRate) -> tuple[Cell, ...]:
+    return (Cell(of.task), Cell(str(of.rate.successes)), Cell(str(of.rate.n)), _rate_cell(of.rate))
+
+
+def _sum(rates: Iterable[Rate]) -> Rate:
+    listed: Sequence[Rate] = list(rates)
+    successes, n = sum(each.successes for each in listed), sum(each.n for each in listed)
+    return dataclasses.replace(listed[0], successes=successes, n=n)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
