@@ -7,7 +7,15 @@ A family of simulations (``calvin``, ``fake``) is imported when :func:`make_simu
 
 from envs.action_spec import ActionSpec
 from envs.observation import Camera, Observation, Sensors
-from envs.simulation import EnvironmentSpec, EpisodeStart, Outcome, SceneState, Simulation, SimulationSpec, make_simulation
+from envs.simulation import (
+    EnvironmentSpec,
+    EpisodeStart,
+    Outcome,
+    SceneState,
+    Simulation,
+    SimulationSpec,
+    make_simulation,
+)
 
 __all__ = [
     "ActionSpec",

@@ -74,6 +74,4 @@ def view_of(camera: Camera, bullet: Any, client: int, robot: int) -> View:
     projection = bullet.computeProjectionMatrixFOV(
         fov=lens.fov, aspect=width / height, nearVal=lens.near, farVal=lens.far
     )
-    return View(
-        camera.name, width, height, tuple(view), tuple(projection), lens.near, lens.far, camera.depth
-    )
+    return View(camera.name, width, height, tuple(view), tuple(projection), lens.near, lens.far, camera.depth)

@@ -200,9 +200,9 @@ class Stack:
     def solved(self, start: Information, end: Information) -> bool:
         for body in BLOCKS:
             touched = _bodies(end.contacts(body))
-            if touched and touched <= BLOCKS and not BLOCKS & _bodies(start.contacts(body)):
-                if _calm(end.velocity(body)):
-                    return True
+            rests = touched and touched <= BLOCKS and _calm(end.velocity(body))
+            if rests and not BLOCKS & _bodies(start.contacts(body)):
+                return True
         return False
 
 
@@ -213,9 +213,9 @@ class Unstack:
     def solved(self, start: Information, end: Information) -> bool:
         for body in BLOCKS:
             touched = _bodies(start.contacts(body))
-            if touched and touched <= BLOCKS and not BLOCKS & _bodies(end.contacts(body)):
-                if _calm(start.velocity(body)):
-                    return True
+            rested = touched and touched <= BLOCKS and _calm(start.velocity(body))
+            if rested and not BLOCKS & _bodies(end.contacts(body)):
+                return True
         return False
 
 

@@ -82,8 +82,12 @@ class Panda:
         self.gripper_command: Any = 1
         self.target_position = np.zeros(3)
         self.target_euler = np.zeros(3)
-        self._command: Callable[[np.ndarray], None] = getattr(self, f"_command_{action}")
+        self.use_convention(action)
         self.reset(None)
+
+    def use_convention(self, action: str) -> None:
+        """Reads further commands as the convention of that name in ``ACTIONS``."""
+        self._command: Callable[[np.ndarray], None] = getattr(self, f"_command_{action}")
 
     def _add_base_cylinder(self) -> None:
         x, y, height = ROBOT_BASE
@@ -124,7 +128,9 @@ class Panda:
         """
         gripper = action[-1]
         if gripper != 1 and gripper != -1:
-            raise ValueError(f"the gripper number of an action must be -1 (close) or 1 (open), not {gripper!r}")
+            raise ValueError(
+                f"the gripper number of an action must be -1 (close) or 1 (open), not {gripper!r}"
+            )
         self.gripper_command = gripper
         self._command(action)
 

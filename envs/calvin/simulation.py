@@ -70,11 +70,11 @@ class CalvinSimulation:
         self._start: Snapshot | None = None
         self._ever = False
 
-    def reset(self, start: EpisodeStart) -> None:
+    def reset(self, start: EpisodeStart, seed: int = 0) -> None:
         """Starts an episode in ``start.scene`` at ``robot_obs`` (15,) and ``scene_obs`` (24,).
 
         A state that is not given is drawn (blocks) or the default (robot, table), as in the
-        original.
+        original. ``seed`` draws what is random; every official number was made with 0.
 
         Raises:
             ValueError: unknown scene, or a state vector of another length.
@@ -82,7 +82,7 @@ class CalvinSimulation:
         scene = scene_named(start.scene)
         vectors = {name: _vector(start, name, size) for name, size in (("robot_obs", 15), ("scene_obs", 24))}
         if self._history == "fresh" or self._loaded != scene.name:
-            self.world.load(scene)
+            self.world.load(scene, seed)
             self._loaded = scene.name
         self.world.reset(**vectors)
         self._rule = self._start = None
@@ -94,7 +94,9 @@ class CalvinSimulation:
         try:
             self._rule = TASKS[subtask]
         except KeyError:
-            raise ValueError(f"CALVIN has no task {subtask!r}; the 34 are in envs.calvin.tasks.TASKS") from None
+            raise ValueError(
+                f"CALVIN has no task {subtask!r}; the 34 are in envs.calvin.tasks.TASKS"
+            ) from None
         self._subtask = subtask
         self._start = Snapshot.take(self.world, tuple(block.name for block in self.world.scene.blocks))
         self._ever = False

@@ -52,10 +52,8 @@ class World:
         data = self._bundle.data
         self.robot = Panda(p, client, data, self._action)
         self.blocks = []
-        self.load_poses = []
         for block in scene.blocks:
             pose = self._random_pose()
-            self.load_poses.append(pose)
             self.blocks.append(
                 p.loadURDF(
                     str(data / block.urdf), *pose, globalScaling=GLOBAL_SCALING, physicsClientId=client
@@ -91,9 +89,7 @@ class World:
         self._bullet.stepSimulation(physicsClientId=self._client)
 
     def _place(self, body: int, position: Any, quaternion: Any) -> None:
-        self._bullet.resetBasePositionAndOrientation(
-            body, position, quaternion, physicsClientId=self._client
-        )
+        self._bullet.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self._client)
 
     def _place_blocks_at_random(self) -> None:
         for _ in range(MAX_PLACEMENTS):

@@ -73,6 +73,11 @@ def recordings(file: str) -> Iterator[Recording]:
         yield Recording(file.split("_")[1], str(name), str(form), arrays)
 
 
+def recorded_array(file: str, key: str) -> np.ndarray:
+    """One array of a file, by its whole key."""
+    return _file(Path(GOLDEN) / f"{file}.npz")[key]
+
+
 def recorded_files(kind: str) -> list[str]:
     """Names of the files of a kind (``traj`` or ``history``) that are there."""
     return sorted(path.stem for path in Path(GOLDEN).glob(f"{kind}_?.npz")) if GOLDEN else []

@@ -1,0 +1,133 @@
+"""CALVIN's evaluation protocols: the official chains of five, and the task suite.
+
+Chains: each sequence is reset once, to its official state in scene D; a subtask is judged against
+the state at its own start; the chain ends at the first failure; nothing but the policy is reset
+between subtasks (``evaluate_policy.py`` of calvin fa03f01).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.config import BenchmarkConfig
+from bench.errors import ConfigError, suggestion
+from bench.evaluations import Plan, policy_facts
+from bench.protocol import EpisodeSpec, EvaluationProtocol
+from envs.calvin.bundle import AssetBundle, find_bundle
+from envs.calvin.initial_states import initial_state
+from envs.calvin.renderers import resolve_renderer
+from envs.calvin.sequences import official_sequences
+from envs.calvin.tasks import TASKS
+from envs.simulation import EnvironmentSpec, SimulationSpec
+from policies.base import PolicySpec
+
+HISTORIES = ("fresh", "official")
+NOT_COMPARABLE = "built-in assets: not comparable with published CALVIN numbers"
+RENDERER_NOTES = {
+    "tiny": "rendered by TinyRenderer, which looks visibly different from the EGL images of CALVIN's data",
+}
+
+
+def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec) -> Plan:
+    """The episodes, and how to build the simulation they run in.
+
+    Raises:
+        ConfigError: an unknown task or option, or a task without stored states.
+        AssetError, RendererError: the files or the renderer are not there.
+    """
+    history = _history(benchmark)
+    bundle = find_bundle(benchmark.assets)
+    renderer = resolve_renderer(benchmark.renderer) if policy.sensors.cameras else "none"
+    episodes = _chains(benchmark, bundle) if benchmark.kind == "chains" else _suite(benchmark, bundle)
+    facts = {
+        "family": "calvin",
+        "kind": benchmark.kind,
+        "assets": bundle.name,
+        "assets_checksum": bundle.checksum,
+        "renderer": renderer,
+        "history": history,
+        **policy_facts(policy),
+    }
+    notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
+    if renderer in RENDERER_NOTES:
+        notes.append(RENDERER_NOTES[renderer])
+    return Plan(
+        protocol=EvaluationProtocol(f"calvin-{benchmark.kind}", facts, episodes),
+        simulation=SimulationSpec(
+            "calvin",
+            {
+                "assets": bundle.name,
+                "renderer": "auto" if renderer == "none" else renderer,
+                "history": history,
+            },
+        ),
+        environment=environment,
+        notes=tuple(notes),
+    )
+
+
+def _history(benchmark: BenchmarkConfig) -> str:
+    options = dict(benchmark.options)
+    history = options.pop("history", "fresh")
+    for name in options:
+        raise ConfigError(f"benchmark.options has no {name!r} in CALVIN; it has history=fresh|official")
+    if history not in HISTORIES:
+        raise ConfigError(
+            f"benchmark.options.history={history} is not one of {', '.join(HISTORIES)}."
+            f"{suggestion(str(history), HISTORIES)}"
+        )
+    return history
+
+
+def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec, ...]:
+    return tuple(
+        EpisodeSpec(
+            index=index,
+            episode=f"seq-{index:04d}",
+            start=initial_state(sequence.condition),
+            subtasks=sequence.subtasks,
+            instructions=tuple(bundle.instructions[task] for task in sequence.subtasks),
+            step_limit=benchmark.step_limit,
+        )
+        for index, sequence in enumerate(official_sequences()[: benchmark.sequences])
+    )
+
+
+def _suite(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec, ...]:
+    from envs.calvin.task_suite import suite_states
+
+    cells = [
+        (scene, task, rollout, start)
+        for scene in benchmark.scenes
+        for task in _tasks(benchmark.tasks)
+        for rollout, start in enumerate(_first(suite_states(scene, task), benchmark.rollouts))
+    ]
+    return tuple(
+        EpisodeSpec(
+            index=index,
+            episode=f"{scene}-{task}-{rollout:03d}",
+            start=start,
+            subtasks=(task,),
+            instructions=(bundle.instructions[task],),
+            step_limit=benchmark.step_limit,
+        )
+        for index, (scene, task, rollout, start) in enumerate(cells)
+    )
+
+
+def _tasks(names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in TASKS:
+            raise ConfigError(
+                f"benchmark.tasks: CALVIN has no task {name!r}.{suggestion(name, TASKS)} "
+                f"Tasks: {', '.join(TASKS)}"
+            )
+    return tuple(names) or tuple(TASKS)
+
+
+def _first(states: Sequence, rollouts: int) -> Sequence:
+    if rollouts > len(states):
+        raise ConfigError(
+            f"benchmark.rollouts={rollouts}: the task suite holds {len(states)} states per task and scene"
+        )
+    return states[:rollouts]
