@@ -1,0 +1,35 @@
+"""Runs episodes on workers: each supervises a child process that owns one simulation.
+
+:func:`run_episodes` drives a queue of episodes and a pool of workers, on this machine or on a Ray
+cluster. Episodes travel to the workers and records come back; control steps never leave the child.
+"""
+
+from bench.dispatch.events import (
+    EpisodeFinished,
+    EpisodeRetried,
+    EpisodeStarted,
+    Event,
+    Progress,
+    StopAsked,
+    WorkerLost,
+    WorkerStarted,
+)
+from bench.dispatch.job import Job, PolicyChoice
+from bench.dispatch.pool import Pool, make_pool
+from bench.dispatch.run import run_episodes
+
+__all__ = [
+    "EpisodeFinished",
+    "EpisodeRetried",
+    "EpisodeStarted",
+    "Event",
+    "Job",
+    "PolicyChoice",
+    "Pool",
+    "Progress",
+    "StopAsked",
+    "WorkerLost",
+    "WorkerStarted",
+    "make_pool",
+    "run_episodes",
+]

@@ -1,0 +1,135 @@
+"""The process that owns one simulation: ``python -m bench.dispatch.child SOCKET PAGE LIFELINE``.
+
+The three numbers are inherited file descriptors: a Unix socket for messages, the shared page, and a
+pipe that nobody writes to, whose other end the supervisor holds. The process builds what the first message
+says, then runs one episode per message until the socket closes.
+
+PyBullet keeps the interpreter lock inside a physics step, so no thread of this process could notice
+that the supervisor has died during a stuck one. The kernel does: it kills the process by signal when the
+lifeline's other end closes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import fcntl
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any
+
+from bench.dispatch.job import Job, job_from_plain
+from bench.dispatch.page import Page
+from bench.dispatch.wire import STACK_SIGNAL, receive, send
+from bench.inference import connect
+from bench.protocol import spec_from_plain, to_plain
+from bench.rollout import Phase, run_episode
+from envs.errors import UserError
+from envs.simulation import Simulation, environment_spec, make_simulation
+from policies.base import Policy
+
+_F_SETSIG = 10  # fcntl.h on Linux; Python does not name it
+
+
+def main() -> None:
+    """Runs the process."""
+    socket_fd, page_fd, lifeline_fd = (int(number) for number in sys.argv[1:4])
+    for descriptor in (socket_fd, page_fd, lifeline_fd):
+        os.set_inheritable(descriptor, False)
+    die_with_supervisor(lifeline_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+    faulthandler.enable()
+    faulthandler.register(STACK_SIGNAL)
+    serve(socket.socket(fileno=socket_fd), Page(page_fd))
+
+
+def die_with_supervisor(lifeline: int) -> None:
+    """Has the kernel kill this process when the other end of the pipe ``lifeline`` closes.
+
+    SIGKILL on Linux; elsewhere SIGIO, which ends a process as well unless it is handled.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    os.set_blocking(lifeline, False)
+    try:  # the supervisor may have died before the kernel was asked
+        gone = os.read(lifeline, 1) == b""
+    except BlockingIOError:
+        gone = False
+    if gone:
+        os._exit(1)
+
+
+def serve(connection: socket.socket, page: Page) -> None:
+    """Builds what the job says and runs episodes until the supervisor closes the socket."""
+    message = receive(connection)
+    if message is None:
+        return
+    job = job_from_plain(message["job"])
+    try:
+        started = time.perf_counter()
+        simulation, policy = _build(job)
+        info = _describe(simulation, policy, time.perf_counter() - started)
+    except Exception as error:
+        send(connection, {"start_error": _explain(error), "lasting": isinstance(error, UserError)})
+        return
+    try:
+        page.enter(Phase.IDLE)
+        send(connection, {"ready": info})
+        _run_episodes(connection, page, job, simulation, policy)
+    finally:
+        policy.close()
+        simulation.close()
+
+
+def _run_episodes(
+    connection: socket.socket, page: Page, job: Job, simulation: Simulation, policy: Policy
+) -> None:
+    idle_since = time.perf_counter()
+    while (message := receive(connection)) is not None:
+        episode = spec_from_plain(message["episode"])
+        waiting = time.perf_counter() - idle_since
+        try:
+            record = run_episode(simulation, policy, episode, seed=job.seed, meter=page)
+        except Exception as error:
+            in_policy = page.read().phase is Phase.DECIDE
+            reply: dict[str, Any] = {
+                "error": {**_explain(error), "kind": "policy" if in_policy else "exception"},
+                "lasting": isinstance(error, UserError),
+            }
+        else:
+            timings = dataclasses.replace(record.timings, waiting=record.timings.waiting + waiting)
+            reply = {"record": to_plain(dataclasses.replace(record, timings=timings))}
+        page.enter(Phase.IDLE)
+        idle_since = time.perf_counter()
+        send(connection, reply)
+
+
+def _build(job: Job) -> tuple[Simulation, Policy]:
+    simulation = make_simulation(job.simulation)
+    environment = environment_spec(job.simulation.family, job.simulation.options)
+    return simulation, connect(job.inference, job.policy, environment)
+
+
+def _describe(simulation: Simulation, policy: Policy, seconds: float) -> dict[str, Any]:
+    info = {"pid": os.getpid(), "host": platform.node(), "policy": policy.spec.name, "start_seconds": seconds}
+    describe = getattr(simulation, "describe", None)  # e.g. CALVIN names its renderer
+    return info if describe is None else {**info, **to_plain(describe())}
+
+
+def _explain(error: Exception) -> dict[str, str]:
+    known = isinstance(error, UserError)
+    return {
+        "message": str(error) if known else f"{type(error).__name__}: {error}",
+        "detail": "".join(traceback.format_exception(error)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What the driver of a run is told while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A worker's process has built its simulation and policy (again, when it was replaced)."""
+
+    worker: str
+    info: Mapping[str, Any]
+    """``pid``, ``host``, ``policy``, ``start_seconds``, and what the simulation says of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker cannot be started, or its machine is gone; the others go on."""
+
+    worker: str
+    error: EpisodeError
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeStarted:
+    """A worker has been given an episode."""
+
+    worker: str
+    episode: EpisodeSpec
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFinished:
+    """An episode has its record: done, or an error after the last attempt."""
+
+    record: EpisodeRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRetried:
+    """An attempt came to nothing; the episode will be tried again."""
+
+    episode: EpisodeSpec
+    attempt: int
+    error: EpisodeError
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running episode is; about twice a second per worker."""
+
+    worker: str
+    episode: str
+    steps: int
+    """Control steps of this attempt so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Ctrl-C: no episode is handed out any more; asked again, the running ones are dropped too."""
+
+    running: int
+
+
+Event = WorkerStarted | WorkerLost | EpisodeStarted | EpisodeFinished | EpisodeRetried | Progress | StopAsked

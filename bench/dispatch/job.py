@@ -1,0 +1,67 @@
+"""What a worker is told before its first episode: plain data, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.inference import Placement
+from bench.protocol import to_plain
+from envs.observation import Camera, Sensors
+from envs.simulation import SimulationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChoice:
+    """How any process builds the policy."""
+
+    target: str
+    """A registry name (``stub``, ``expert``) or the path of a class (``my_module:MyPolicy``)."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of its constructor; plain data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a worker needs, the episodes aside."""
+
+    simulation: SimulationSpec
+    """Sensors and action convention filled in from the policy's spec."""
+    policy: PolicyChoice
+    seed: int = 0
+    """Seed of the run; every subtask derives its own from it."""
+    step_deadline: float = 60.0
+    """Seconds one call of the simulation (a reset, a frame, an executed chunk) may take before the
+    process is taken for hung."""
+    decision_deadline: float = 300.0
+    """Seconds one call of the policy may take."""
+    start_deadline: float = 300.0
+    """Seconds that building simulation and policy may take."""
+    recycle_mb: int = 0
+    """Resident memory, in MiB, above which a worker's process is replaced between episodes; 0: never."""
+    inference: Placement = "child"
+    """Where decisions are made."""
+    directory: str = ""
+    """Folder in which the processes run, where it exists, so that relative paths and modules beside the
+    user are found; empty: the driver's current one."""
+    python: str = ""
+    """Interpreter of the process that owns the simulation; empty: the supervisor's own."""
+
+
+def job_to_plain(job: Job) -> dict[str, Any]:
+    """The job as JSON's own types."""
+    return to_plain(job)
+
+
+def job_from_plain(plain: Mapping[str, Any]) -> Job:
+    """The inverse of :func:`job_to_plain`; lists in options and arguments stay lists."""
+    simulation = plain["simulation"]
+    cameras = tuple(Camera(**camera) for camera in simulation["sensors"]["cameras"])
+    return Job(
+        **{
+            **plain,
+            "simulation": SimulationSpec(**{**simulation, "sensors": Sensors(cameras)}),
+            "policy": PolicyChoice(**plain["policy"]),
+        }
+    )

@@ -1,0 +1,65 @@
+"""A page of memory that a supervisor and its child share: where the child is, and how far.
+
+The page has no name in any file system: it is inherited as an open file, so nothing is left behind
+however its owners end. The child alone writes, the supervisor reads; a number is eight aligned bytes, which
+are never seen half written.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import NamedTuple
+
+from bench.rollout import Phase
+
+_PHASE, _TICKS, _STEPS = range(3)
+_SIZE = 3 * 8
+
+
+class Reading(NamedTuple):
+    """The child's numbers at one moment."""
+
+    phase: Phase
+    ticks: int
+    """Grows at every change of hands; a number that stands still is a process that is stuck."""
+    steps: int
+    """Control steps executed since the process started."""
+
+
+class Page:
+    """The shared page, and a :class:`bench.rollout.Meter` on the child's side of it."""
+
+    def __init__(self, file_descriptor: int) -> None:
+        self._map = mmap.mmap(file_descriptor, _SIZE)
+        self._numbers = memoryview(self._map).cast("Q")
+
+    def enter(self, phase: Phase) -> None:
+        """Notes the phase and that time is passing."""
+        self._numbers[_PHASE] = phase
+        self._numbers[_TICKS] += 1
+
+    def stepped(self, steps: int) -> None:
+        """Counts control steps."""
+        self._numbers[_STEPS] += steps
+
+    def read(self) -> Reading:
+        """The numbers now."""
+        return Reading(Phase(self._numbers[_PHASE]), self._numbers[_TICKS], self._numbers[_STEPS])
+
+    def close(self) -> None:
+        """Unmaps the page."""
+        self._numbers.release()
+        self._map.close()
+
+
+def create_page_file() -> int:
+    """Opens a nameless file of the page's size, filled with zeros, and returns its descriptor."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("vla-bench-page")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, _SIZE)
+    return descriptor

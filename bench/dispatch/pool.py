@@ -1,0 +1,98 @@
+"""The face that run_episodes sees of a set of workers, wherever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from bench.dispatch.job import Job
+from bench.dispatch.supervisor import Failure
+from bench.errors import ConfigError
+from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+
+Backend = Literal["local", "ray"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker waits for an episode."""
+
+    worker: str
+    info: Mapping[str, Any] | None
+    """What its process says of itself when it has just started, else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of an episode."""
+
+    worker: str
+    result: EpisodeRecord | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A worker that will not come back."""
+
+    worker: str
+    error: EpisodeError
+    lasting: bool = False
+    """True when the user has something to mend, which the error's message says."""
+
+
+PoolEvent = Ready | Answered | Gone
+
+
+class Pool(Protocol):
+    """A fixed number of workers, each with one supervisor. Used by one thread, for one job."""
+
+    @property
+    def alive(self) -> int:
+        """Workers that are ready, running, or may still become ready."""
+        ...
+
+    def start(self, job: Job) -> None:
+        """Begins to start the workers, without waiting for them."""
+        ...
+
+    def assign(self, worker: str, episode: EpisodeSpec, attempt: int) -> None:
+        """Gives an episode to a worker that is ready."""
+        ...
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """What has happened, waiting up to ``timeout`` seconds for the first thing."""
+        ...
+
+    def steps(self) -> Mapping[str, int]:
+        """Control steps of the running episode, for each worker heard from since the last call."""
+        ...
+
+    def discard(self, worker: str) -> None:
+        """Gives up a worker that is not heard from any more."""
+        ...
+
+    def close(self) -> None:
+        """Ends all workers, running episodes included, and returns when nothing of them is left."""
+        ...
+
+
+def make_pool(backend: Backend, workers: int, address: str | None = None) -> Pool:
+    """A pool of ``workers``: ``local`` in threads of this process, or Ray actors.
+
+    ``address``: an existing Ray cluster to join (``auto``, ``ray://host:10001``); None starts one on this
+    machine. ConfigError: values that cannot be.
+    """
+    if workers < 1:
+        raise ConfigError(f"run.workers is {workers}; at least 1 is needed")
+    if backend == "local":
+        if address:
+            raise ConfigError(f"run.address={address} needs run.backend=ray")
+        from bench.dispatch.local_pool import LocalPool
+
+        return LocalPool(workers)
+    if backend == "ray":
+        from bench.dispatch.ray_pool import RayPool
+
+        return RayPool(workers, address)
+    raise ConfigError(f"run.backend is {backend!r}; known: local, ray")

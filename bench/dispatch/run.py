@@ -1,0 +1,170 @@
+"""Drives a queue of episodes and a pool of workers until every episode has a record."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from types import FrameType
+
+from bench.dispatch.events import (
+    EpisodeFinished,
+    EpisodeRetried,
+    EpisodeStarted,
+    Event,
+    Progress,
+    StopAsked,
+    WorkerLost,
+    WorkerStarted,
+)
+from bench.dispatch.job import Job
+from bench.dispatch.pool import Answered, Gone, Pool, PoolEvent, Ready
+from bench.dispatch.queue import EpisodeQueue, Retry
+from bench.dispatch.supervisor import Failure
+from bench.errors import RunFailed, UserError
+from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+
+PROGRESS_SECONDS = 0.5
+"""How often a running episode is reported on."""
+LEASE_SECONDS = 120.0
+"""How long a supervisor may be silent before its episode is given to another. The supervisor itself
+judges its process; this is for machines and connections that vanish."""
+
+
+def run_episodes(
+    job: Job,
+    episodes: Iterable[EpisodeSpec],
+    pool: Pool,
+    *,
+    max_attempts: int = 3,
+    on_event: Callable[[Event], None],
+) -> bool:
+    """Runs the episodes on the pool; returns True when all of them have a record.
+
+    ``on_event`` is called in this thread. What it raises ends the run and passes through. Ctrl-C
+    once lets the running episodes finish, twice drops them; then False is returned. The pool is closed
+    in any case. UserError: no worker could start because of something the user can mend; RunFailed: no worker
+    is left for another reason.
+    """
+    if not job.directory:
+        job = replace(job, directory=os.getcwd())
+    queue = EpisodeQueue(episodes, max_attempts=max_attempts, lease_seconds=LEASE_SECONDS)
+    if queue.finished:
+        return True
+    with _StopButton() as stop:
+        try:
+            pool.start(job)
+            _Driver(queue, pool, on_event, stop).run()
+        finally:
+            pool.close()
+    return queue.pending == queue.running == 0
+
+
+class _StopButton:
+    """Counts Ctrl-C instead of raising in the middle of whatever goes on; in the main thread only."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __enter__(self) -> _StopButton:
+        self._mine = threading.current_thread() is threading.main_thread()
+        if self._mine:
+            self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked += 1
+        if self.asked > 2:
+            raise KeyboardInterrupt
+
+
+class _Driver:
+    """The loop between queue, pool and whoever listens."""
+
+    def __init__(
+        self, queue: EpisodeQueue, pool: Pool, tell: Callable[[Event], None], stop: _StopButton
+    ) -> None:
+        self._queue = queue
+        self._pool = pool
+        self._tell = tell
+        self._stop = stop
+        self._idle: list[str] = []
+        self._next_progress = time.monotonic() + PROGRESS_SECONDS
+
+    def run(self) -> None:
+        stops_told = 0
+        while not self._queue.finished and self._stop.asked < 2:
+            for event in self._pool.wait(PROGRESS_SECONDS / 2):
+                self._take(event)
+            if self._stop.asked > stops_told:
+                stops_told = self._stop.asked
+                self._queue.close()
+                self._tell(StopAsked(self._queue.running))
+            self._hand_out()
+            if time.monotonic() >= self._next_progress:
+                self._next_progress = time.monotonic() + PROGRESS_SECONDS
+                self._report_progress()
+
+    def _take(self, event: PoolEvent) -> None:
+        match event:
+            case Ready(worker, info):
+                self._queue.add_worker(worker)
+                if info is not None:
+                    self._tell(WorkerStarted(worker, info))
+                self._idle.append(worker)
+            case Answered(worker, Failure(error, lasting)):
+                if self._queue.holds(worker):
+                    self._tell_verdict(self._queue.fail(worker, error, lasting=lasting))
+            case Answered(worker, EpisodeRecord() as record):
+                if self._queue.complete(worker, record.episode):
+                    self._tell(EpisodeFinished(record))
+            case Gone(worker, error, lasting):
+                self._lose(worker, error, lasting=lasting)
+
+    def _lose(self, worker: str, error: EpisodeError, *, lasting: bool = False) -> None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+        verdict = self._queue.remove_worker(worker, error)
+        self._tell(WorkerLost(worker, error))
+        if verdict is not None:
+            self._tell_verdict(verdict)
+        if self._pool.alive == 0 and not self._queue.finished:
+            raise (
+                UserError(error.message)
+                if lasting
+                else RunFailed(
+                    f"no worker is left, the last because {error.message}\n{error.detail}".rstrip()
+                )
+            )
+
+    def _tell_verdict(self, verdict: Retry | EpisodeRecord) -> None:
+        if isinstance(verdict, Retry):
+            self._tell(EpisodeRetried(verdict.episode, verdict.attempt, verdict.error))
+        else:
+            self._tell(EpisodeFinished(verdict))
+
+    def _hand_out(self) -> None:
+        for worker in list(self._idle):
+            lease = self._queue.lease(worker)
+            if lease is not None:
+                self._idle.remove(worker)
+                self._pool.assign(worker, lease.episode, lease.attempt)
+                self._tell(EpisodeStarted(worker, lease.episode, lease.attempt))
+
+    def _report_progress(self) -> None:
+        for worker, steps in self._pool.steps().items():
+            self._queue.renew(worker)
+            episode = self._queue.holds(worker)
+            if episode is not None:
+                self._tell(Progress(worker, episode, steps))
+        for lease in self._queue.expired():
+            error = EpisodeError("crash", f"{lease.worker} was not heard from for {LEASE_SECONDS:g} s")
+            self._pool.discard(lease.worker)
+            self._lose(lease.worker, error)

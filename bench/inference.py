@@ -1,0 +1,116 @@
+"""How a worker asks for a decision, and what becomes of the answer.
+
+A worker talks to a :class:`policies.base.Policy`. :func:`connect` says which: the policy itself, in
+the same process. A policy server on the node, reached through shared memory, or a remote one is
+added here as a policy whose ``act`` sends the observations and waits for the chunks; nothing else in
+the engine has to know.
+
+Whatever comes back passes :class:`Actions`, the one place where chunks are checked and where the
+numbers of a bounded convention are brought into their range.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from envs.simulation import EnvironmentSpec
+from policies.base import Policy, PolicySpec
+from policies.errors import PolicyError
+from policies.registry import Choice, make_policy
+
+Placement = Literal["child"]
+"""Where decisions are made: in the child process that owns the simulation."""
+
+
+def connect(placement: Placement, choice: Choice, environment: EnvironmentSpec) -> Policy:
+    """The policy a worker asks; ValueError for a placement that is not known."""
+    if placement != "child":
+        raise ValueError(f"unknown placement of inference {placement!r}; known: child")
+    return make_policy(choice, environment)
+
+
+class Actions:
+    """Checks the chunks of a policy and cuts them to what is executed.
+
+    For a bounded convention the arm numbers are clipped to [-1, 1] and the gripper command becomes
+    exactly ``gripper_open`` when it lies on the open side of the middle of its two values, else
+    exactly ``gripper_closed``: CALVIN's ``relative`` gives 1 for a command above 0, else -1, as the
+    official evaluation wrapper does. The dtype, float32 or float64, is the policy's own, since CALVIN scales
+    actions in it. Other conventions pass unchanged.
+    """
+
+    def __init__(self, spec: PolicySpec) -> None:
+        action = spec.action
+        self._name = spec.name
+        self._size = action.size
+        self._execute = spec.execute
+        self._bounded = action.bounded
+        self._open, self._closed = action.gripper_open, action.gripper_closed
+        self._middle = (action.gripper_open + action.gripper_closed) / 2
+
+    def executed(self, chunk: np.ndarray, remaining: int) -> np.ndarray:
+        """The actions to execute, (min(execute, remaining), A), in the chunk's dtype.
+
+        PolicyError: not a floating (k, A) array, fewer actions than ``execute``, NaN or infinity.
+        """
+        if not (
+            isinstance(chunk, np.ndarray)
+            and chunk.ndim == 2
+            and chunk.shape[1] == self._size
+            and chunk.shape[0] >= self._execute
+            and chunk.dtype.char in "fd"
+        ):
+            self._refuse(chunk)
+        actions = chunk[: min(self._execute, remaining)]
+        # NaN fails every comparison, so in the usual case one test stands for "finite and in range".
+        if self._bounded:
+            if not np.abs(actions).max() <= 1.0:
+                self._require_finite(actions)
+                actions = actions.copy()
+                np.clip(actions[:, :-1], -1.0, 1.0, out=actions[:, :-1])
+            return self._with_gripper(actions)
+        self._require_finite(actions)
+        return actions
+
+    def _with_gripper(self, actions: np.ndarray) -> np.ndarray:
+        commands = actions[:, -1].tolist()
+        if all(command in (self._open, self._closed) for command in commands):
+            return actions
+        opens_upwards = self._open > self._closed
+        actions = actions.copy()
+        actions[:, -1] = [
+            self._open if (command > self._middle) == opens_upwards else self._closed for command in commands
+        ]
+        return actions
+
+    def _require_finite(self, actions: np.ndarray) -> None:
+        finite = np.isfinite(actions)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0].tolist()
+            raise PolicyError(
+                f"policy {self._name!r} returned {actions[row, column]} as number {column} of action {row} "
+                "of its chunk; all numbers must be finite"
+            )
+
+    def _refuse(self, chunk: object) -> None:
+        if not isinstance(chunk, np.ndarray):
+            raise PolicyError(
+                f"policy {self._name!r} returned {type(chunk).__name__} for a slot; act() must return one "
+                "NumPy array (k, A) per slot"
+            )
+        if chunk.ndim != 2 or chunk.shape[1] != self._size:
+            raise PolicyError(
+                f"policy {self._name!r} returned an array of shape {chunk.shape}; its convention has "
+                f"{self._size} numbers per action, so ({self._size},) or (k, {self._size}) is needed"
+            )
+        if chunk.dtype.char not in "fd":
+            raise PolicyError(
+                f"policy {self._name!r} returned {chunk.dtype} numbers; actions must be float32 or float64, "
+                "e.g. chunk.astype(np.float32)"
+            )
+        raise PolicyError(
+            f"policy {self._name!r} returned {len(chunk)} actions, but {self._execute} of each chunk are to be "
+            "executed (`execute`)"
+        )

@@ -1,0 +1,165 @@
+"""One episode, as a function of a simulation, a policy, an episode and a clock.
+
+Nothing here knows of processes, files or other episodes. The loop renders only when the policy is
+about to look, and it reports where it is to a :class:`Meter`, so that whoever owns the process can
+tell a long decision from a stuck simulator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Protocol
+
+from bench.inference import Actions
+from bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
+from envs.simulation import Simulation
+from policies.base import Policy, SubtaskContext
+
+SLOT = 0
+"""The policy's slot of a running episode: a process runs one episode at a time."""
+
+
+class Phase(IntEnum):
+    """What a worker's process is doing, as far as deadlines go."""
+
+    START = 0
+    """Building the simulation and the policy."""
+    IDLE = 1
+    """Waiting for an episode."""
+    SIMULATE = 2
+    """Resetting, stepping or rendering."""
+    DECIDE = 3
+    """In the policy's code."""
+
+
+class Meter(Protocol):
+    """Is told where an episode stands."""
+
+    def enter(self, phase: Phase) -> None:
+        """Called at every change of hands between simulation and policy."""
+        ...
+
+    def stepped(self, steps: int) -> None:
+        """Called after each executed piece of a chunk with its number of control steps."""
+        ...
+
+
+class NoMeter:
+    """Tells nobody."""
+
+    def enter(self, phase: Phase) -> None:
+        """Does nothing."""
+
+    def stepped(self, steps: int) -> None:
+        """Does nothing."""
+
+
+def run_episode(
+    simulation: Simulation,
+    policy: Policy,
+    episode: EpisodeSpec,
+    *,
+    seed: int,
+    clock: Callable[[], float] = time.perf_counter,
+    meter: Meter = NoMeter(),  # noqa: B008 - stateless
+) -> EpisodeRecord:
+    """Runs the episode's subtasks in a row until the first failure.
+
+    ``seed`` is the run's; each subtask's own is derived from it. ``clock`` gives seconds for the
+    timings alone. Whatever simulation or policy raise passes through; the meter's last phase says
+    which of them it was. PolicyError: a chunk that is not what the policy's spec says.
+    """
+    parts = _Parts(clock)
+    meter.enter(Phase.SIMULATE)
+    simulation.reset(episode.start)
+    parts.lap("reset")
+    actions = Actions(policy.spec)
+    records: list[SubtaskRecord] = []
+    for position in range(len(episode.subtasks)):
+        record = _run_subtask(simulation, policy, actions, episode, position, seed, parts, meter)
+        records.append(record)
+        if not record.success:
+            break
+    chain_length = sum(record.success for record in records)
+    return EpisodeRecord(
+        index=episode.index,
+        episode=episode.episode,
+        scene=episode.start.scene,
+        status="done",
+        chain_length=chain_length,
+        subtasks=tuple(records),
+        timings=Timings(**parts.seconds),
+    )
+
+
+class _Parts:
+    """Splits wall time between named parts: each lap belongs to the part named at its end."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.seconds = {"reset": 0.0, "physics": 0.0, "rendering": 0.0, "policy": 0.0}
+
+    def lap(self, part: str) -> None:
+        now = self._clock()
+        self.seconds[part] += now - self._last
+        self._last = now
+
+
+def _run_subtask(
+    simulation: Simulation,
+    policy: Policy,
+    actions: Actions,
+    episode: EpisodeSpec,
+    position: int,
+    seed: int,
+    parts: _Parts,
+    meter: Meter,
+) -> SubtaskRecord:
+    subtask, instruction = episode.subtasks[position], episode.instructions[position]
+    context = SubtaskContext(episode.episode, position, episode.seed(seed, position))
+    see = getattr(policy, "see", None) if policy.spec.privileged else None
+    lap, enter = parts.lap, meter.enter
+    slots = (SLOT,)
+
+    enter(Phase.DECIDE)
+    policy.reset(SLOT, instruction, context)
+    lap("policy")
+    enter(Phase.SIMULATE)
+    simulation.begin(subtask)
+    lap("physics")
+
+    steps = decisions = 0
+    success = ever = stopped = False
+    while steps < episode.step_limit and not stopped:
+        observation = simulation.observe()
+        lap("rendering")
+        enter(Phase.DECIDE)
+        if see is not None:
+            see(SLOT, simulation.privileged())
+        chunk = policy.act(slots, (observation,))[0]
+        executed = actions.executed(chunk, episode.step_limit - steps)
+        lap("policy")
+        enter(Phase.SIMULATE)
+        outcome = simulation.advance(executed)
+        lap("physics")
+        if outcome.steps < 1:
+            raise RuntimeError(f"the simulation executed none of {len(executed)} actions in {subtask!r}")
+        decisions += 1
+        steps += outcome.steps
+        meter.stepped(outcome.steps)
+        success, stopped = outcome.success, outcome.stopped
+        ever = ever or outcome.ever or success
+
+    return SubtaskRecord(
+        position=position,
+        subtask=subtask,
+        instruction=instruction,
+        success=bool(success),
+        steps=int(steps),
+        decisions=decisions,
+        digest=simulation.privileged().digest(),
+        ever=bool(ever),
+    )

@@ -1,0 +1,120 @@
+"""Gives a plain one-episode class the batched face of a policy.
+
+The plain class needs two methods and may say three things about itself, on the class or on the
+instance::
+
+    class MyPolicy:
+        sensors = ("static", "gripper")   # cameras; default: none, so that nothing is rendered
+        action = "relative"               # convention of its actions; default: the environment's
+        execute = 1                       # actions of a chunk to run before it looks again
+
+        def reset(self, instruction):     # or reset(self, instruction, seed)
+            ...
+
+        def act(self, observation):       # -> (A,) or (k, A), floating point
+            ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from envs.action_spec import ActionSpec
+from envs.errors import suggestion
+from envs.observation import Camera, Observation, Sensors
+from envs.simulation import EnvironmentSpec
+from policies.base import PolicySpec, SubtaskContext
+from policies.errors import PolicyError
+
+
+class OneSlotPolicy:
+    """A plain object as a :class:`policies.base.Policy` with the single slot 0."""
+
+    def __init__(self, plain: Any, environment: EnvironmentSpec) -> None:
+        self._plain = plain
+        self._name = type(plain).__name__
+        for method in ("reset", "act"):
+            if not callable(getattr(plain, method, None)):
+                raise PolicyError(
+                    f"{self._name} has no method {method!r}; a policy needs reset(instruction) and "
+                    "act(observation)"
+                )
+        self._reset: Callable[..., Any] = plain.reset
+        self._act: Callable[[Observation], Any] = plain.act
+        self._wants_seed = _takes(plain.reset, "seed")
+        execute = _count(plain, "execute", 1)
+        self._spec = PolicySpec(
+            name=str(getattr(plain, "name", self._name)),
+            action=_action(plain, environment),
+            sensors=_sensors(plain, environment),
+            chunk=_count(plain, "chunk", execute),
+            execute=execute,
+            stochastic=self._wants_seed,
+        )
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Made from the attributes of the plain object."""
+        return self._spec
+
+    def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
+        """Calls ``reset(instruction)``, with ``seed=`` when it takes one."""
+        if self._wants_seed:
+            self._reset(instruction, seed=context.seed)
+        else:
+            self._reset(instruction)
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
+        """Calls ``act(observation)``; a single action (A,) becomes a chunk (1, A)."""
+        chunk = np.asarray(self._act(observations[0]))
+        return [chunk[None] if chunk.ndim == 1 else chunk]
+
+    def close(self) -> None:
+        """Calls ``close()`` when there is one."""
+        close = getattr(self._plain, "close", None)
+        if callable(close):
+            close()
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _count(plain: Any, name: str, default: int) -> int:
+    value = getattr(plain, name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise PolicyError(f"{type(plain).__name__}.{name} is {value!r}; it must be a whole number from 1")
+    return value
+
+
+def _action(plain: Any, environment: EnvironmentSpec) -> ActionSpec:
+    action = getattr(plain, "action", None) or environment.actions[0]
+    if isinstance(action, ActionSpec):
+        return action
+    offered = [spec.name for spec in environment.actions]
+    if action not in offered:
+        raise PolicyError(
+            f"{type(plain).__name__}.action is {action!r}, but {environment.family} offers "
+            f"{', '.join(offered)}.{suggestion(str(action), offered)}"
+        )
+    return environment.action(action)
+
+
+def _sensors(plain: Any, environment: EnvironmentSpec) -> Sensors:
+    wanted = getattr(plain, "sensors", None) or ()
+    if isinstance(wanted, Sensors):
+        return wanted
+    if isinstance(wanted, str):
+        wanted = (wanted,)
+    try:
+        return Sensors(tuple(item if isinstance(item, Camera) else Camera(str(item)) for item in wanted))
+    except TypeError:
+        raise PolicyError(
+            f"{type(plain).__name__}.sensors is {wanted!r}; it must be camera names, e.g. "
+            f"{tuple(environment.cameras)!r}, or an envs.Sensors"
+        ) from None

@@ -1,0 +1,209 @@
+"""Finds a policy by name or by class path, builds it, and checks it against the environment.
+
+A policy is chosen by a name of :data:`BUILT_IN`, by a name of the entry-point group
+``vla_bench.policies`` of an installed package, or by the path of a class, ``package.module:Class``
+or ``package.module.Class``; modules in the current directory are found. A class gets the chosen
+arguments, and ``environment=`` when its constructor has a parameter of that name. It is either a full
+:class:`policies.base.Policy` or a plain class for :class:`policies.one_slot.OneSlotPolicy`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from envs.action_spec import ActionSpec
+from envs.errors import UserError, suggestion
+from envs.simulation import EnvironmentSpec
+from policies.base import Policy, PolicySpec
+from policies.errors import PolicyError
+from policies.one_slot import OneSlotPolicy
+
+BUILT_IN: Mapping[str, str] = {
+    "stub": "policies.stub:StubPolicy",
+    "random": "policies.random_walk:RandomWalkPolicy",
+    "replay": "policies.replay:ReplayPolicy",
+    "expert": "policies.expert:ExpertPolicy",
+    "vla": "policies.vla:VlaPolicy",
+}
+"""Names of the policies in this repository."""
+
+ENTRY_POINTS = "vla_bench.policies"
+"""Entry-point group in which an installed package names its policies."""
+
+
+class Choice(Protocol):
+    """What to build: :class:`bench.dispatch.job.PolicyChoice`, or anything of its shape."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
+
+
+def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
+    """What the policy needs, checked against the environment.
+
+    Cheap when the class has a classmethod ``describe(environment, **arguments)``; otherwise the
+    policy is built and closed again. PolicyError: unknown name, class, argument, convention or camera.
+    """
+    factory = find_policy(choice.target)
+    describe = getattr(factory, "describe", None)
+    if describe is None:
+        policy = _build(factory, choice, environment)
+        policy.close()
+        return checked_spec(policy.spec, environment)
+    arguments = _accepted(describe, choice, {"environment": environment})
+    with _blaming(choice, "describe"):
+        spec = describe(**arguments)
+    return checked_spec(spec, environment)
+
+
+def make_policy(choice: Choice, environment: EnvironmentSpec) -> Policy:
+    """Builds the policy; a plain class is given the batched face. Errors as :func:`describe_policy`."""
+    policy = _build(find_policy(choice.target), choice, environment)
+    checked_spec(policy.spec, environment)
+    return policy
+
+
+def find_policy(target: str) -> Callable[..., Any]:
+    """The class (or factory function) of that name or path."""
+    path = BUILT_IN.get(target)
+    if path is None and not ("." in target or ":" in target):
+        installed = {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+        path = installed.get(target)
+        if path is None:
+            known = [*BUILT_IN, *installed]
+            raise PolicyError(
+                f"unknown policy {target!r}; known: {', '.join(known)}, or a class as "
+                f"my_module:MyPolicy.{suggestion(target, known)}"
+            )
+    return _import(path or target)
+
+
+def action_named(environment: EnvironmentSpec, name: str) -> ActionSpec:
+    """The environment's convention of that name, its default for an empty one; PolicyError if none."""
+    if not name:
+        return environment.actions[0]
+    offered = [spec.name for spec in environment.actions]
+    if name not in offered:
+        raise PolicyError(
+            f"{environment.family} has no action convention {name!r}; it offers "
+            f"{', '.join(offered)}.{suggestion(name, offered)}"
+        )
+    return environment.action(name)
+
+
+def checked_spec(spec: PolicySpec, environment: EnvironmentSpec) -> PolicySpec:
+    """The spec with the environment's own name for its action convention.
+
+    PolicyError names a convention the environment does not have (and how the nearest differs), a
+    camera it does not have, or a chunk that cannot be.
+    """
+    if not 1 <= spec.execute <= spec.chunk:
+        raise PolicyError(
+            f"policy {spec.name!r} predicts {spec.chunk} actions and wants {spec.execute} executed; "
+            "`execute` must lie between 1 and `chunk`"
+        )
+    for camera in spec.sensors.cameras:
+        if camera.name not in environment.cameras:
+            raise PolicyError(
+                f"policy {spec.name!r} asks for the camera {camera.name!r}, but {environment.family} has "
+                f"{', '.join(environment.cameras)}.{suggestion(camera.name, environment.cameras)}"
+            )
+    nearest = min(environment.actions, key=lambda offered: len(offered.differences(spec.action)))
+    differences = nearest.differences(spec.action)
+    if differences:
+        raise PolicyError(
+            f"policy {spec.name!r} acts in a convention that {environment.family} does not offer; the nearest, "
+            f"{nearest.name!r}, differs in {'; '.join(differences)} (environment against policy)"
+        )
+    return dataclasses.replace(spec, action=nearest)
+
+
+def _build(factory: Callable[..., Any], choice: Choice, environment: EnvironmentSpec) -> Policy:
+    arguments = _accepted(factory, choice, {"environment": environment})
+    with _blaming(choice, "be built"):
+        built = factory(**arguments)
+    if isinstance(getattr(built, "spec", None), PolicySpec):
+        if not isinstance(built, Policy):
+            raise PolicyError(f"{choice.target} has a spec, but not all of reset, act and close")
+        return built
+    return OneSlotPolicy(built, environment)
+
+
+def _accepted(function: Callable[..., Any], choice: Choice, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """The chosen arguments, checked against the signature, plus those on offer that it takes."""
+    parameters = inspect.signature(function).parameters
+    named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    arguments = {name: value for name, value in offered.items() if name in named}
+    for name in choice.arguments:
+        if name in offered:
+            raise PolicyError(f"the argument {name!r} of policy {choice.target!r} is given by the benchmark")
+        if name not in named and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            free = [known for known in named if known not in offered]
+            takes = f"it takes {', '.join(free)}" if free else "it takes none"
+            hint = suggestion(name, free)
+            raise PolicyError(f"policy {choice.target!r} has no argument {name!r}; {takes}.{hint}")
+    arguments |= choice.arguments
+    missing = [
+        name
+        for name in named
+        if parameters[name].default is inspect.Parameter.empty and name not in arguments
+    ]
+    if missing:
+        raise PolicyError(
+            f"policy {choice.target!r} needs the argument {missing[0]!r}; give it as policy.{missing[0]}=..."
+        )
+    return arguments
+
+
+class _blaming:
+    """Turns what the policy's own code raises into a PolicyError that names it; keeps the cause."""
+
+    def __init__(self, choice: Choice, doing: str) -> None:
+        self._choice = choice
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, UserError):
+            raise PolicyError(
+                f"policy {self._choice.target!r} could not {self._doing}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _import(path: str) -> Callable[..., Any]:
+    module_name, separator, name = path.partition(":")
+    if not separator:
+        module_name, _, name = path.rpartition(".")
+    if not module_name or not name:
+        raise PolicyError(f"{path!r} is not a class path; write my_module:MyPolicy")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise PolicyError(
+                f"policy {path!r} needs the package {error.name!r}, which is not installed"
+            ) from error
+        raise PolicyError(
+            f"there is no module {error.name!r} for policy {path!r}; modules are looked for among the "
+            f"installed packages and in {here}"
+        ) from None
+    except Exception as error:
+        raise PolicyError(f"policy {path!r} cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise PolicyError(f"the module {module_name!r} has no class {name!r}.{suggestion(name, classes)}")
+    return found
