@@ -111,7 +111,7 @@ class SimulationSpec:
     """``calvin`` or ``fake``."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the family's ``build``; plain data."""
-    sensors: Sensors = Sensors()
+    sensors: Sensors = field(default_factory=Sensors)
     action: str = ""
     """Name of the action convention; empty means the environment's default."""
 

@@ -60,5 +60,5 @@ def test_truncates_after_the_official_number_of_steps():
 
 
 def test_unknown_task_is_refused_by_name():
-    with pytest.raises(ValueError, match="open_drawr.*open_drawer"):
+    with pytest.raises(ValueError, match=r"open_drawr.*open_drawer"):
         make(task="open_drawr")
