@@ -22,7 +22,7 @@ import csv
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,13 +103,10 @@ class ResultSet:
         from pyarrow import parquet
 
         for name in TABLES:
-            table, rows = self._arrow(name), self._rows(name)
-            write_atomically(
-                self.folder / f"{name}.parquet", lambda path, of=table: parquet.write_table(of, path)
-            )
-            write_atomically(
-                self.folder / f"{name}.csv", lambda path, of=rows: _write_csv(path, of, COLUMNS[name])
-            )
+            make_parquet = partial(parquet.write_table, self._arrow(name))
+            write_atomically(self.folder / f"{name}.parquet", make_parquet)
+            make_csv = partial(_write_csv, self._rows(name), COLUMNS[name])
+            write_atomically(self.folder / f"{name}.csv", make_csv)
         plain = json.dumps(summary_to_plain(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
         _write_text(self.folder / "summary.json", plain + "\n")
         _write_text(self.folder / "summary.md", to_markdown(self.summary))
@@ -206,7 +203,7 @@ def _arrow_type(column: str) -> pyarrow.DataType:
     return pyarrow.float64() if column.endswith("_s") else pyarrow.string()
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def _write_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
