@@ -111,6 +111,6 @@ class Actions:
                 "e.g. chunk.astype(np.float32)"
             )
         raise PolicyError(
-            f"policy {self._name!r} returned {len(chunk)} actions, but {self._execute} of each chunk are to be "
-            "executed (`execute`)"
+            f"policy {self._name!r} returned {len(chunk)} actions, but {self._execute} of each chunk are to "
+            "be executed (`execute`)"
         )

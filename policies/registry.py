@@ -121,8 +121,8 @@ def checked_spec(spec: PolicySpec, environment: EnvironmentSpec) -> PolicySpec:
     differences = nearest.differences(spec.action)
     if differences:
         raise PolicyError(
-            f"policy {spec.name!r} acts in a convention that {environment.family} does not offer; the nearest, "
-            f"{nearest.name!r}, differs in {'; '.join(differences)} (environment against policy)"
+            f"policy {spec.name!r} acts in a convention that {environment.family} does not offer; the "
+            f"nearest, {nearest.name!r}, differs in {'; '.join(differences)} (environment against policy)"
         )
     return dataclasses.replace(spec, action=nearest)
 
