@@ -1,0 +1,34 @@
+"""The floor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.calvin.builtin.files import MeshFiles
+from envs.calvin.builtin.shapes import Mesh
+from envs.calvin.builtin.urdf import WHITE, Box, Inertial, Link, document
+
+EXTENT = 15.0
+"""Half side of the square that is drawn, model units."""
+TILE = 2.0
+"""Length one texture covers: two squares of the checker."""
+
+
+def plane_files() -> dict[str, str]:
+    """The floor, by path below ``data/``."""
+    files = MeshFiles("plane", ".", texture="checker.png")
+    corners = np.array(((-EXTENT, -EXTENT), (EXTENT, -EXTENT), (EXTENT, EXTENT), (-EXTENT, EXTENT)))
+    floor = Mesh(
+        points=np.c_[corners, np.zeros(4)],
+        normals=np.tile((0.0, 0.0, 1.0), (4, 1)),
+        texture=(corners + EXTENT) / TILE,
+        triangles=np.array(((0, 1, 2), (0, 2, 3))),
+    )
+    link = Link(
+        "planeLink",
+        Inertial(0.0),
+        visuals=((files.textured("plane", floor), WHITE),),
+        collisions=(Box((-100.0, -100.0, -10.0), (100.0, 100.0, 0.0)),),
+        contact={"lateral_friction": 1.0},
+    )
+    return files.texts | {"plane/plane.urdf": document("plane", [link])}
