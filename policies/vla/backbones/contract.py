@@ -1,0 +1,145 @@
+"""What a policy asks of a vision-language model.
+
+A backbone is an adapter around an unchanged transformers model: the adapter holds no parameters, so
+that a checkpoint's names are the model's own. The example in full is ``kosmos2.py``; a new one states
+
+    class Mine(Backbone):
+        prompt = CAPTION_PROMPTS["llava"]        # how an instruction becomes text
+        pixels = PixelRecipe()                   # how an image becomes pixels
+        leading, trailing = 1, 0                 # tokens before the images, and after the action token
+        def hidden_size(self): ...
+        def embed(self, ids): ...
+        def encode_images(self, pixels): ...
+        def decode(self, embeds, mask, ...): ...
+        def logits(self, hidden): ...
+        model_class, tiny_config = ...           # for `from_pretrained`, for tests
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from policies.vla.images import PixelRecipe
+from policies.vla.prompts import TextPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class SceneImages:
+    """Images for a model that looks at them through cross-attention, not as tokens."""
+
+    tokens: Tensor
+    """(B, M, V, d_image): M frames per row, V tokens each (all cameras together)."""
+    visible: Tensor
+    """(B, S, M) bool: which frames a text position may look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the language model returned."""
+
+    hidden: Tensor
+    """(B, S, d), after the final norm."""
+    cache: Any = None
+    """transformers' Cache when one was asked for."""
+
+
+class Backbone:
+    """Adapter around one transformers model."""
+
+    model_class: ClassVar[Any]
+    """The transformers class."""
+    prompt: ClassVar[TextPrompt]
+    question_style: ClassVar[str] = "phi"
+    """Key of :data:`policies.vla.prompts.QUESTION_PROMPTS`."""
+    pixels: ClassVar[PixelRecipe] = PixelRecipe()
+    leading: ClassVar[int] = 1
+    """Text tokens that stay before the images: 1 when the tokenizer has a BOS, else 0."""
+    trailing: ClassVar[int] = 1
+    """Text tokens that stay after the action token: 1 when the tokenizer has an EOS, else 0. Whether the
+    text really ends in one is not asked, as in the original."""
+    cross_attention: ClassVar[bool] = False
+    """True when images reach the language model through :class:`SceneImages`."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    @classmethod
+    def tiny_config(cls) -> Any:
+        """A transformers configuration of a model with some 10^5 parameters, for tests and smoke runs."""
+        raise TypeError(f"{cls.__name__} states no tiny configuration")
+
+    @classmethod
+    def tiny_image_size(cls) -> int:
+        """Side in pixels of the images the tiny model takes."""
+        return 28
+
+    @classmethod
+    def build(cls, config: Any) -> nn.Module:
+        """The transformers model of that configuration, with random weights."""
+        return cls.model_class(config)
+
+    def hidden_size(self) -> int:
+        """d, width of the language model."""
+        raise TypeError(f"{type(self).__name__} states no hidden size")
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(..., ) token ids to (..., d) embeddings before any scaling; :meth:`decode` scales."""
+        return self.model.get_input_embeddings()(ids)
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(N, 3, S, S) to (N, V, d): tokens on the scale of :meth:`embed`."""
+        raise TypeError(f"{type(self).__name__} does not encode images")
+
+    def image_bounds(self) -> tuple[int, int] | None:
+        """Ids of the tokens that stand before and after every image, if the model wants them."""
+        return None
+
+    def decode(
+        self,
+        embeds: Tensor,
+        mask: Tensor | None,
+        *,
+        positions: Tensor | None = None,
+        cache: Any = None,
+        use_cache: bool = False,
+        images: SceneImages | None = None,
+    ) -> Decoded:
+        """Runs the language model on (B, S, d) embeddings.
+
+        ``mask`` is (B, past + S), nonzero where a position may be attended to; None when all may.
+        ``positions`` is (B, S), counted from 0; None counts on from the cache.
+        """
+        raise TypeError(f"{type(self).__name__} does not decode")
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., d) to (..., vocabulary)."""
+        return self.model.get_output_embeddings()(hidden)
+
+    def image_dtype(self) -> torch.dtype:
+        """The dtype pixels are handed over in."""
+        return next(self.model.parameters()).dtype
+
+
+def run_decoder(
+    decoder: nn.Module,
+    embeds: Tensor,
+    mask: Tensor | None,
+    positions: Tensor | None,
+    cache: Any,
+    use_cache: bool,
+    **more: Any,
+) -> Decoded:
+    """The call that decoder-only models of transformers share."""
+    output = decoder(
+        inputs_embeds=embeds,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=use_cache,
+        **more,
+    )
+    return Decoded(output.last_hidden_state, output.past_key_values if use_cache else None)

@@ -1,0 +1,94 @@
+"""LLaVA and the models of its build: a vision tower, a projector, a decoder-only language model.
+
+Moondream (SigLIP and Phi) and UForm-Gen (CLIP and a small decoder) are not classes of transformers; they
+stand here as the same build with their own parts and prompts. Their published weights carry other names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.prompts import CAPTION_PROMPTS
+
+_TEXT = dict(vocab_size=576, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+_VISION = dict(
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    image_size=28,
+    patch_size=14,
+)
+
+
+class Llava(Backbone):
+    """llava-hf/llava-1.5-7b-hf and its kin; text carries no EOS, so the action token stands before its last piece."""
+
+    model_class = LlavaForConditionalGeneration
+    prompt = CAPTION_PROMPTS["llava"]
+
+    @classmethod
+    def tiny_config(cls) -> LlavaConfig:
+        return LlavaConfig(
+            text_config=dict(_TEXT, model_type="llama", num_key_value_heads=2),
+            vision_config=dict(_VISION, model_type="clip_vision_model"),
+            image_seq_length=4,
+        )
+
+    def hidden_size(self) -> int:
+        return self.model.config.text_config.hidden_size
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        features = self.model.model.get_image_features(pixels).pooler_output
+        return features if isinstance(features, Tensor) else _stacked(features)
+
+    def decode(
+        self,
+        embeds: Tensor,
+        mask: Tensor | None,
+        *,
+        positions: Tensor | None = None,
+        cache: Any = None,
+        use_cache: bool = False,
+        images: SceneImages | None = None,
+    ) -> Decoded:
+        return run_decoder(self.model.model.language_model, embeds, mask, positions, cache, use_cache)
+
+
+class Moondream(Llava):
+    """SigLIP and Phi, with Moondream's prompt."""
+
+    prompt = CAPTION_PROMPTS["moondream"]
+
+    @classmethod
+    def tiny_config(cls) -> LlavaConfig:
+        return LlavaConfig(
+            text_config=dict(_TEXT, model_type="phi", num_key_value_heads=2),
+            vision_config=dict(_VISION, model_type="siglip_vision_model"),
+            vision_feature_select_strategy="full",
+            image_seq_length=4,
+        )
+
+
+class Uform(Llava):
+    """CLIP and a small decoder, with UForm-Gen's prompt."""
+
+    prompt = CAPTION_PROMPTS["uform"]
+
+    @classmethod
+    def tiny_config(cls) -> LlavaConfig:
+        return LlavaConfig(
+            text_config=dict(_TEXT, model_type="qwen2", num_key_value_heads=1),
+            vision_config=dict(_VISION, model_type="clip_vision_model"),
+            image_seq_length=4,
+        )
+
+
+def _stacked(features: Any) -> Tensor:
+    import torch
+
+    return torch.stack(tuple(features))

@@ -1,0 +1,70 @@
+"""PaliGemma: SigLIP and Gemma (google/paligemma-3b-pt-224)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
+
+from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.images import PixelRecipe
+from policies.vla.prompts import CAPTION_PROMPTS
+
+
+class PaliGemma(Backbone):
+    """Gemma scales embeddings by sqrt(d); image tokens are divided by it first, the action token is not.
+
+    Attention is causal over the whole row, as it is when the original hands embeddings alone to the model.
+    """
+
+    model_class = PaliGemmaForConditionalGeneration
+    prompt = CAPTION_PROMPTS["paligemma"]
+    pixels = PixelRecipe(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+    @classmethod
+    def tiny_config(cls) -> PaliGemmaConfig:
+        text = dict(
+            model_type="gemma",
+            vocab_size=576,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+        )
+        vision = dict(
+            model_type="siglip_vision_model",
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=28,
+            patch_size=14,
+        )
+        return PaliGemmaConfig(text_config=text, vision_config=vision, projection_dim=32, hidden_size=32)
+
+    def hidden_size(self) -> int:
+        return self.model.config.text_config.hidden_size
+
+    def embed(self, ids: Tensor) -> Tensor:
+        # The embedding module of transformers 5 scales by itself; rows are scaled in decode, once.
+        return functional.embedding(ids, self.model.get_input_embeddings().weight)
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        return self.model.model.get_image_features(pixels).pooler_output / self.hidden_size() ** 0.5
+
+    def decode(
+        self,
+        embeds: Tensor,
+        mask: Tensor | None,
+        *,
+        positions: Tensor | None = None,
+        cache: Any = None,
+        use_cache: bool = False,
+        images: SceneImages | None = None,
+    ) -> Decoded:
+        scaled = embeds * self.hidden_size() ** 0.5
+        return run_decoder(self.model.model.language_model, scaled, mask, positions, cache, use_cache)

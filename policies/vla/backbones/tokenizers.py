@@ -1,0 +1,59 @@
+"""Tokenizers: from a folder, or a byte-level one made on the spot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from policies.errors import PolicyError
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer of 256 bytes and four specials (``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3).
+
+    Adds ``<s>`` and ``</s>`` around a text. Needs no file, so that a tiny random policy can be built
+    anywhere. Unused entries fill it up to 576, so that 256 action tokens fit at its tail.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    unused = [f"<unused{index}>" for index in range(576 - len(specials) - len(alphabet))]
+    vocabulary = {token: index for index, token in enumerate(specials + alphabet + unused)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The tokenizer in a folder or on the hub.
+
+    A folder whose ``tokenizer.json`` was written by an old release is read directly, with the special
+    tokens of ``special_tokens_map.json``: its ``tokenizer_config.json`` names classes that are gone.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    folder = Path(path)
+    specials = folder / "special_tokens_map.json"
+    if (folder / "tokenizer.json").is_file() and specials.is_file():
+        named = {
+            name: token["content"] if isinstance(token, dict) else token
+            for name, token in json.loads(specials.read_text()).items()
+            if isinstance(token, str | dict)
+        }
+        return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **named)
+    try:
+        return AutoTokenizer.from_pretrained(str(path))
+    except (OSError, ValueError) as error:
+        raise PolicyError(
+            f"vla: no tokenizer at {path} ({str(error).splitlines()[0]}); give a folder that holds tokenizer.json "
+            "as backbone_path=..."
+        ) from None

@@ -1,0 +1,149 @@
+"""Builds the network and its tokenizer from a structure, a backbone folder and a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from policies.errors import PolicyError
+from policies.vla.backbones import backbone_class
+from policies.vla.backbones.contract import Backbone
+from policies.vla.backbones.tokenizers import byte_tokenizer, load_tokenizer
+from policies.vla.checkpoints import load_into, merge_adapter, parameters_on_meta, read_tensors
+from policies.vla.config import VlaConfig
+from policies.vla.model import VlaModel
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TINY = "tiny"
+"""In place of a backbone folder: the backbone's tiny configuration and a byte-level tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A network ready to be run, and what turns text into its tokens."""
+
+    model: VlaModel
+    tokenizer: Any
+
+
+def device_named(name: str) -> torch.device:
+    """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``auto``); PolicyError if it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise PolicyError(f"vla: unknown device {name!r}; use cpu, cuda, cuda:0 or auto") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise PolicyError(f"vla: device={name}, but no GPU is found here; type policy.device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise PolicyError(
+            f"vla: device={name}, but there are {torch.cuda.device_count()} GPUs; they count from cuda:0"
+        )
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise PolicyError(f"vla: unknown device {name!r}; use cpu, cuda, cuda:0 or auto")
+    return device
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """float32, bfloat16 or float16; PolicyError otherwise."""
+    if name not in DTYPES:
+        raise PolicyError(f"vla: unknown dtype {name!r}; use one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def build(
+    config: VlaConfig,
+    *,
+    backbone_path: str | Path = TINY,
+    checkpoint: str | Path | None = None,
+    lora: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    trust: bool = False,
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+) -> Built:
+    """The network in evaluation mode.
+
+    Args:
+        backbone_path: a folder (or hub name) with the backbone's ``config.json`` and tokenizer, or ``tiny``.
+        checkpoint: weights of the whole policy. None: random ones drawn from ``seed``.
+        lora: folder of a peft adapter for the backbone, merged into it.
+        allow_missing, allow_unexpected: prefixes; see :func:`policies.vla.checkpoints.load_into`.
+    """
+    place, number = device_named(device), dtype_named(dtype)
+    adapter_class = backbone_class(config.backbone)
+    if checkpoint is None and seed is None:
+        raise PolicyError(
+            "vla: no weights; give checkpoint=<file>, or seed=<number> for random ones (a smoke run)"
+        )
+    if checkpoint is None:
+        with _seeded(seed):
+            model = _network(config, adapter_class, backbone_path)
+        model.to(device=place, dtype=number)
+    else:
+        tensors = read_tensors(checkpoint, trust=trust)
+        with contextlib.ExitStack() as stack:
+            if allow_missing:
+                # What the file lacks keeps an initial value, so there must be one.
+                stack.enter_context(_seeded(seed or 0))
+            else:
+                stack.enter_context(parameters_on_meta())
+            model = _network(config, adapter_class, backbone_path)
+        load_into(
+            model,
+            tensors,
+            dtype=number,
+            device=place,
+            allow_missing=allow_missing,
+            allow_unexpected=allow_unexpected,
+            source=str(checkpoint),
+        )
+        model.to(device=place, dtype=number)
+    if lora is not None:
+        merge_adapter(model, lora)
+    tokenizer = byte_tokenizer() if str(backbone_path) == TINY else load_tokenizer(backbone_path)
+    return Built(model.eval().requires_grad_(False), tokenizer)
+
+
+def _network(config: VlaConfig, adapter_class: type[Backbone], backbone_path: str | Path) -> VlaModel:
+    backbone_config = (
+        adapter_class.tiny_config()
+        if str(backbone_path) == TINY
+        else _backbone_config(adapter_class, backbone_path)
+    )
+    return VlaModel(config, adapter_class(adapter_class.build(backbone_config)))
+
+
+def _backbone_config(adapter_class: type[Backbone], path: str | Path) -> Any:
+    wanted = adapter_class.model_class.config_class
+    try:
+        plain, _ = wanted.get_config_dict(str(path))
+        found = plain.get("model_type")
+        config = wanted.from_pretrained(str(path))
+    except (OSError, ValueError) as error:
+        raise PolicyError(
+            f"vla: no configuration of {adapter_class.__name__} at {path} ({str(error).splitlines()[0]}); give a "
+            "folder that holds config.json as backbone_path=..."
+        ) from None
+    if found not in (None, wanted.model_type):
+        raise PolicyError(
+            f"vla: {path} configures a model of type {found!r}; backbone {adapter_class.__name__} needs "
+            f"{wanted.model_type!r}"
+        )
+    return config
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws from a generator state of its own, and puts the process's back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,7 @@
+"""What turns features of the language model into actions."""
+
+from __future__ import annotations
+
+from policies.vla.heads.base import ActionHead, HeadOutput, build_head
+
+__all__ = ["ActionHead", "HeadOutput", "build_head"]

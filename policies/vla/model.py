@@ -1,0 +1,163 @@
+"""The policy network: a backbone, an action token and an action head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from policies.errors import PolicyError
+from policies.vla.backbones.contract import Backbone
+from policies.vla.config import VlaConfig
+from policies.vla.fusion import ACTION, TEXT, VISION, Batch, Frame, Layout, Row, join
+from policies.vla.heads import build_head
+from policies.vla.resampler import PerceiverResampler
+
+
+class VlaModel(nn.Module):
+    """Parameters are named as in a RoboVLMs checkpoint, less its leading ``model.``:
+
+    ``backbone.*`` (the transformers model's own names), ``action_token`` (d,), ``act_head.*``, and with the
+    options ``vision_resampler.*``, ``embed_arm_state``, ``embed_gripper_state``, ``embed_state``, ``clip_norm_head``.
+    """
+
+    def __init__(self, config: VlaConfig, adapter: Backbone):
+        super().__init__()
+        self.config = config
+        self.adapter = adapter
+        self.backbone = adapter.model
+        width = adapter.hidden_size()
+        self.layout = Layout(
+            leading=adapter.leading,
+            trailing=adapter.trailing,
+            layout="video" if config.structure == "video" else "frames",
+            cross_attention=adapter.cross_attention,
+            mask_inserted=config.mask_action_token,
+        )
+        if not config.generates_tokens and config.readout == "action_token":
+            self.action_token = nn.Parameter(torch.zeros(width))
+        self.act_head = build_head(config, width)
+        if config.vision_resampler:
+            if adapter.cross_attention:
+                raise PolicyError(
+                    f"vla: backbone={config.backbone} brings its own resampler; set vision_resampler=false"
+                )
+            self.vision_resampler = PerceiverResampler(width)
+        if config.state_token:
+            self.embed_arm_state = nn.Linear(6, width)
+            self.embed_gripper_state = nn.Embedding(2, width)
+            self.embed_state = nn.Linear(2 * width, width)
+        if config.clip_text:
+            from policies.vla.clip_text import ClipTextHead
+
+            self.clip_norm_head = ClipTextHead(width)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def embed_text(self, ids: Tensor) -> Tensor:
+        """(..., T) token ids to (..., T, d)."""
+        return self.adapter.embed(ids.to(self.device))
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(N, 3, S, S) to (N, V, d) tokens, start and end tokens included where the backbone has them."""
+        tokens = self.adapter.encode_images(pixels.to(self.device, self.adapter.image_dtype()))
+        if self.config.vision_resampler:
+            tokens = self.vision_resampler(tokens)
+        bounds = self.adapter.image_bounds()
+        if bounds is not None:
+            edges = self.embed_text(torch.tensor(bounds)).to(tokens.dtype).expand(len(tokens), -1, -1)
+            tokens = torch.cat([edges[:, :1], tokens, edges[:, 1:]], dim=1)
+        return tokens
+
+    def encode_frames(self, static: Tensor, gripper: Tensor | None = None) -> Tensor:
+        """Two (N, 3, S, S) stacks of pixels to (N, cameras, V, d), the gripper camera first."""
+        if gripper is None:
+            return self.encode_images(static).unsqueeze(1)
+        tokens = self.encode_images(torch.cat([gripper, static]))
+        return tokens.unflatten(0, (2, len(static))).transpose(0, 1)
+
+    def encode_state(self, state: Tensor) -> Tensor:
+        """(N, 7) robot states (xyz in metres, Euler angles in radians, gripper -1 closed or 1 open) to (N, d)."""
+        state = state.to(self.device, self.embed_arm_state.weight.dtype)
+        gripper = (state[..., 6] > 0).long()
+        both = [self.embed_arm_state(state[..., :6]), self.embed_gripper_state(gripper)]
+        return self.embed_state(torch.cat(both, dim=-1))
+
+    def join(self, rows: Sequence[Row]) -> Batch:
+        """Rows as a batch, with this model's action tokens."""
+        action = None
+        if hasattr(self, "action_token"):
+            action = self.action_token.expand(self.config.latent, -1)
+        return join(rows, self.layout, action)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """(B, S, d) hidden states after the final norm."""
+        return self.adapter.decode(batch.embeds, batch.mask, images=batch.images).hidden
+
+    def readout(self, batch: Batch, hidden: Tensor) -> list[Tensor]:
+        """Hidden states that the head reads, one (n, d) tensor per frame, row after row."""
+        source = {"all": None, "text": TEXT, "vision": VISION}[self.config.token_source]
+        if self.config.readout == "action_token":
+            source = ACTION
+        wanted = batch.kinds >= 0 if source is None else batch.kinds == source
+        counts = []
+        for row, frames in enumerate(batch.frames):
+            of_row = batch.frame[row][wanted[row]].long()
+            counts += torch.bincount(of_row, minlength=frames).tolist()
+        if 0 in counts:
+            raise PolicyError(
+                f"vla: token_source={self.config.token_source} names no token in a row of backbone "
+                f"{self.config.backbone}; set token_source=all"
+            )
+        return list(hidden[wanted].split(counts))
+
+    def features(self, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, L * d) features of the frames of each row, padded at the end, and (B,) frame counts."""
+        tokens = self.readout(batch, hidden)
+        read: list[Tensor | None] = [None] * len(tokens)
+        by_length: dict[int, list[int]] = {}
+        for index, frame in enumerate(tokens):
+            by_length.setdefault(len(frame), []).append(index)
+        for members in by_length.values():
+            for index, feature in zip(
+                members, self.act_head.read(torch.stack([tokens[i] for i in members])), strict=True
+            ):
+                read[index] = feature
+        rows = torch.stack(read).split(list(batch.frames))
+        lengths = torch.tensor(batch.frames, device=hidden.device)
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
+
+    def rows(
+        self,
+        text: Tensor,
+        mask: Tensor,
+        images: Tensor,
+        state: Tensor | None = None,
+        *,
+        keep_padding: bool = False,
+    ) -> list[Row]:
+        """Rows of a training batch: one per frame, or one per sample when frames share a sequence.
+
+        Args:
+            text: (B, T, d) prompt embeddings. mask: (B, T).
+            images: (B, W, cameras, V, d). state: (B, W, d).
+            keep_padding: leave the padding of the prompts where it is, inside the rows, as the original's training did.
+        """
+        rows: list[Row] = []
+        for sample in range(len(text)):
+            length = text.shape[1] if keep_padding else int(mask[sample].sum())
+            frames = [
+                Frame(
+                    text[sample, :length],
+                    mask[sample, :length],
+                    images[sample, number],
+                    None if state is None else state[sample, number],
+                )
+                for number in range(images.shape[1])
+            ]
+            rows += [frames] if self.config.structure in ("interleaved", "video") else [[f] for f in frames]
+        return rows

@@ -1,0 +1,175 @@
+"""One training step: what the network says about a batch, and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from policies.vla.fusion import VISION, Batch, Frame, Layout, join
+from policies.vla.heads import HeadOutput
+from policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
+from policies.vla.model import VlaModel
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """B windows of W frames."""
+
+    static: Tensor
+    """(B, W, 3, S, S) pixels of the static camera."""
+    text: Tensor
+    """(B, T) prompt ids; for a policy that generates tokens (B, W, T'): prompt, C * 7 action ids, rest of the prompt."""
+    text_mask: Tensor
+    """As ``text``, nonzero where attended to."""
+    gripper: Tensor | None = None
+    """(B, W, 3, S, S) pixels of the gripper camera."""
+    state: Tensor | None = None
+    """(B, W, 7) robot states."""
+    arm_target: Tensor | None = None
+    """(B, W, C, 6) in [-1, 1]."""
+    gripper_target: Tensor | None = None
+    """(B, W, C), 1 open, 0 closed."""
+    chunk_mask: Tensor | None = None
+    """(B, W, C), 0 where a chunk reaches beyond the episode."""
+    labels: Tensor | None = None
+    """(B, W, T') successors to be predicted, :data:`policies.vla.losses.IGNORE` elsewhere."""
+    clip_text: Tensor | None = None
+    """(B, e) CLIP text features of the instructions, for the regularising head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """What the network made of a batch, with the intermediate tensors that tests compare."""
+
+    rows: Batch
+    hidden: Tensor | None
+    """(rows, S, d)."""
+    tokens: Tensor | None = None
+    """(B, T, n, d) hidden states the head reads; None where rows differ in length."""
+    output: HeadOutput | None = None
+    logits: Tensor | None = None
+    """(B, S, vocabulary), of policies that generate tokens."""
+    labels: Tensor | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """Further losses."""
+
+
+def forward(
+    model: VlaModel,
+    batch: TrainingBatch,
+    *,
+    keep_padding: bool = False,
+    mark_embeds: Callable[[Tensor], None] | None = None,
+) -> Forward:
+    """Runs the network on a batch.
+
+    Args:
+        keep_padding: see :meth:`VlaModel.rows`; the batches of the original.
+        mark_embeds: is shown the embeddings of the rows before the language model runs.
+    """
+    windows, frames = batch.static.shape[:2]
+    images = model.encode_frames(
+        batch.static.flatten(0, 1), None if batch.gripper is None else batch.gripper.flatten(0, 1)
+    ).unflatten(0, (windows, frames))
+    if model.config.generates_tokens:
+        return _forward_tokens(model, batch, images)
+    state = None if batch.state is None or not model.config.state_token else model.encode_state(batch.state)
+    text = model.embed_text(batch.text)
+    rows = model.join(model.rows(text, batch.text_mask, images, state, keep_padding=keep_padding))
+    if mark_embeds is not None:
+        mark_embeds(rows.embeds)
+    hidden = model.hidden(rows)
+    features, _ = model.features(rows, hidden)
+    steps = 1 if model.config.structure == "video" else frames
+    output = model.act_head(features.reshape(windows, steps, -1))
+    tokens = model.readout(rows, hidden)
+    same = len({len(frame) for frame in tokens}) == 1
+    stacked = torch.stack(tokens).unflatten(0, (windows, steps)) if same else None
+    extra = {}
+    if model.config.clip_text and batch.clip_text is not None:
+        texts = batch.clip_text.repeat_interleave(steps, dim=0)
+        extra["clip_text"] = model.clip_norm_head(tokens, texts)
+    return Forward(rows, hidden, stacked, output, extra=extra)
+
+
+def token_layout(model: VlaModel, *, video: bool = False) -> Layout:
+    """Rows of a policy that generates tokens: images after the leading token, nothing after the text."""
+    return Layout(
+        leading=model.adapter.leading,
+        trailing=0,
+        layout="video" if video else "frames",
+        cross_attention=model.adapter.cross_attention,
+    )
+
+
+def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor) -> Forward:
+    windows, frames = images.shape[:2]
+    text = model.embed_text(batch.text)
+    rows = join(
+        [
+            [Frame(text[b, w], batch.text_mask[b, w], images[b, w]) for w in range(frames)]
+            for b in range(windows)
+        ],
+        token_layout(model),
+        None,
+    )
+    logits = model.adapter.logits(model.hidden(rows))
+    labels = None
+    if batch.labels is not None:
+        labels = torch.full(rows.kinds.shape, IGNORE, dtype=torch.int64, device=logits.device)
+        labels[(rows.kinds != VISION) & (rows.kinds >= 0)] = batch.labels.to(logits.device).flatten()
+    return Forward(rows, None, logits=logits, labels=labels)
+
+
+def training_losses(
+    model: VlaModel,
+    batch: TrainingBatch,
+    *,
+    tokens: ActionTokens | None = None,
+    keep_padding: bool = False,
+    arm_loss: str = "smooth_l1",
+) -> dict[str, Tensor]:
+    """All losses of a batch and their weighted sum ``total``.
+
+    Args:
+        tokens: where the action tokens lie; needed when the policy generates them.
+    """
+    result = forward(model, batch, keep_padding=keep_padding)
+    return losses_of(model, batch, result, tokens=tokens, arm_loss=arm_loss)
+
+
+def losses_of(
+    model: VlaModel,
+    batch: TrainingBatch,
+    result: Forward,
+    *,
+    tokens: ActionTokens | None = None,
+    arm_loss: str = "smooth_l1",
+) -> dict[str, Tensor]:
+    """The losses of what :func:`forward` returned."""
+    config = model.config
+    if config.generates_tokens:
+        if tokens is None or result.labels is None:
+            raise ValueError(
+                "a policy that generates tokens needs labels and `tokens`, the place of its action tokens"
+            )
+        losses = token_losses(result.logits, result.labels, tokens)
+    else:
+        arm, gripper, mask = batch.arm_target, batch.gripper_target, batch.chunk_mask
+        if arm is None or gripper is None:
+            raise ValueError("the losses need arm_target and gripper_target")
+        if config.structure == "video":
+            # The one action token of a video stands for its newest frame.
+            arm, gripper = arm[:, -1:], gripper[:, -1:]
+            mask = None if mask is None else mask[:, -1:]
+        if config.action_space == "discrete":
+            bins = BinClassifier(config.bins, config.bin_min, config.bin_max)
+            losses = bin_losses(result.output, arm, gripper, bins, mask)
+        else:
+            losses = action_losses(result.output, arm, gripper, mask, arm_loss=arm_loss)
+    losses |= result.extra
+    return losses | {"total": total_loss(losses, discrete=config.action_space == "discrete")}
