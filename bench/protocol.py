@@ -48,9 +48,7 @@ class Timings:
     waiting: float = 0.0
 
     def __add__(self, other: Timings) -> Timings:
-        return Timings(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
-        )
+        return Timings(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ class Summary:
     """Per-task success over the attempts of judged episodes, all scenes together, by name."""
     cells: tuple[TaskRate, ...]
     """kind tasks: the same per task and scene."""
+    error_messages: tuple[tuple[str, str, str], ...]
+    """Episode, kind and message of each error."""
     notes: tuple[str, ...]
     timing: Timing
 
@@ -148,6 +150,11 @@ def summarize(header: Mapping[str, Any], records: Sequence[EpisodeRecord], wall:
         overall_bounds=_rate_bounds(overall, errors) if overall and errors else None,
         tasks=tasks,
         cells=() if chains else cells,
+        error_messages=tuple(
+            (record.episode, record.error.kind, record.error.message.partition("\n")[0])
+            for record in sorted(records, key=lambda record: record.index)
+            if record.error
+        ),
         notes=tuple(notes),
         timing=_timing(records, wall),
     )

@@ -32,7 +32,7 @@ class Cell:
     """A number and what qualifies it."""
 
     text: str
-    interval: str = ""
+    interval: tuple[str, str] | None = None
     value: float | None = None
     """In [0, 1], for a colour on the screen."""
 
@@ -64,6 +64,23 @@ def counts_line(summary: Summary) -> str:
     return " · ".join(parts)
 
 
+def key_line(summary: Summary) -> str:
+    """One line: the numbers one quotes."""
+    parts = []
+    if summary.single_task:
+        name = "single-task success" if summary.chain else "success over all tasks"
+        parts.append(f"{name} {_in_line(_rate_cell(summary.single_task))} %")
+    if summary.chain:
+        parts.append(f"average chain length {_in_line(_mean_cell(summary.chain.average))}")
+    return " · ".join([*parts, f"n = {summary.done}"])
+
+
+def error_lines(summary: Summary, most: int = 10) -> list[str]:
+    """Which episodes could not be judged and why, one line each, at most so many."""
+    lines = [f"{episode}: {kind}: {message}" for episode, kind, message in summary.error_messages]
+    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more in episodes.csv"]
+
+
 def tables(summary: Summary) -> list[Table]:
     """The tables of a summary, most important first."""
     made = [chain(summary) if summary.chain else suite(summary)]
@@ -78,23 +95,23 @@ def chain(summary: Summary) -> Table:
     assert summary.chain is not None
     longest = len(summary.chain.rates)
     names = [f"{length}/{longest}" for length in range(1, longest + 1)]
-    judged = [
-        Cell(str(summary.done)),
-        *map(_rate_cell, summary.chain.rates),
-        _mean_cell(summary.chain.average),
-    ]
-    rows = [(Cell(summary.policy), *judged)]
+    cells = [*map(_rate_cell, summary.chain.rates), _mean_cell(summary.chain.average)]
+    caption = f"1/{longest} is the single-task success. Brackets: 95 % intervals."
     if summary.chain_bounds:
         *rates, average = summary.chain_bounds
-        everything = [Cell(str(summary.done + summary.errors)), *map(_bound_cell, rates)]
-        everything.append(Cell(f"{average.low:.2f} to {average.high:.2f}"))
-        rows.append((Cell("errors as failed to solved"), *everything))
+        bounds = [f"{name} {_bounds(bound)}" for name, bound in zip(names, rates, strict=True)]
+        bounds.append(f"average {average.low:.2f} to {average.high:.2f}")
+        caption += _with_errors(summary, ", ".join(bounds))
     return Table(
         "Solved in a row, % of sequences",
-        ("policy", "n", *names, "average chain length"),
-        tuple(rows),
-        f"1/{longest} is the single-task success. Brackets: 95 % intervals, Wilson and (average) bootstrap.",
+        ("n", *names, "average chain length"),
+        ((Cell(str(summary.done)), *cells),),
+        caption,
     )
+
+
+def _with_errors(summary: Summary, bounds: str) -> str:
+    return f" If the {summary.errors} errors had all failed, or all been solved: {bounds}."
 
 
 def per_task(summary: Summary) -> Table:
@@ -130,15 +147,14 @@ def suite(summary: Summary) -> Table:
             _rate_cell(summary.overall),
         )
     )
+    caption = "Brackets: 95 % intervals."
     if summary.overall_bounds:
-        blank = [Cell("") for _ in scenes]
-        n = Cell(str(summary.done + summary.errors))
-        rows.append((Cell("errors as failed to solved"), *blank, n, _bound_cell(summary.overall_bounds)))
+        caption += _with_errors(summary, f"{_bounds(summary.overall_bounds)} %")
     return Table(
         "Task suite, solved/tried per scene, and % over all scenes",
         ("task", *(f"scene {scene}" for scene in scenes), "n", "%"),
         tuple(rows),
-        "Brackets: 95 % Wilson intervals.",
+        caption,
     )
 
 
@@ -168,12 +184,15 @@ def timing(summary: Summary) -> Table:
 def to_markdown(summary: Summary) -> str:
     """The whole summary as a Markdown document."""
     lines = [f"# {summary.benchmark} · {summary.policy}", "", headline(summary), "", counts_line(summary)]
+    lines += ["", f"**{key_line(summary)}**"]
     for note in summary.notes:
         lines += ["", f"> **{note}**"]
+    if summary.error_messages:
+        lines += ["", "## Errors", "", *(f"- {line}" for line in error_lines(summary))]
     for table in tables(summary):
         lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |"]
         lines.append("|:--" + "|--:" * (len(table.columns) - 1) + "|")
-        lines += ["| " + " | ".join(_markdown_cell(cell) for cell in row) + " |" for row in table.rows]
+        lines += ["| " + " | ".join(_in_line(cell) for cell in row) + " |" for row in table.rows]
         if table.caption:
             lines += ["", table.caption]
     return "\n".join(lines) + "\n"
@@ -186,9 +205,11 @@ def to_screen(summary: Summary) -> RenderableType:
 
     parts: list[RenderableType] = [Text(headline(summary), style="bold"), Text(counts_line(summary))]
     parts += [Text(note, style="yellow") for note in summary.notes]
+    parts += [Text(line, style="red") for line in error_lines(summary)]
     for table in tables(summary):
-        parts += [Text(""), _screen_table(table)]
-    return Group(*parts)
+        parts += [Text(f"\n{table.title}", style="bold"), _screen_table(table)]
+        parts += [Text(table.caption, style="dim")] if table.caption else []
+    return Group(*parts, Text(f"\n{key_line(summary)}", style="bold"))
 
 
 def _screen_table(table: Table) -> RenderableType:
@@ -196,28 +217,29 @@ def _screen_table(table: Table) -> RenderableType:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        caption=table.caption or None,
-        caption_justify="left",
-        caption_style="dim",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for position, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if position == 0 else "right", no_wrap=position == 0)
-    wide = len(table.columns) > 5  # a number over its interval, so that it fits 80 columns
+        header = column.replace("average ", "average\n")
+        drawn.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
+    stacked = len(table.rows) == 1  # a number over its interval, so that a chain table fits 80 columns
     for row in table.rows:
         cells = []
         for cell in row:
             text = Text(cell.text, style=_colour(cell.value))
-            if cell.interval:
-                text.append(f"{chr(10) if wide else ' '}{cell.interval}", style="dim")
+            if cell.interval and stacked:
+                text.append(f"\n{'–'.join(cell.interval)}", style="dim not bold")
+            elif cell.interval:
+                text.append(f" {_bar(cell.value or 0.0)} ").append(
+                    f"{'–'.join(cell.interval):>11}", style="dim"
+                )
             cells.append(text)
         drawn.add_row(*cells)
     return drawn
+
+
+def _bar(value: float) -> str:
+    """A share as ten characters."""
+    return "█" * round(10 * value) + "░" * (10 - round(10 * value))
 
 
 def _colour(value: float | None) -> str:
@@ -226,26 +248,26 @@ def _colour(value: float | None) -> str:
     return "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red"
 
 
-def _markdown_cell(cell: Cell) -> str:
-    return f"{cell.text} {cell.interval}".strip()
+def _in_line(cell: Cell) -> str:
+    return f"{cell.text} [{', '.join(cell.interval)}]" if cell.interval else cell.text
 
 
 def _rate_cell(of: Rate) -> Cell:
     if not of.n:
         return Cell("–")
-    return Cell(f"{100 * of.value:.1f}", f"[{100 * of.low:.1f}, {100 * of.high:.1f}]", of.value)
+    return Cell(f"{100 * of.value:.1f}", (f"{100 * of.low:.1f}", f"{100 * of.high:.1f}"), of.value)
 
 
 def _mean_cell(of: Mean) -> Cell:
-    return Cell(f"{of.value:.2f}", f"[{of.low:.2f}, {of.high:.2f}]") if of.n else Cell("–")
+    return Cell(f"{of.value:.2f}", (f"{of.low:.2f}", f"{of.high:.2f}")) if of.n else Cell("–")
 
 
 def _count_cell(of: Rate) -> Cell:
     return Cell(f"{of.successes}/{of.n}", value=of.value) if of.n else Cell("–")
 
 
-def _bound_cell(of: Bounds) -> Cell:
-    return Cell(f"{100 * of.low:.1f} to {100 * of.high:.1f}")
+def _bounds(of: Bounds) -> str:
+    return f"{100 * of.low:.1f} to {100 * of.high:.1f}"
 
 
 def _task_row(of: TaskRate) -> tuple[Cell, ...]:

@@ -1,0 +1,184 @@
+"""The command line: words in, tables out, an exit code.
+
+Imports nothing heavy; ``--help`` is text from the presets' first lines and the fields' docstrings.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from bench.config import GROUPS, Config, FieldHelp, field_help
+from bench.errors import ConfigError, UserError, suggestion
+from bench.presets import presets
+
+DONE, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+EXIT_CODES = {
+    DONE: "every episode is judged (or given up within run.error_limit)",
+    USAGE: "something typed or set up is wrong; the message says what to type",
+    FAILED: "no worker could start, or more errors than run.error_limit allows",
+    INTERRUPTED: "interrupted; the same command finishes the rest",
+}
+
+OPTIONS = {
+    "--help": "this text",
+    "--list": "the presets of every group",
+    "--show-config": "what would be run, and where to, without running it",
+}
+
+EXAMPLES = (
+    ("see it work: nothing to download, about a minute", "policy=expert"),
+    ("the first 100 sequences of ABC→D", "benchmark=calvin_abc_d benchmark.sequences=100 policy=expert"),
+    ("two workers, no Ray", "policy=stub run.workers=2 run.backend=local"),
+    ("single tasks in two scenes", "benchmark=calvin_tasks benchmark.scenes=A,B benchmark.rollouts=5"),
+    ("your own class in my_module.py", "policy._target_=my_module.MyPolicy policy.checkpoint=model.pt"),
+    ("join a Ray cluster", "benchmark=calvin_abcd_d policy=expert run.address=auto run.workers=64"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; user errors are printed, never raised."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _stop_at_once)
+    try:
+        return _answer(words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command finishes the rest", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _stop_at_once(_signal: int, _frame: FrameType | None) -> None:
+    """A batch system's SIGTERM is Ctrl-C pressed twice: drop what runs, keep what is finished."""
+    for _ in range(2):
+        signal.raise_signal(signal.SIGINT)
+
+
+def _answer(words: list[str]) -> int:
+    flags = [word for word in words if word.startswith("-")]
+    typed = [word for word in words if not word.startswith("-")]
+    for flag in flags:
+        if flag not in (*OPTIONS, "-h"):
+            raise ConfigError(_unknown_option(flag))
+    if "--help" in flags or "-h" in flags or not words:
+        print(help_text(), end="")
+        return DONE
+    if "--list" in flags:
+        print(preset_text(), end="")
+        return DONE
+
+    from bench.presets import load_config
+
+    config = load_config(typed)
+    sys.path.insert(0, os.getcwd())  # a policy of the user's, beside the user
+    if "--show-config" in flags:
+        return _show(config)
+    return _run(config)
+
+
+def _run(config: Config) -> int:
+    from rich.console import Console
+
+    from bench.records.tables import to_screen
+    from bench.runner import evaluate
+    from bench.screen import make_screen
+
+    result_set = evaluate(config, make_screen())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console.print(to_screen(result_set.summary))
+    console.print(f"result set: {result_set.folder}", soft_wrap=True, markup=False)
+    if not result_set.summary.complete:
+        print("interrupted; the same command finishes the rest", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _show(config: Config) -> int:
+    import yaml
+
+    from bench.config import config_to_plain
+    from bench.runner import prepare
+
+    print(yaml.safe_dump(config_to_plain(config), sort_keys=False, allow_unicode=True))
+    ready = prepare(config)
+    protocol = ready.plan.protocol
+    print(f"# protocol {protocol.hash}: {len(protocol.episodes)} episodes")
+    for name, value in protocol.facts.items():
+        print(f"#   {name}: {value}")
+    for note in ready.plan.notes:
+        print(f"# {note}")
+    print(f"# result set: {ready.folder}{' (exists)' if ready.folder.exists() else ''}")
+    return DONE
+
+
+def _unknown_option(flag: str) -> str:
+    name = flag.lstrip("-").partition("=")[0].replace("-", "_")
+    for group, cls in GROUPS.items():
+        if name in [each.name for each in field_help(cls)]:
+            return f"there is no option {flag}. Did you mean {group}.{name}=<value>?"
+        if name == group:
+            return f"there is no option {flag}. Did you mean {group}=<preset>?"
+    return f"there is no option {flag}.{suggestion(flag, OPTIONS)} Options: {', '.join(OPTIONS)}"
+
+
+def preset_text() -> str:
+    """The presets of every group, one line each."""
+    blocks = ([f"{group}=", *_entries((each.name, each.text) for each in presets(group))] for group in GROUPS)
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def help_text() -> str:
+    """The whole help."""
+    command = f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_benchmark.py"
+    lines = [
+        f"usage: {command} [<group>=<preset>] [<group>.<field>=<value>] ...",
+        "",
+        "Evaluates a policy on a benchmark and leaves a result set.",
+        "Running the same command again finishes what is missing and redoes nothing.",
+        "",
+        "examples",
+    ]
+    for text, words in EXAMPLES:
+        lines += [f"  # {text}", f"  {command} {words}"]
+    lines += ["", "options", *_entries(OPTIONS.items())]
+    for group, cls in GROUPS.items():
+        lines += ["", f"{group}=<preset>", *_entries((each.name, each.text) for each in presets(group))]
+        lines += ["", f"{group}.<field>=<value>"]
+        lines += _entries(POLICY_FIELDS if group == "policy" else map(_field_entry, field_help(cls)))
+    lines += ["", "exit codes", *_entries((str(code), text) for code, text in EXIT_CODES.items())]
+    return "\n".join(lines) + "\n"
+
+
+POLICY_FIELDS = (
+    ("_target_", "Your class as package.module.Class; the preset may be left out."),
+    ("<argument>", "Handed to the class as a keyword argument."),
+)
+
+
+def _field_entry(field: FieldHelp) -> tuple[str, str]:
+    choices = " | ".join(f"{choice}*" if choice == field.default else choice for choice in field.choices)
+    shown = choices or field.default
+    return field.name, field.text + (f" [{shown}]" if shown else "")
+
+
+def _entries(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Names and what they mean, in two columns that fit the terminal."""
+    width = min(110, max(60, shutil.get_terminal_size().columns - 1))
+    return [
+        textwrap.fill(
+            text, width, initial_indent=f"  {name:<18} ", subsequent_indent=" " * 21, break_on_hyphens=False
+        )
+        for name, text in pairs
+    ]

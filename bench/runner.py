@@ -1,0 +1,228 @@
+"""One evaluation from its configuration to its result set: plan, find the folder, run what is missing.
+
+Running the same configuration again finishes the rest: the journal says which episodes are judged, and
+only the others are run. What identifies a run (benchmark, policy, seed) may not change between tries;
+where and how fast it is run may.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config import Config, config_to_plain
+from bench.dispatch import (
+    EpisodeFinished,
+    Event,
+    Job,
+    PolicyChoice,
+    WorkerStarted,
+    make_pool,
+    run_episodes,
+)
+from bench.errors import ProtocolMismatch, ResultSetError, RunFailed
+from bench.evaluations import Plan, environment_of, plan
+from bench.protocol import EpisodeSpec, canonical_json, to_plain
+from bench.provenance import Provenance, now, usable_cores
+from bench.records.journal import Journal
+from bench.records.result_set import CONFIG, DERIVED, JOURNAL, PROVENANCE, ResultSet
+from bench.screen import Screen, SilentScreen
+from policies.base import PolicySpec
+from policies.registry import describe_policy
+
+ERRORS_BEFORE_GIVING_UP = 3
+"""A run with fewer errors is finished before ``run.error_limit`` is held against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A run that could start: everything known before a worker exists."""
+
+    config: Config
+    policy: PolicySpec
+    plan: Plan
+    identity: Mapping[str, Any]
+    """What a run's folder belongs to, as plain data; another identity may not add to it."""
+    folder: Path
+
+
+def prepare(config: Config) -> Preparation:
+    """Plans the run and names its folder; touches nothing, loads no simulator.
+
+    Raises:
+        UserError: the policy, the assets or the benchmark are not as configured; says what to type.
+    """
+    choice = PolicyChoice(config.policy.target, config.policy.arguments)
+    policy = describe_policy(choice, environment_of(config.benchmark))
+    made = plan(config.benchmark, policy)
+    identity = {
+        "split": config.benchmark.split,
+        "policy": config.policy.target,
+        "arguments": to_plain(config.policy.arguments),
+        "seed": config.run.seed,
+        "protocol": made.protocol.hash,
+    }
+    name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
+    return Preparation(config, policy, made, identity, Path(config.run.results) / name)
+
+
+def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
+    """Runs what the run's folder does not hold yet, and makes its tables.
+
+    Args:
+        config: the run.
+        screen: shows what goes on; nothing is shown without one.
+
+    Returns:
+        The result set; not complete (``summary.complete``) when the run was interrupted.
+
+    Raises:
+        UserError: see :func:`prepare`. ResultSetError: the folder is in use or belongs to another run.
+        RunFailed: no worker could start, or more errors than ``run.error_limit`` allows. Whatever was
+            finished before is in the folder.
+    """
+    screen = screen or SilentScreen()
+    ready = prepare(config)
+    run, protocol = config.run, ready.plan.protocol
+    header = _header(ready)
+    with Journal.open(ready.folder / JOURNAL, header, overwrite=run.overwrite) as journal:
+        _check_same_run(ready, journal.contents.header)
+        judged = {record.index for record in journal.contents.records if record.status == "done"}
+        missing = [episode for episode in protocol.episodes if episode.index not in judged]
+        if run.overwrite:
+            for name in DERIVED:
+                (ready.folder / name).unlink(missing_ok=True)
+        screen.begin(ready.folder, header, journal.contents, len(missing))
+        try:
+            if missing:
+                _write_config(ready.folder / CONFIG, config)
+                _run(ready, missing, journal, screen)
+        finally:
+            screen.end()
+            result_set = ResultSet.load(ready.folder)
+            result_set.write()
+    summary = result_set.summary
+    if summary.complete and summary.errors > run.error_limit * summary.planned:
+        raise _too_many_errors(summary.errors, ready)
+    return result_set
+
+
+def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, screen: Screen) -> None:
+    run = ready.config.run
+    about = {name: journal.contents.header[name] for name in ("protocol", "identity", "notes")}
+    provenance = Provenance(ready.folder / PROVENANCE, about, fresh=run.overwrite)
+    facts = ready.plan.protocol.facts
+    limit = max(ERRORS_BEFORE_GIVING_UP - 1, run.error_limit * len(ready.plan.protocol.episodes))
+    finished = errors = 0
+
+    def take(event: Event) -> None:
+        nonlocal finished, errors
+        match event:
+            case WorkerStarted(worker, info):
+                _check_worker(worker, info, facts)
+                provenance.add_worker(worker, info)
+            case EpisodeFinished(record):
+                journal.append(record)
+                finished += 1
+                errors += record.status == "error"
+        screen.take(event)
+        if errors > limit:
+            raise _too_many_errors(errors, ready)
+
+    workers = min(run.workers or usable_cores(), len(missing))
+    job = Job(
+        simulation=ready.plan.simulation,
+        policy=PolicyChoice(ready.config.policy.target, ready.config.policy.arguments),
+        seed=run.seed,
+        step_deadline=run.step_deadline,
+        decision_deadline=run.decision_deadline,
+        start_deadline=run.start_deadline,
+        recycle_mb=run.recycle_mb,
+    )
+    provenance.begin({"backend": run.backend, "workers": workers, "address": run.address})
+    try:
+        pool = make_pool(run.backend, workers, run.address)
+        run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
+    finally:
+        provenance.end(finished)
+
+
+def _header(ready: Preparation) -> dict[str, Any]:
+    """Line 1 of the journal: all that is needed to make sense of its records."""
+    protocol = ready.plan.protocol
+    return {
+        "created": now(),
+        "name": ready.folder.name,
+        "benchmark": ready.config.benchmark.name or ready.config.benchmark.family,
+        "policy": ready.policy.name,
+        "identity": dict(ready.identity),
+        "protocol": {"name": protocol.name, "hash": protocol.hash, "facts": to_plain(protocol.facts)},
+        "episodes": len(protocol.episodes),
+        "longest": max(len(episode.subtasks) for episode in protocol.episodes),
+        "tasks": sorted({task for episode in protocol.episodes for task in episode.subtasks}),
+        "scenes": list(dict.fromkeys(episode.start.scene for episode in protocol.episodes)),
+        "notes": list(ready.plan.notes),
+    }
+
+
+def _check_same_run(ready: Preparation, header: Mapping[str, Any]) -> None:
+    """Refuses to add to another run's journal, naming what differs."""
+    theirs, mine = header["identity"], dict(ready.identity)
+    if theirs == mine:
+        return
+    differences = [
+        f"{name} {theirs.get(name)!r} there, {mine[name]!r} now"
+        for name in mine
+        if name != "protocol" and theirs.get(name) != mine[name]
+    ]
+    if theirs["protocol"] != mine["protocol"]:
+        facts, now_facts = header["protocol"]["facts"], to_plain(ready.plan.protocol.facts)
+        changed = [name for name in {**facts, **now_facts} if facts.get(name) != now_facts.get(name)]
+        differences += [f"{name} {facts.get(name)!r} there, {now_facts.get(name)!r} now" for name in changed]
+        episodes = len(ready.plan.protocol.episodes)
+        if header["episodes"] != episodes:
+            differences.append(f"{header['episodes']} episodes there, {episodes} now")
+        elif not changed:
+            differences.append("the episodes (states, subtasks, instructions or step limit)")
+    raise ResultSetError(
+        f"{ready.folder} holds another run, which differs in: {'; '.join(differences)}. "
+        "Give this run its own folder with run.name=<name>, or discard that one with run.overwrite=true."
+    )
+
+
+def _check_worker(worker: str, info: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuses a worker whose renderer or assets are not those of the protocol."""
+    for name in ("renderer", "assets", "assets_checksum"):
+        if name in info and facts[name] not in (info[name], "none"):
+            raise ProtocolMismatch(
+                f"{worker} on {info.get('host')} has {name} {info[name]!r}, the run has {facts[name]!r}. "
+                f"Make both machines alike, or name the {name} with benchmark.{name.partition('_')[0]}="
+            )
+
+
+def _too_many_errors(errors: int, ready: Preparation) -> RunFailed:
+    return RunFailed(
+        f"{errors} of {len(ready.plan.protocol.episodes)} episodes ended in an error, more than "
+        f"run.error_limit={ready.config.run.error_limit:g} allows. What went wrong stands in "
+        f"{ready.folder / JOURNAL}; the same command tries those episodes again."
+    )
+
+
+def _slug(benchmark: str, policy: str, identity: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
+    return re.sub(r"[^a-z0-9._-]+", "-", f"{benchmark}-{policy}".lower()).strip("-.") + f"-{digest}"
+
+
+def _write_config(path: Path, config: Config) -> None:
+    import yaml
+
+    from bench.records.journal import write_atomically
+
+    plain = config_to_plain(dataclasses.replace(config, run=dataclasses.replace(config.run, overwrite=False)))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
