@@ -191,10 +191,12 @@ def _import(path: str) -> Callable[..., Any]:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
+        found = getattr(module, name, None)  # may import in turn
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            hint = ": pip install -e '.[vla]'" if path == BUILT_IN["vla"] else ""
             raise PolicyError(
-                f"policy {path!r} needs the package {error.name!r}, which is not installed"
+                f"policy {path!r} needs the package {error.name!r}, which is not installed{hint}"
             ) from error
         raise PolicyError(
             f"there is no module {error.name!r} for policy {path!r}; modules are looked for among the "
@@ -202,7 +204,6 @@ def _import(path: str) -> Callable[..., Any]:
         ) from None
     except Exception as error:
         raise PolicyError(f"policy {path!r} cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
     if not callable(found):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise PolicyError(f"the module {module_name!r} has no class {name!r}.{suggestion(name, classes)}")

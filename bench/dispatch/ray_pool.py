@@ -1,0 +1,262 @@
+"""Workers as Ray actors, on this machine or all over a cluster.
+
+Ray places the workers and carries episodes and records, one call per episode. Each actor holds a
+supervisor, whose child process owns the simulation; when the actor dies, its child does too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.dispatch.job import Job, job_from_plain, job_to_plain
+from bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
+from bench.dispatch.supervisor import Failure, Supervisor
+from bench.errors import ConfigError
+from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+
+DEATHS = 3
+"""Deaths of an actor in a row after which its worker is given up."""
+PLACEMENT_SECONDS = 600.0
+"""How long the first worker may wait for a place in the cluster, its own start aside."""
+CLOSE_SECONDS = 10.0
+"""What idle workers get to close their simulations."""
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Of a Ray started here; episodes and records are small."""
+
+
+class RayWorker:
+    """The actor: a supervisor that answers to Ray. Threaded, so that ``steps`` can be asked any time."""
+
+    def __init__(self, job: dict[str, Any], worker: str) -> None:
+        self._supervisor = Supervisor(job_from_plain(job), worker)
+
+    def start(self) -> dict[str, Any] | Failure:
+        return self._supervisor.start()
+
+    def run(self, episode: EpisodeSpec, attempt: int) -> tuple[EpisodeRecord | Failure, bool]:
+        """The result, and whether the child is ready for another episode."""
+        return self._supervisor.run(episode, attempt), self._supervisor.ready
+
+    def steps(self) -> int:
+        return self._supervisor.steps()
+
+    def close(self) -> None:
+        self._supervisor.stop()
+        self._supervisor.close()
+
+
+@dataclass(slots=True)
+class _Actor:
+    """The driver's view of one worker."""
+
+    handle: Any
+    running: bool = False
+    deaths: int = 0
+    asked: Any = None
+    """The unanswered call of ``steps``."""
+
+
+class RayPool:
+    """A :class:`bench.dispatch.pool.Pool` of actors with one CPU each.
+
+    ``address``: the cluster to join; None starts Ray on this machine and stops it again. A Ray that
+    this process is connected to already is used as it is.
+    """
+
+    def __init__(self, workers: int, address: str | None) -> None:
+        self._names = [f"ray-{number}" for number in range(workers)]
+        self._address = address
+        self._actors: dict[str, _Actor] = {}
+        self._calls: dict[Any, tuple[str, Literal["start", "run"]]] = {}
+        self._session: Path | None = None
+        self._connected_here = False
+        self._give_up_at: float | None = None
+
+    @property
+    def alive(self) -> int:
+        """Workers that are not given up."""
+        return len(self._actors)
+
+    def start(self, job: Job) -> None:
+        """Connects to Ray and asks it to place the actors. ConfigError: there is no such cluster."""
+        self._job = job
+        self._connect()
+        self._give_up_at = time.monotonic() + PLACEMENT_SECONDS + job.start_deadline
+        for name in self._names:
+            self._actors[name] = _Actor(None)
+            self._place(name)
+
+    def assign(self, worker: str, episode: EpisodeSpec, attempt: int) -> None:
+        """Calls the actor's ``run``."""
+        actor = self._actors[worker]
+        actor.running = True
+        self._calls[actor.handle.run.remote(episode, attempt)] = (worker, "run")
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Takes the finished calls; an actor that died is replaced, and costs its episode an attempt."""
+        import ray
+
+        if not self._calls:
+            time.sleep(timeout)
+            return []
+        done, rest = ray.wait(list(self._calls), num_returns=1, timeout=timeout)
+        if done and rest:  # whatever else is there by now
+            done += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        events: list[PoolEvent] = []
+        for call in done:
+            worker, kind = self._calls.pop(call)
+            try:
+                answer = ray.get(call)
+            except ray.exceptions.RayActorError as error:
+                events += self._died(worker, error)
+                continue
+            events += self._started(worker, answer) if kind == "start" else self._answered(worker, *answer)
+        if not done and self._give_up_at is not None and time.monotonic() > self._give_up_at:
+            events += self._never_placed()
+        return events
+
+    def steps(self) -> Mapping[str, int]:
+        """Collects the answers that have come in and asks anew, without waiting."""
+        import ray
+
+        heard: dict[str, int] = {}
+        for name, actor in self._actors.items():
+            if actor.asked is not None and ray.wait([actor.asked], timeout=0)[0]:
+                with contextlib.suppress(ray.exceptions.RayActorError):  # its other call will say so
+                    heard[name] = ray.get(actor.asked)
+                actor.asked = None
+            if actor.asked is None and actor.running:
+                actor.asked = actor.handle.steps.remote()
+        return heard
+
+    def discard(self, worker: str) -> None:
+        """Kills the actor and places another."""
+        import ray
+
+        if worker in self._actors:
+            for call in [call for call, (name, _) in self._calls.items() if name == worker]:
+                del self._calls[call]
+            ray.kill(self._actors[worker].handle)
+            self._place(worker)
+
+    def close(self) -> None:
+        """Closes the supervisors, kills the actors, and stops a Ray that was started here."""
+        if not self._connected_here and not self._actors:
+            return
+        import ray
+
+        actors, self._actors = self._actors, {}
+        closing = [actor.handle.close.remote() for actor in actors.values() if actor.handle is not None]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
+        for actor in actors.values():
+            ray.kill(actor.handle)
+        if self._connected_here:
+            ray.shutdown()
+        if self._session is not None:
+            shutil.rmtree(self._session, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another run may be at home here
+                (self._session.parent / "session_latest").unlink()
+                self._session.parent.rmdir()
+
+    def _connect(self) -> None:
+        # A worker without a GPU of its own must not be made blind: its child may render or infer on one.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        if ray.is_initialized():
+            return
+        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        if self._address:
+            try:
+                ray.init(address=self._address, **quiet)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ConfigError(
+                    f"cannot join the Ray cluster run.address={self._address}: {str(error).splitlines()[0]} "
+                    "Start one with 'ray start --head', or leave run.address out."
+                ) from None
+        else:
+            folder = _own_ray_folder()
+            _sweep(folder)
+            context = ray.init(
+                address="local",
+                num_cpus=len(self._names),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder),
+                **quiet,
+            )
+            self._session = Path(context.address_info["session_dir"])
+        self._connected_here = True
+
+    def _place(self, name: str) -> None:
+        import ray
+
+        actor_class = ray.remote(num_cpus=1, max_concurrency=4)(RayWorker)
+        actor = self._actors[name]
+        actor.handle = actor_class.remote(job_to_plain(self._job), name)
+        actor.running, actor.asked = False, None
+        self._calls[actor.handle.start.remote()] = (name, "start")
+
+    def _started(self, worker: str, answer: dict[str, Any] | Failure) -> list[PoolEvent]:
+        if isinstance(answer, Failure):
+            del self._actors[worker]
+            return [Gone(worker, answer.error, answer.lasting)]
+        self._give_up_at = None
+        return [Ready(worker, answer)]
+
+    def _answered(self, worker: str, result: EpisodeRecord | Failure, ready: bool) -> list[PoolEvent]:
+        actor = self._actors[worker]
+        actor.running, actor.deaths = False, 0
+        if ready:
+            return [Answered(worker, result), Ready(worker, None)]
+        self._calls[actor.handle.start.remote()] = (worker, "start")
+        return [Answered(worker, result)]
+
+    def _died(self, worker: str, error: Exception) -> list[PoolEvent]:
+        actor = self._actors[worker]
+        reason = EpisodeError("crash", "the worker's Ray actor died", str(error))
+        was_running, actor.deaths = actor.running, actor.deaths + 1
+        if actor.deaths >= DEATHS:
+            del self._actors[worker]
+            return [Gone(worker, reason)]
+        self._place(worker)
+        return [Answered(worker, Failure(reason))] if was_running else []
+
+    def _never_placed(self) -> list[PoolEvent]:
+        import ray
+
+        there = ray.cluster_resources().get("CPU", 0)
+        free = ray.available_resources().get("CPU", 0)
+        error = EpisodeError(
+            "crash",
+            f"the Ray cluster gave no worker a place; each needs 1 CPU, {free:g} of its {there:g} are free",
+        )
+        names, self._give_up_at = list(self._actors), None
+        self._actors.clear()
+        return [Gone(name, error, lasting=True) for name in names]
+
+
+def _own_ray_folder() -> Path:
+    """Where a Ray started here keeps its sockets and logs; short, as socket paths have to be."""
+    parent = os.environ.get("RAY_TMPDIR", "/tmp")
+    return Path(parent) / f"vla-bench-ray-{os.getuid()}-{platform.node()}"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what drivers that were killed have left; a session's name ends in its driver's pid."""
+    for session in folder.glob("session_*_*"):
+        try:
+            os.kill(int(session.name.rpartition("_")[2]), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(session, ignore_errors=True)
+        except PermissionError:
+            pass
