@@ -25,8 +25,6 @@ from envs.calvin.builtin.urdf import WHITE, Box, Colour, Cylinder, Inertial, Joi
 Pair = tuple[Link, Joint]
 STEEL: Colour = (0.27, 0.28, 0.30)
 BLACK: Colour = (0.03, 0.03, 0.03)
-CORNER = 0.0125
-"""Radius of a handle's centre line at its corners."""
 
 
 def button(files: MeshFiles, layout: Layout) -> Pair:
@@ -190,27 +188,28 @@ def _grown(low: Vector, high: Vector, skin: float) -> Box:
     return Box(tuple(value - skin for value in low), tuple(value + skin for value in high))
 
 
-def _bow_rings(span: float, reach: float, breadth: float, skin: float = 0.0) -> list[np.ndarray]:
-    """Sections of a bow-shaped handle: legs at both ends of ``span`` along x, out to z = ``reach``.
+def _bow_rings(
+    span: float, reach: float, breadth: float, corner: float, skin: float = 0.0
+) -> list[np.ndarray]:
+    """Six sections of a bow-shaped handle: legs at both ends of ``span`` along x, out to z = ``reach``.
 
-    Its breadth lies along y, z = 0 is where it is mounted.
+    Its breadth lies along y, z = 0 is where it is mounted. ``corner`` is the cut across its centre
+    line's corners.
     """
     thickness = d.HANDLE_THICKNESS + 2 * skin
-    section = rounded_rectangle(breadth + 2 * skin, thickness, min(0.01, thickness / 3))
+    section = rounded_rectangle(breadth + 2 * skin, thickness, d.HANDLE_EDGE)
     half, top = span / 2 + skin - thickness / 2, reach + skin - thickness / 2
-    arc = [np.radians(angle) for angle in (0, 45, 90)]
-    left = [(CORNER * (1 - np.cos(a)) - half, top - CORNER * (1 - np.sin(a))) for a in arc]
-    right = [(-x, z) for x, z in reversed(left)]
-    path = [(-half, 0.0), *left, *right, (half, 0.0)]
+    left = [(-half, 0.0), (-half, top - corner), (corner - half, top)]
+    path = left + [(-x, z) for x, z in reversed(left)]
     return sweep_rings(section, np.array([(x, 0.0, z) for x, z in path]), (0, 1, 0))
 
 
 def _bow(span: float, reach: float, breadth: float) -> Mesh:
-    """The handle as it is drawn."""
-    return lofted(_bow_rings(span, reach, breadth))
+    """The handle as it is drawn: its inner corners are sharp, its outer ones cut."""
+    return lofted(_bow_rings(span, reach, breadth, corner=d.HANDLE_THICKNESS * np.tan(np.pi / 8)))
 
 
 def _bow_hulls(span: float, reach: float, breadth: float, skin: float = d.MOVING_SKIN) -> list[Mesh]:
-    """The handle as it collides: leg, bar, leg, cut at the middle of its corners."""
-    rings = _bow_rings(span, reach, breadth, skin - d.HULL_MARGIN)
-    return [hull(np.concatenate(rings[first : last + 1])) for first, last in ((0, 2), (2, 5), (5, 7))]
+    """The handle as it collides: leg, bar, leg."""
+    rings = _bow_rings(span, reach, breadth, corner=0.002, skin=skin - d.HULL_MARGIN)
+    return [hull(np.concatenate(rings[first : last + 1])) for first, last in ((0, 2), (2, 3), (3, 5))]

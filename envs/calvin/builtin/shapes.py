@@ -6,6 +6,7 @@ its normals and texture coordinates matter, and a hull when only its corners do.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -213,7 +214,7 @@ def lofted(rings: Sequence[np.ndarray], crease: float = 50) -> Mesh:
     """A skin over rings of equal point count, shaded smooth around the section, with flat ends."""
     count = len(rings[0])
     quads, ends = [], [rings[0][::-1], rings[-1]]
-    for lower, upper in zip(rings[:-1], rings[1:], strict=True):
+    for lower, upper in itertools.pairwise(rings):
         for k in range(count):
             n = (k + 1) % count
             quads.append(np.array([lower[k], lower[n], upper[n], upper[k]]))
