@@ -5,6 +5,7 @@ Imports nothing heavy; ``--help`` is text from the presets' first lines and the 
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
 import signal
@@ -13,18 +14,23 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from bench.config import GROUPS, Config, FieldHelp, field_help
-from bench.errors import ConfigError, UserError, suggestion
+from bench.errors import ConfigError, RunFailed, UserError
 from bench.presets import presets
 
+if TYPE_CHECKING:
+    from bench.records.result_set import ResultSet
+
+INTERRUPTION = "interrupted; the same command finishes the rest"
 DONE, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 EXIT_CODES = {
     DONE: "every episode is judged (or given up within run.error_limit)",
     USAGE: "something typed or set up is wrong; the message says what to type",
     FAILED: "no worker could start, or more errors than run.error_limit allows",
-    INTERRUPTED: "interrupted; the same command finishes the rest",
+    INTERRUPTED: INTERRUPTION,
 }
 
 OPTIONS = {
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command finishes the rest", file=sys.stderr)
+        print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,20 +95,30 @@ def _answer(words: list[str]) -> int:
 
 
 def _run(config: Config) -> int:
-    from rich.console import Console
-
-    from bench.records.tables import to_screen
     from bench.runner import evaluate
     from bench.screen import make_screen
 
-    result_set = evaluate(config, make_screen())
+    try:
+        result_set = evaluate(config, make_screen())
+    except RunFailed as failure:
+        if failure.result_set is not None and failure.result_set.records:
+            _print_tables(failure.result_set)
+        raise
+    _print_tables(result_set)
+    if not result_set.summary.complete:
+        print(INTERRUPTION, file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _print_tables(result_set: ResultSet) -> None:
+    from rich.console import Console
+
+    from bench.records.tables import to_screen
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(to_screen(result_set.summary))
     console.print(f"result set: {result_set.folder}", soft_wrap=True, markup=False)
-    if not result_set.summary.complete:
-        print("interrupted; the same command finishes the rest", file=sys.stderr)
-        return INTERRUPTED
-    return DONE
 
 
 def _show(config: Config) -> int:
@@ -125,12 +141,12 @@ def _show(config: Config) -> int:
 
 def _unknown_option(flag: str) -> str:
     name = flag.lstrip("-").partition("=")[0].replace("-", "_")
-    for group, cls in GROUPS.items():
-        if name in [each.name for each in field_help(cls)]:
-            return f"there is no option {flag}. Did you mean {group}.{name}=<value>?"
-        if name == group:
-            return f"there is no option {flag}. Did you mean {group}=<preset>?"
-    return f"there is no option {flag}.{suggestion(flag, OPTIONS)} Options: {', '.join(OPTIONS)}"
+    homes = {each.name: group for group, cls in GROUPS.items() for each in field_help(cls)}
+    typed = {field: f"{group}.{field}=<value>" for field, group in homes.items()}
+    typed |= {group: f"{group}=<preset>" for group in GROUPS} | {option[2:]: option for option in OPTIONS}
+    near = difflib.get_close_matches(name, typed, n=1, cutoff=0.6)
+    hint = f" Did you mean {typed[near[0]]}?" if near else ""
+    return f"there is no option {flag}.{hint} Options: {', '.join(OPTIONS)}"
 
 
 def preset_text() -> str:

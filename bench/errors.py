@@ -3,8 +3,13 @@ message, which says what was wrong, where, and what to type, and exits with the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from envs.errors import AssetError, UserError, suggestion
 from policies.errors import PolicyError
+
+if TYPE_CHECKING:
+    from bench.records.result_set import ResultSet
 
 __all__ = [
     "AssetError",
@@ -39,3 +44,5 @@ class RunFailed(BenchError):
     """The run stopped before it could be judged: no worker could start, or too many errors."""
 
     exit_code = 2
+    result_set: ResultSet | None = None
+    """What had been finished, tables made; None when the run had not begun."""

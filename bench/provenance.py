@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.records.journal import write_atomically
 
@@ -123,6 +123,7 @@ class Provenance:
         self._content["tries"].append(
             {
                 "started": now(),
+                "first_worker": None,
                 "ended": None,
                 "command": shlex.join([Path(sys.executable).name, *sys.argv]),
                 "placement": dict(placement),
@@ -137,7 +138,9 @@ class Provenance:
 
     def add_worker(self, name: str, info: Mapping[str, Any]) -> None:
         """Notes what a worker said of itself when it started."""
-        self._content["tries"][-1]["workers"].append({"worker": name, **info})
+        attempt = self._content["tries"][-1]
+        attempt["first_worker"] = attempt["first_worker"] or now()
+        attempt["workers"].append({"worker": name, **info})
         self._write()
 
     def end(self, episodes: int) -> None:
@@ -163,16 +166,29 @@ def tries_of(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def wall_seconds(tries: Sequence[Mapping[str, Any]], record_times: Sequence[float]) -> float:
-    """Seconds the tries took together; one that was killed counts up to its last record."""
+class Elapsed(NamedTuple):
+    """Seconds that the tries of a run took together, nan when nothing is known."""
+
+    wall: float
+    startup: float
+    """The part of it before the first worker was ready."""
+
+
+def elapsed(tries: Sequence[Mapping[str, Any]], record_times: Sequence[float]) -> Elapsed:
+    """The time of all tries; one that was killed counts up to its last record (unix times given)."""
+    if not tries:
+        return Elapsed(float("nan"), float("nan"))
     starts = [_unix(each["started"]) for each in tries]
-    total = 0.0
+    wall = startup = 0.0
     for each, start, following in zip(tries, starts, [*starts[1:], float("inf")], strict=True):
         if each["ended"]:
-            total += _unix(each["ended"]) - start
+            took = _unix(each["ended"]) - start
         else:
-            total += max((time - start for time in record_times if start <= time < following), default=0.0)
-    return total if tries else float("nan")
+            took = max((time - start for time in record_times if start <= time < following), default=0.0)
+        wall += took
+        ready = each.get("first_worker")
+        startup += min(took, _unix(ready) - start) if ready else took
+    return Elapsed(wall, startup)
 
 
 def now() -> str:

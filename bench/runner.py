@@ -83,8 +83,8 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
 
     Raises:
         UserError: see :func:`prepare`. ResultSetError: the folder is in use or belongs to another run.
-        RunFailed: no worker could start, or more errors than ``run.error_limit`` allows. Whatever was
-            finished before is in the folder.
+        RunFailed: no worker could start, or more errors than ``run.error_limit`` allows. What was
+            finished is its ``result_set``.
     """
     screen = screen or SilentScreen()
     ready = prepare(config)
@@ -98,17 +98,23 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
             for name in DERIVED:
                 (ready.folder / name).unlink(missing_ok=True)
         screen.begin(ready.folder, header, journal.contents, len(missing))
+        failure: RunFailed | None = None
         try:
             if missing:
                 _write_config(ready.folder / CONFIG, config)
                 _run(ready, missing, journal, screen)
+        except RunFailed as error:
+            failure = error
         finally:
             screen.end()
             result_set = ResultSet.load(ready.folder)
             result_set.write()
     summary = result_set.summary
-    if summary.complete and summary.errors > run.error_limit * summary.planned:
-        raise _too_many_errors(summary.errors, ready)
+    if failure is None and summary.complete and summary.errors > run.error_limit * summary.planned:
+        failure = _too_many_errors(summary.errors, ready)
+    if failure is not None:
+        failure.result_set = result_set
+        raise failure
     return result_set
 
 
@@ -181,18 +187,24 @@ def _check_same_run(ready: Preparation, header: Mapping[str, Any]) -> None:
         if name != "protocol" and theirs.get(name) != mine[name]
     ]
     if theirs["protocol"] != mine["protocol"]:
-        facts, now_facts = header["protocol"]["facts"], to_plain(ready.plan.protocol.facts)
-        changed = [name for name in {**facts, **now_facts} if facts.get(name) != now_facts.get(name)]
-        differences += [f"{name} {facts.get(name)!r} there, {now_facts.get(name)!r} now" for name in changed]
-        episodes = len(ready.plan.protocol.episodes)
-        if header["episodes"] != episodes:
-            differences.append(f"{header['episodes']} episodes there, {episodes} now")
-        elif not changed:
-            differences.append("the episodes (states, subtasks, instructions or step limit)")
+        then, today = _flat(header["protocol"]["facts"]), _flat(ready.plan.protocol.facts)
+        then["episodes"], today["episodes"] = header["episodes"], len(ready.plan.protocol.episodes)
+        changed = [name for name in {**then, **today} if then.get(name) != today.get(name)]
+        differences += [f"{name} {then.get(name)!r} there, {today.get(name)!r} now" for name in changed]
+        if not changed:
+            differences.append("the episodes themselves (states, subtasks, instructions or step limit)")
     raise ResultSetError(
         f"{ready.folder} holds another run, which differs in: {'; '.join(differences)}. "
         "Give this run its own folder with run.name=<name>, or discard that one with run.overwrite=true."
     )
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested facts as dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in to_plain(facts).items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _check_worker(worker: str, info: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
+from bench.records.tables import counted
 from bench.totals import RunningTotals, clock_text
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ def _share_bar(shares: list[tuple[str, float]]) -> RenderableType:
 
     colours = ("cyan", "magenta", "green", "yellow", "blue")
     bar, legend = Text(), Text()
-    for (name, share), colour in zip(shares, colours, strict=False):
+    for (name, share), colour in zip(shares, colours, strict=True):
+        if share < 0.005:
+            continue
         bar.append("█" * round(30 * share), style=colour)
         legend.append("  ■ ", style=colour).append(f"{name} {100 * share:.0f} %")
     return Text.assemble(bar, legend)
@@ -246,5 +249,5 @@ def mishap(event: Event) -> str:
         case WorkerLost(worker, error):
             return f"{worker} is lost: {error.message}"
         case StopAsked(running):
-            return f"stopping: {running} running episodes are being finished; Ctrl-C again drops them"
+            return f"stopping: {counted(running, 'running episode')} to finish; Ctrl-C again drops them"
     return ""

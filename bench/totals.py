@@ -64,6 +64,7 @@ class RunningTotals:
     _steps_done: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: float = 0.0
+    _working_since: float = 0.0
     _numbers: tuple[int, list[tuple[str, str, str]]] | None = None
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class RunningTotals:
         match event:
             case WorkerStarted(name, _):
                 self.workers_started += 1
+                self._working_since = self._working_since or self.clock()
                 self._worker(name).state = "ready"
             case WorkerLost(name, _):
                 self._worker(name).state = "lost"
@@ -138,7 +140,10 @@ class RunningTotals:
             self._samples.popleft()
 
     def steps_per_second(self) -> float:
-        """Control steps per second of late, all workers together."""
+        """Control steps per second of late, all workers together; of the whole try once it is over."""
+        if self.finished_now == self.missing_at_start:
+            seconds = self.clock() - self._working_since
+            return self._steps_done / seconds if self._working_since and seconds > 0 else 0.0
         if len(self._samples) < 2:
             return 0.0
         (then, before), (now, after) = self._samples[0], self._samples[-1]

@@ -113,8 +113,13 @@ class Journal:
         Raises:
             ResultSetError: another driver holds the lock, or the journal cannot be read.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _take_lock(path.parent / ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _take_lock(path.parent / ".lock")
+        except OSError as error:
+            raise ResultSetError(
+                f"cannot write to {path.parent}: {error.strerror}. Another place: run.results=<folder>"
+            ) from None
         try:
             if overwrite or not path.exists() or not path.stat().st_size:
                 _write_new(path, _line({"header": {"format": FORMAT, **header}}))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ResultSetError
 from bench.protocol import EpisodeRecord, Timings
-from bench.provenance import tries_of, wall_seconds
+from bench.provenance import elapsed, tries_of
 from bench.records.journal import JournalContents, read_journal, write_atomically
 from bench.records.summary import Summary, summarize, summary_to_plain
 from bench.records.tables import to_markdown
@@ -80,8 +80,8 @@ class ResultSet:
     @cached_property
     def summary(self) -> Summary:
         """The numbers."""
-        wall = wall_seconds(tries_of(self.folder / PROVENANCE), self._times)
-        return summarize(self.header, self.records, wall)
+        took = elapsed(tries_of(self.folder / PROVENANCE), self._times)
+        return summarize(self.header, self.records, wall=took.wall, startup=took.startup)
 
     @property
     def episodes(self) -> pandas.DataFrame:

@@ -41,11 +41,13 @@ class Timing:
     """Seconds summed over all workers."""
     wall: float
     """Seconds the run took, pauses between tries left out; nan when unknown."""
+    startup: float
+    """The part of ``wall`` before the first worker was ready."""
 
     @property
     def steps_per_second(self) -> float:
-        """Control steps per second of the run."""
-        return self.steps / self.wall if self.wall > 0 else math.nan
+        """Control steps per second of the run, start-up aside."""
+        return self.steps / (self.wall - self.startup) if self.wall > self.startup else math.nan
 
     @property
     def busy(self) -> float:
@@ -105,13 +107,20 @@ class Summary:
         return self.chain.rates[0] if self.chain else self.overall
 
 
-def summarize(header: Mapping[str, Any], records: Sequence[EpisodeRecord], wall: float) -> Summary:
+def summarize(
+    header: Mapping[str, Any],
+    records: Sequence[EpisodeRecord],
+    *,
+    wall: float = math.nan,
+    startup: float = math.nan,
+) -> Summary:
     """Counts the records; their order does not matter.
 
     Args:
         header: the journal's.
         records: one per episode.
-        wall: seconds the run took, for steps/s.
+        wall: seconds the run took, for steps/s; nan when unknown.
+        startup: the part of them before the first worker was ready.
     """
     facts = header["protocol"]["facts"]
     judged = [record for record in records if record.status == "done"]
@@ -129,8 +138,8 @@ def summarize(header: Mapping[str, Any], records: Sequence[EpisodeRecord], wall:
         )
     if errors:
         notes.append(
-            f"{errors} of {header['episodes']} episodes could not be judged and are left out; the bounds "
-            "count them all as failed, then all as solved"
+            f"{errors} of {header['episodes']} episodes could not be judged; every rate leaves them out, and "
+            "its bounds say what they could have changed"
         )
     return Summary(
         benchmark=header["benchmark"],
@@ -156,7 +165,7 @@ def summarize(header: Mapping[str, Any], records: Sequence[EpisodeRecord], wall:
             if record.error
         ),
         notes=tuple(notes),
-        timing=_timing(records, wall),
+        timing=_timing(records, wall, startup),
     )
 
 
@@ -190,7 +199,7 @@ def _chain_bounds(chain: ChainTable, errors: int, longest: int) -> tuple[Bounds,
     return (*(_rate_bounds(each, errors) for each in chain.rates), average)
 
 
-def _timing(records: Sequence[EpisodeRecord], wall: float) -> Timing:
+def _timing(records: Sequence[EpisodeRecord], wall: float, startup: float) -> Timing:
     ordered = sorted(records, key=lambda record: record.index)
     subtasks = [subtask for record in ordered for subtask in record.subtasks]
     return Timing(
@@ -198,6 +207,7 @@ def _timing(records: Sequence[EpisodeRecord], wall: float) -> Timing:
         decisions=sum(subtask.decisions for subtask in subtasks),
         parts=sum((record.timings for record in ordered), Timings()),
         wall=wall,
+        startup=startup,
     )
 
 
@@ -235,6 +245,7 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
         "steps": timing.steps,
         "decisions": timing.decisions,
         "wall_seconds": _number(timing.wall),
+        "startup_seconds": _number(timing.startup),
         "steps_per_second": _number(timing.steps_per_second),
         "worker_seconds": dataclasses.asdict(timing.parts),
     }

@@ -47,6 +47,11 @@ class Table:
     caption: str = ""
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 error``, ``2 errors``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def headline(summary: Summary) -> str:
     """One line: what was evaluated, with what."""
     parts = [summary.benchmark, summary.policy]
@@ -58,7 +63,7 @@ def headline(summary: Summary) -> str:
 
 def counts_line(summary: Summary) -> str:
     """One line: how many episodes were judged, how many could not be."""
-    parts = [f"{summary.done} of {summary.planned} episodes judged", f"{summary.errors} errors"]
+    parts = [f"{summary.done} of {summary.planned} episodes judged", counted(summary.errors, "error")]
     if summary.missing:
         parts.append(f"{summary.missing} to run")
     return " · ".join(parts)
@@ -111,7 +116,7 @@ def chain(summary: Summary) -> Table:
 
 
 def _with_errors(summary: Summary, bounds: str) -> str:
-    return f" If the {summary.errors} errors had all failed, or all been solved: {bounds}."
+    return f" Counting {counted(summary.errors, 'error')} as failed, then as solved: {bounds}."
 
 
 def per_task(summary: Summary) -> Table:
@@ -172,7 +177,9 @@ def timing(summary: Summary) -> Table:
         for name, title in PARTS.items()
     ]
     speed = "" if math.isnan(measured.steps_per_second) else f", {measured.steps_per_second:.0f} steps/s"
-    took = "" if math.isnan(measured.wall) else f" in {_duration(measured.wall)}"
+    took = ""
+    if not math.isnan(measured.wall):
+        took = f" in {_duration(measured.wall)}, {_duration(measured.startup)} of it to start up"
     return Table(
         "Where the time went",
         ("part", "worker s", "%", "ms/step"),
