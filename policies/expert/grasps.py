@@ -1,0 +1,191 @@
+"""Chooses how the tool takes hold of a block, sets it down, or comes at a fixture.
+
+Candidates are scored by how far the gripper stays from everything solid on its last way in, how
+far the arm has to reach, and how far the tool leans and turns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.calvin.robot import FINGER_OPEN
+from envs.calvin.scenes import BLOCK_HALF_WIDTH, ROBOT_BASE
+from policies.expert.boxes import Box, distances
+from policies.expert.rotations import about, about_z
+from policies.expert.view import Pose
+
+DOWN = np.array((0.0, 0.0, -1.0))
+WIDEST_GRASP = FINGER_OPEN - 0.008
+"""Half of the widest side that the open fingers pass over with room to spare, metres."""
+FINGER_TIP = 0.019
+"""How far the fingers reach beyond the tool centre point, metres."""
+
+SHOULDER = np.array((*ROBOT_BASE[:2], ROBOT_BASE[2] + 0.333))
+"""Where the arm's first three axes meet."""
+WRIST_BEHIND_TOOL, WRIST_OFFSET = 0.247, 0.088
+"""From the tool centre point back along the tool to the height of axis 6, and sideways to it."""
+COMFORTABLE_REACH = 0.69
+"""Shoulder to wrist; the stretched arm is 0.72 long. Metres."""
+REST_YAW = 1.5
+"""Yaw of the tool at the rest pose."""
+COMFORTABLE_TURN = 1.8
+"""A turn to either side of it that is within the last joint's limits wherever the arm is, radians."""
+
+ROOM = 0.012
+"""More clearance than this is not worth anything, metres."""
+LEANS = tuple(math.radians(degrees) for degrees in (0, 15, -15, 30, -30, 45, -45))
+WAY_IN = (0.0, 0.02, 0.05, 0.09)
+"""Distances from the final pose at which the way in is checked, metres."""
+
+
+def _grid(x: Sequence[float], y: Sequence[float], z: Sequence[float]) -> np.ndarray:
+    return np.array(list(itertools.product(x, y, z)))
+
+
+def _gripper_points(opening: float) -> np.ndarray:
+    """Points (n, 3) on fingers and hand in the tool's frame, each finger ``opening`` from the middle."""
+    depth = (FINGER_TIP, 0.0, -0.02, -0.04, -0.06, -0.085)
+    inner, outer = opening, opening + 0.031
+    fingers = _grid(
+        (-0.014, 0.014), (-outer, -(inner + outer) / 2, -inner, inner, (inner + outer) / 2, outer), depth
+    )
+    hand = _grid(
+        (-0.036, 0.0, 0.036), (-0.106, -0.07, -0.035, 0.0, 0.035, 0.07, 0.106), (-0.07, -0.11, -0.16)
+    )
+    flange = _grid((-0.06, 0.0, 0.06), (-0.06, 0.0, 0.06), (-0.2,))
+    return np.concatenate((fingers, hand, flange))
+
+
+OPEN_GRIPPER, CLOSED_GRIPPER = _gripper_points(FINGER_OPEN), _gripper_points(0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A pose and how good it is; higher is better."""
+
+    pose: Pose
+    score: float
+    clearance: float
+
+
+def tool_rotation(opening: np.ndarray, approach: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) of a tool whose fingers open along one unit vector and point along another."""
+    return np.column_stack((np.cross(opening, approach), opening, approach))
+
+
+def yaw_of(rotation: np.ndarray) -> float:
+    """Direction of the tool's first axis in the plane, radians, nearest to the rest pose's."""
+    yaw = math.atan2(rotation[1, 0], rotation[0, 0])
+    return yaw + 2 * math.pi * round((REST_YAW - yaw) / (2 * math.pi))
+
+
+def reach(pose: Pose) -> float:
+    """Distance from the shoulder to the wrist in that pose, metres, elbow plane upright."""
+    wrist = pose.position - WRIST_BEHIND_TOOL * pose.approach
+    outward = wrist - SHOULDER
+    outward[2] = 0.0
+    sideways = outward - (outward @ pose.approach) * pose.approach
+    length = float(np.linalg.norm(sideways))
+    if length > 1e-6:
+        wrist = wrist - WRIST_OFFSET * sideways / length
+    return float(np.linalg.norm(wrist - SHOULDER))
+
+
+def cost_of(pose: Pose) -> float:
+    """What leaning, turning and reaching far cost, in centimetres of clearance."""
+    lean = math.acos(max(-1.0, min(1.0, float(pose.approach @ DOWN))))
+    turn = abs(yaw_of(pose.rotation) - REST_YAW)
+    strain = max(0.0, turn - COMFORTABLE_TURN) + 10.0 * max(0.0, reach(pose) - COMFORTABLE_REACH)
+    return 0.3 * lean**2 + 0.1 * turn**2 + 3.0 * strain
+
+
+def clearance_of(pose: Pose, obstacles: Sequence[Box], points: np.ndarray) -> float:
+    """Least distance to an obstacle on the last way in, metres. ``points`` (n, 3): the gripper, and
+    what it holds, in the tool's frame."""
+    shape = points @ pose.rotation.T + pose.position
+    on_the_way = np.concatenate([shape - back * pose.approach for back in WAY_IN])
+    return float(distances(on_the_way, obstacles).min())
+
+
+def best(
+    poses: Iterable[Pose],
+    obstacles: Sequence[Box],
+    points: np.ndarray,
+    attempt: int = 0,
+    extra_cost: Callable[[Pose], float] = lambda pose: 0.0,
+) -> Choice:
+    """The best of the poses; at a later attempt, the next best that differs from those before.
+
+    ``extra_cost`` adds to :func:`cost_of`, e.g. that of the pose where the motion will end.
+    """
+    candidates = [(cost_of(pose) + extra_cost(pose), order, pose) for order, pose in enumerate(poses)]
+    distinct: list[Choice] = []
+    for cost, _, pose in sorted(candidates, key=lambda candidate: candidate[:2]):
+        # No pose from here on can be better than with all the clearance there is to gain.
+        if sum(choice.score >= 100.0 * ROOM - cost for choice in distinct) > attempt:
+            break
+        clearance = clearance_of(pose, obstacles, points)
+        choice = Choice(pose, 100.0 * min(clearance, ROOM) - cost, clearance)
+        twin = next((i for i, other in enumerate(distinct) if not _differs(pose, other.pose)), None)
+        if twin is None:
+            distinct.append(choice)
+        elif choice.score > distinct[twin].score:
+            distinct[twin] = choice
+    distinct.sort(key=lambda choice: -choice.score)
+    return distinct[attempt % len(distinct)]
+
+
+def _differs(a: Pose, b: Pose) -> bool:
+    return (
+        float(np.sum(a.rotation * b.rotation)) < 2.8 or float(np.linalg.norm(a.position - b.position)) > 0.02
+    )
+
+
+def grasps(block: Box) -> Iterable[Pose]:
+    """Ways to take a block between the fingers, across any side that fits between them."""
+    for axis in range(3):
+        if block.half[axis] > WIDEST_GRASP:
+            continue
+        opening = block.axes[:, axis]
+        if abs(opening[2]) > 0.5:
+            continue
+        straight = DOWN - (DOWN @ opening) * opening
+        straight = straight / np.linalg.norm(straight)
+        for sign, lean in itertools.product((1.0, -1.0), LEANS):
+            approach = about(opening, lean) @ straight
+            rotation = tool_rotation(sign * opening, approach)
+            along = rotation[:, 0]
+            spare = max(0.0, block.reach(along) - BLOCK_HALF_WIDTH)
+            for slip, height in itertools.product(sorted({0.0, spare, -spare}), (0.004, 0.010)):
+                yield Pose(block.centre + slip * along - height * approach, rotation)
+
+
+def held_points(tool: Pose, block: Box) -> np.ndarray:
+    """Corners and middle (9, 3) of a held block in the tool's frame."""
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+    corners = block.centre + (signs * block.half) @ block.axes.T
+    return (np.vstack((corners, block.centre)) - tool.position) @ tool.rotation
+
+
+def level_rotations(tool: Pose, block: Box, yaws: Sequence[float]) -> Iterable[np.ndarray]:
+    """Rotations of the tool that bring the held block to lie level, turned by each yaw (radians)."""
+    # The block's axis that is nearest to the vertical is made vertical.
+    vertical = block.axes[:, int(np.argmax(np.abs(block.axes[2])))]
+    vertical = vertical * math.copysign(1.0, vertical[2])
+    axis = np.cross(vertical, -DOWN)
+    sine = float(np.linalg.norm(axis))
+    levelled = about(axis / sine, math.asin(min(1.0, sine))) @ tool.rotation if sine > 1e-6 else tool.rotation
+    for yaw in yaws:
+        yield about_z(yaw) @ levelled
+
+
+def leaning(opening: np.ndarray, towards: np.ndarray, lean: float) -> np.ndarray:
+    """Rotation of a tool pointing down but for ``lean`` (radians) towards a horizontal unit vector."""
+    approach = math.cos(lean) * DOWN + math.sin(lean) * towards
+    opening = opening - (opening @ approach) * approach
+    return tool_rotation(opening / np.linalg.norm(opening), approach)

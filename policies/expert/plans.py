@@ -1,0 +1,403 @@
+"""The plan of each task: a list of phases made from the scene as it is now.
+
+A plan is made anew whenever the scene turns out otherwise than the last plan relied on, so each
+function starts from wherever the arm is, and says what to do next to get the task done.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from envs.calvin.oracle import BASE_LINK, BLOCKS, TABLE, rotation_between
+from policies.expert.boxes import distances
+from policies.expert.furniture import (
+    BUTTON_TOP,
+    DRAWER_BAR_Y,
+    DRAWER_BAR_Z,
+    DRAWER_FLOOR,
+    DRAWER_FRONT,
+    HANDLE_HALF_WIDTH,
+    SWITCH_BAR,
+    TABLE_TOP,
+    TABLE_X,
+    UPHILL,
+)
+from policies.expert.grasps import (
+    CLOSED_GRIPPER,
+    FINGER_TIP,
+    OPEN_GRIPPER,
+    ROOM,
+    SHOULDER,
+    Choice,
+    best,
+    cost_of,
+    grasps,
+    held_points,
+    leaning,
+    level_rotations,
+)
+from policies.expert.motion import CLOSED, OPEN, Phase
+from policies.expert.rotations import about_z
+from policies.expert.routes import close, enter, leave, release, travel
+from policies.expert.view import Pose, View
+
+X, Y, Z = np.eye(3)
+LEFT, RIGHT = -1.0, 1.0
+HALF_FINGERS = 0.031
+"""Half of the closed fingers' extent along the line they open on, metres."""
+HALF_FINGER = 0.014
+"""Half of it across, metres."""
+DROP = 0.003
+"""Height above a surface at which a block is let go, metres."""
+LIFT = 0.09
+"""How far a block is lifted, metres; the tasks ask for up to 0.05."""
+PUSH = 0.1
+"""How far the push tasks ask for, metres."""
+TURN = math.radians(60)
+"""How far the rotation tasks ask for."""
+SURPLUS_PUSH, SURPLUS_TURN = 0.03, math.radians(18)
+"""Aimed for beyond what is asked, since blocks slip."""
+BESIDE = 0.03
+"""Distance between tool and thing before it is pushed, metres."""
+
+Plan = Callable[[View, View, int], list[Phase]]
+"""From the scene now, the scene when the subtask began, and the number of attempts before this one."""
+
+
+# Fixtures -----------------------------------------------------------------------------------------
+
+
+def open_drawer(now: View, start: View, attempt: int) -> list[Phase]:
+    """Hooks the closed fingers behind the bar of the handle and pulls."""
+    furniture = now.furniture
+    gap = (DRAWER_BAR_Y[1] + DRAWER_FRONT) / 2 - furniture.drawer
+    hook = _downwards(furniture.layout.drawer, gap, DRAWER_BAR_Z[1] - 0.007)
+    still_closed = now.state.joint_ranges["drawer"][1] - furniture.drawer
+    return [
+        *leave(now, CLOSED),
+        *enter(hook, CLOSED),
+        Phase("pull", hook.shifted(-(still_closed + BESIDE) * Y), CLOSED, speed=0.7),
+    ]
+
+
+def close_drawer(now: View, start: View, attempt: int) -> list[Phase]:
+    """Pushes the handle from the front."""
+    furniture = now.furniture
+    front = DRAWER_BAR_Y[0] - furniture.drawer - HALF_FINGER
+    before = _downwards(furniture.layout.drawer, front - BESIDE, DRAWER_BAR_Z[1] - 0.012)
+    return [
+        *leave(now, CLOSED),
+        *enter(before, CLOSED),
+        Phase("push", before.shifted((furniture.drawer + 2 * BESIDE) * Y), CLOSED, speed=0.7),
+    ]
+
+
+def move_slider(side: float, now: View, start: View, attempt: int) -> list[Phase]:
+    """Pushes the door's handle from the other side."""
+    furniture = now.furniture
+    low, high = now.state.joint_ranges["slide"]
+    ends_at = furniture.layout.door - (high if side == LEFT else low)
+    behind = -side * (HANDLE_HALF_WIDTH + HALF_FINGERS)
+    before = _downwards(furniture.handle_x + behind - side * BESIDE, -0.033, 0.508)
+    distance = ends_at - furniture.handle_x + side * 2 * BESIDE
+    return [
+        *leave(now, CLOSED),
+        *enter(before, CLOSED),
+        Phase("push", before.shifted(distance * X), CLOSED, speed=0.7),
+    ]
+
+
+def press_button(now: View, start: View, attempt: int) -> list[Phase]:
+    """Presses with the closed fingers from above."""
+    x, y = now.furniture.layout.button
+    turns = (0.0, math.pi / 2)
+    poses = (_downwards(x, y, BUTTON_TOP + FINGER_TIP + ROOM, turn) for turn in turns)
+    above = best(poses, now.obstacles(), CLOSED_GRIPPER).pose
+    return [
+        *leave(now, CLOSED),
+        *enter(above, CLOSED),
+        Phase("press", above.shifted(-0.045 * Z), CLOSED, speed=0.4),
+    ]
+
+
+def switch_on(now: View, start: View, attempt: int) -> list[Phase]:
+    """Pushes the bar of the switch up the slope from below."""
+    bar = _switch_bar(now)
+    below = bar + np.array((0.0, -0.016 - HALF_FINGER - BESIDE, -0.005))
+    before = Pose(below, _outwards(below, 0.5))
+    top = now.state.joint_ranges["switch"][1] - now.furniture.switch
+    return [
+        *leave(now, CLOSED),
+        *enter(before, CLOSED),
+        Phase("push in", before.shifted(2 * BESIDE * Y), CLOSED, speed=0.5),
+        Phase("push up", before.shifted(2 * BESIDE * Y + (top + BESIDE) * UPHILL), CLOSED, speed=0.5),
+    ]
+
+
+def switch_off(now: View, start: View, attempt: int) -> list[Phase]:
+    """Presses the bar of the switch down the slope from above."""
+    above = _switch_bar(now) + (0.02 + FINGER_TIP + BESIDE) * Z
+    before = Pose(above, _outwards(above, 0.6))
+    return [
+        *leave(now, CLOSED),
+        *enter(before, CLOSED),
+        Phase("press", before.shifted(-(now.furniture.switch + 2 * BESIDE) * UPHILL), CLOSED, speed=0.5),
+    ]
+
+
+def _switch_bar(now: View) -> np.ndarray:
+    return SWITCH_BAR + now.furniture.layout.switch * X + now.furniture.switch * UPHILL
+
+
+def _downwards(x: float, y: float, z: float, turn: float = 0.0) -> Pose:
+    """A tool pointing down, its fingers side by side along x, or turned from that (radians)."""
+    position = np.array((x, y, z))
+    return Pose(position, about_z(turn) @ leaning(X, Y, 0.0))
+
+
+def _outwards(position: np.ndarray, lean: float) -> np.ndarray:
+    """Rotation of a tool that leans away from the arm's base, which shortens the reach."""
+    away = (position - SHOULDER) * (1.0, 1.0, 0.0)
+    return leaning(X, away / np.linalg.norm(away), lean)
+
+
+# Blocks -------------------------------------------------------------------------------------------
+
+
+def take(now: View, block: str, attempt: int, then: Callable[[Pose], Pose] | None = None) -> list[Phase]:
+    """Goes to a block and grasps it. ``then``: where the grasping pose will be moved afterwards."""
+    pose = _grasp(now, block, attempt, then).pose
+    return [*leave(now, OPEN), *enter(pose, OPEN, seeks=block), close(pose)]
+
+
+def _grasp(now: View, block: str, attempt: int = 0, then: Callable[[Pose], Pose] | None = None) -> Choice:
+    poses = grasps(now.blocks[block])
+    extra = (lambda pose: cost_of(then(pose))) if then else (lambda pose: 0.0)
+    return best(poses, now.obstacles(block), OPEN_GRIPPER, attempt, extra)
+
+
+def lift(block: str, now: View, start: View, attempt: int) -> list[Phase]:
+    """Grasps the block and backs out with it."""
+    phases = take(now, block, attempt)
+    grasp = phases[-1].pose
+    height = LIFT / max(0.5, -grasp.approach[2])
+    return [*phases, Phase("lift", grasp.withdrawn(height), CLOSED, speed=0.5, carries=block)]
+
+
+def rotate(block: str, sign: float, now: View, start: View, attempt: int) -> list[Phase]:
+    """Grasps the block where it lies and turns it there."""
+    before, after = start.state.block_quaternions[block], now.state.block_quaternions[block]
+    turned = math.radians(rotation_between(before, after)[2])
+    angle = sign * (TURN + SURPLUS_TURN) - turned
+    centre = now.blocks[block].centre
+
+    def then(pose: Pose) -> Pose:
+        turn = about_z(angle)
+        return Pose(centre + turn @ (pose.position - centre), turn @ pose.rotation)
+
+    phases = take(now, block, attempt, then)
+    return [*phases, Phase("turn", then(phases[-1].pose), CLOSED, speed=0.6, carries=block)]
+
+
+def push(block: str, side: float, now: View, start: View, attempt: int) -> list[Phase]:
+    """Pushes the block with the closed fingers side by side; where there is no room, drags it."""
+    box = now.blocks[block]
+    moved = float(box.centre[0] - start.blocks[block].centre[0])
+    distance = side * (PUSH + SURPLUS_PUSH) - moved
+    others = [box for name, box in now.blocks.items() if name != block]
+    path = box.centre + np.linspace(0.0, distance, 5)[:, None] * X
+    free = abs(box.centre[0] + distance) < TABLE_X - 0.02 and (
+        not others or float(distances(path, others).min()) > box.reach(X) + 0.005
+    )
+    if free and attempt % 2 == 0:
+        behind = box.centre - side * (box.reach(X) + HALF_FINGER + BESIDE) * X + 0.004 * Z
+        rotations = (leaning(Y, side * X, lean) for lean in (0.0, 0.25, 0.5, -0.25))
+        chosen = best((Pose(behind, rotation) for rotation in rotations), now.obstacles(), CLOSED_GRIPPER)
+        if chosen.clearance > 0.0:
+            goal = chosen.pose.shifted((distance + side * BESIDE) * X)
+            return [
+                *leave(now, CLOSED),
+                *enter(chosen.pose, CLOSED, seeks=block),
+                Phase("push", goal, CLOSED, speed=0.4),
+            ]
+
+    def then(pose: Pose) -> Pose:
+        return pose.shifted(distance * X)
+
+    phases = take(now, block, attempt // 2, then)
+    return [*phases, Phase("drag", then(phases[-1].pose), CLOSED, speed=0.4, carries=block)]
+
+
+def unstack(now: View, start: View, attempt: int) -> list[Phase]:
+    """Takes the upper block off the lower one."""
+    upper = _block_on_blocks(start)
+    return lift(upper, now, start, attempt) if upper else _wait()
+
+
+def _block_on_blocks(view: View) -> str | None:
+    """The block that touches nothing but blocks, if any."""
+    for name in view.blocks:
+        touched = {body for body, _ in view.touched[name]}
+        if touched and touched <= BLOCKS:
+            return name
+    return None
+
+
+# Putting down -------------------------------------------------------------------------------------
+
+
+def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
+    """Puts the held block into the cabinet (``slider``) or the drawer."""
+    if start.held is None:
+        return _wait()
+    if now.held != start.held:
+        return take(now, start.held, attempt)
+    return _put(now, now.held, _spots(now, surface), attempt)
+
+
+def push_into_drawer(now: View, start: View, attempt: int) -> list[Phase]:
+    """Takes a block from the table top over its edge and down into the drawer."""
+    lying = [name for name in start.blocks if start.touched[name] == {(TABLE, BASE_LINK)}]
+    if not lying:
+        return _wait()
+    if now.held in lying:
+        return _put(now, now.held, _spots(now, "drawer"), attempt)
+    block = max(lying, key=lambda name: _grasp(now, name).score)
+    return take(now, block, attempt)
+
+
+def stack(now: View, start: View, attempt: int) -> list[Phase]:
+    """Puts the held block on another one, preferably one that lies on the table top."""
+    block = now.held
+    if block is None:
+        return take(now, start.held, attempt) if start.held else _wait()
+    choices = []
+    for name, below in now.blocks.items():
+        buried = any(
+            other.centre[2] > below.centre[2] + 0.02 and np.hypot(*(other.centre - below.centre)[:2]) < 0.05
+            for key, other in now.blocks.items()
+            if key not in (name, block)
+        )
+        if name == block or buried:
+            continue
+        spot = np.array((*below.centre[:2], below.top))
+        choice = _putting_pose(now, block, [spot], attempt)
+        choices.append((choice.score - 5.0 * (below.centre[1] > 0.0), choice))
+    if not choices:
+        return _wait()
+    return _set_down(now, block, max(choices, key=lambda scored: scored[0])[1].pose)
+
+
+def put_away(now: View) -> list[Phase]:
+    """Puts a block that the task has no use for in the hand down where it is free."""
+    box = now.blocks[now.held]
+    if any(body != 0 for body, _ in now.touched[now.held]):
+        return release(now.tool)
+    spots = _spots(now, "table")
+    spots.sort(key=lambda spot: float(np.hypot(*(spot - box.centre)[:2])))
+    return _put(now, now.held, spots[:12], 0)
+
+
+def _spots(now: View, surface: str) -> list[np.ndarray]:
+    """Points (3,) of a surface where a block might be put, in a grid."""
+    furniture = now.furniture
+    if surface == "slider":
+        low, high = furniture.cabinet_opening
+        xs, ys, height = np.linspace(low + 0.05, high - 0.05, 6), (0.065, 0.08, 0.095), TABLE_TOP
+    elif surface == "drawer":
+        (left, front), (right, back) = furniture.drawer_space
+        xs, ys, height = np.linspace(left + 0.06, right - 0.06, 6), _between(front, back, 0.05), DRAWER_FLOOR
+    else:
+        (left, front, _), (right, back, _) = now.state.scene.table
+        xs, ys, height = np.linspace(left, right, 8), np.linspace(front, back, 4), TABLE_TOP
+    return [np.array((x, y, height)) for x, y in itertools.product(xs, ys)]
+
+
+def _between(low: float, high: float, margin: float) -> np.ndarray:
+    middle, half = (low + high) / 2, max(0.0, (high - low) / 2 - margin)
+    return middle + np.linspace(-half, half, 3)
+
+
+def _put(now: View, block: str, spots: list[np.ndarray], attempt: int) -> list[Phase]:
+    return _set_down(now, block, _putting_pose(now, block, spots, attempt).pose)
+
+
+def _putting_pose(now: View, block: str, spots: list[np.ndarray], attempt: int) -> Choice:
+    """The best tool pose with the held block level, ``ROOM`` above one of the spots (3,)."""
+    tool, box = now.tool, now.blocks[block]
+    grip = tool.rotation.T @ (box.centre - tool.position)
+    upright = int(np.argmax(np.abs(box.axes[2])))
+    height = float(box.half[upright]) + ROOM
+    points = np.concatenate((OPEN_GRIPPER, held_points(tool, box)))
+    rotations = list(level_rotations(tool, box, np.radians(np.arange(-180, 180, 30))))
+    poses = (
+        Pose(spot + height * Z - rotation @ grip, rotation)
+        for spot, rotation in itertools.product(spots, rotations)
+    )
+    return best(poses, now.obstacles(block), points, attempt)
+
+
+def _set_down(now: View, block: str, above: Pose) -> list[Phase]:
+    """Carries the held block to a pose just above where it is to lie, and lets it go there."""
+    down = above.shifted(-(ROOM - DROP) * Z)
+    return [
+        *leave(now, CLOSED, carries=block),
+        *travel(above.withdrawn(0.06), CLOSED, carries=block),
+        Phase("lower", above, CLOSED, speed=0.5, tolerance=0.006, carries=block),
+        Phase("set down", down, CLOSED, speed=0.2, tolerance=0.003, carries=block),
+        *release(down),
+    ]
+
+
+def _wait() -> list[Phase]:
+    """Nothing can be done about the task as things are."""
+    return [Phase("wait", None, OPEN, steps=30)]
+
+
+# The list -----------------------------------------------------------------------------------------
+
+
+def _plans() -> dict[str, Plan]:
+    plans: dict[str, Plan] = {
+        "open_drawer": open_drawer,
+        "close_drawer": close_drawer,
+        "move_slider_left": partial(move_slider, LEFT),
+        "move_slider_right": partial(move_slider, RIGHT),
+        "turn_on_led": press_button,
+        "turn_off_led": press_button,
+        "turn_on_lightbulb": switch_on,
+        "turn_off_lightbulb": switch_off,
+        "place_in_slider": partial(place, "slider"),
+        "place_in_drawer": partial(place, "drawer"),
+        "push_into_drawer": push_into_drawer,
+        "stack_block": stack,
+        "unstack_block": unstack,
+    }
+    for colour in ("red", "blue", "pink"):
+        block = f"block_{colour}"
+        for surface in ("table", "slider", "drawer"):
+            plans[f"lift_{colour}_block_{surface}"] = partial(lift, block)
+        for side, direction in (("left", LEFT), ("right", RIGHT)):
+            plans[f"push_{colour}_block_{side}"] = partial(push, block, direction)
+            # Turning left is counterclockwise, a positive angle about the vertical.
+            plans[f"rotate_{colour}_block_{side}"] = partial(rotate, block, -direction)
+    return plans
+
+
+PLANS = _plans()
+"""The plan of every task."""
+
+NEEDS_HELD = frozenset(("place_in_slider", "place_in_drawer", "stack_block"))
+"""Tasks that begin with a block in the hand."""
+
+
+def plan(task: str, now: View, start: View, attempt: int) -> list[Phase]:
+    """What to do next for ``task``; first rids the hand of a block the task does not want there."""
+    if now.held and now is start and task not in NEEDS_HELD:
+        return put_away(now)
+    return PLANS[task](now, start, attempt)
