@@ -58,31 +58,20 @@ def read_journal(path: Path) -> JournalContents:
         raise ResultSetError(f"{path.parent} is not a result set: it has no {path.name}") from None
     lines = content.split(b"\n")
     torn = lines.pop()
-    header: Mapping[str, Any] | None = None
+    header = _header(lines[0] if lines else b"", path)
     latest: dict[int, EpisodeRecord] = {}
     times: list[float] = []
     damaged: list[int] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines[1:], start=2):
         entry = _parse(line)
-        if entry is None:
+        if entry is None or "record" not in entry:
             damaged.append(number)
-        elif "header" in entry:
-            header = entry["header"]
-        else:
-            record = record_from_plain(entry["record"])
-            times.append(entry["time"])
-            earlier = latest.get(record.index)
-            if earlier is None or earlier.status == "error" or record.status == "done":
-                latest[record.index] = record
-    if header is None:
-        raise ResultSetError(
-            f"{path}: the header line is damaged, so nobody can say whose run this is. "
-            "Move the folder away, or type run.overwrite=true to start afresh."
-        )
-    if header["format"] != FORMAT:
-        raise ResultSetError(
-            f"{path}: written in format {header['format']}, this version reads format {FORMAT}"
-        )
+            continue
+        record = record_from_plain(entry["record"])
+        times.append(entry["time"])
+        earlier = latest.get(record.index)
+        if earlier is None or earlier.status == "error" or record.status == "done":
+            latest[record.index] = record
     records = tuple(latest[index] for index in sorted(latest))
     return JournalContents(header, records, tuple(times), tuple(damaged), len(content) - len(torn))
 
@@ -153,13 +142,28 @@ def _line(entry: Mapping[str, Any]) -> bytes:
     return f'{{"checksum":"{zlib.crc32(text.encode()):08x}",{text[1:]}\n'.encode()
 
 
+def _header(line: bytes, path: Path) -> Mapping[str, Any]:
+    entry = _parse(line)
+    if entry is None or "header" not in entry:
+        raise ResultSetError(
+            f"{path}: the header line is damaged, so nobody can say whose run this is. "
+            "Move the folder away, or type run.overwrite=true to start afresh."
+        )
+    header = entry["header"]
+    if header["format"] != FORMAT:
+        raise ResultSetError(
+            f"{path}: written in format {header['format']}, this version reads format {FORMAT}"
+        )
+    return header
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     """The entry of a line, or None when it is not what was written."""
     try:
         entry = json.loads(line)
         checksum = entry.pop("checksum")
         text = canonical_json(entry)
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError):
         return None
     return entry if checksum == f"{zlib.crc32(text.encode()):08x}" else None
 

@@ -1,0 +1,164 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from records import chain_record, error_record, header
+
+from bench.errors import ResultSetError
+from bench.records.journal import Journal, _line, read_journal, write_atomically
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "journal.jsonl"
+
+
+def write(path, *records):
+    with Journal.open(path, header(10)) as journal:
+        for record in records:
+            journal.append(record)
+
+
+def test_what_is_written_is_read_back_exactly(path):
+    records = [chain_record(2, 3), error_record(0), chain_record(1, 5)]
+    write(path, *records)
+    contents = read_journal(path)
+    assert contents.records == (records[1], records[2], records[0])
+    assert contents.header == header(10)
+    assert contents.damaged == ()
+    assert len(contents.times) == 3
+
+
+def test_appending_keeps_what_is_there(path):
+    write(path, chain_record(0, 1))
+    before = path.read_bytes()
+    write(path, chain_record(1, 2))
+    assert path.read_bytes().startswith(before)
+    assert [record.index for record in read_journal(path).records] == [0, 1]
+
+
+def test_a_line_cut_anywhere_costs_that_line_only(path):
+    write(path, chain_record(0, 1), chain_record(1, 2))
+    whole = path.read_bytes()
+    last = whole[:-1].rindex(b"\n") + 1
+    for length in range(last, len(whole), 5):
+        path.write_bytes(whole[:length])
+        contents = read_journal(path)
+        assert [record.index for record in contents.records] == [0]
+        assert contents.damaged == ()
+        assert contents.sound_bytes == last
+
+
+def test_going_on_after_a_cut_line_leaves_no_trace_of_it(path):
+    write(path, chain_record(0, 1))
+    with path.open("ab") as file:
+        file.write(b'{"checksum":"12345678","rec')
+    write(path, chain_record(1, 2))
+    contents = read_journal(path)
+    assert [record.index for record in contents.records] == [0, 1]
+    assert contents.damaged == ()
+
+
+def test_a_changed_number_is_noticed(path):
+    write(path, chain_record(0, 1), chain_record(1, 2), chain_record(2, 2))
+    lines = path.read_text().splitlines(keepends=True)
+    lines[2] = lines[2].replace('"chain_length":2', '"chain_length":5')
+    path.write_text("".join(lines))
+    contents = read_journal(path)
+    assert [record.index for record in contents.records] == [0, 2]
+    assert contents.damaged == (3,)
+
+
+def test_garbage_lines_are_noticed(path):
+    write(path, chain_record(0, 1))
+    with path.open("ab") as file:
+        file.write(b"\xff\xfe garbage\n[]\n\n{}\n")
+    write(path, chain_record(1, 2))
+    contents = read_journal(path)
+    assert [record.index for record in contents.records] == [0, 1]
+    assert contents.damaged == (3, 4, 5, 6)
+
+
+def test_a_judged_record_beats_an_error_and_the_latest_error_an_earlier_one(path):
+    write(path, error_record(0, "first"), error_record(0, "second"), error_record(1), chain_record(1, 4))
+    assert read_journal(path).records == (error_record(0, "second"), chain_record(1, 4))
+    write(path, error_record(1, "late"))
+    assert read_journal(path).records[1] == chain_record(1, 4)
+
+
+def test_a_second_driver_is_refused_and_told_who_holds_the_folder(path):
+    with Journal.open(path, header(10)), pytest.raises(ResultSetError, match=r"process \d+ on .*run\.name="):
+        Journal.open(path, header(10))
+    Journal.open(path, header(10)).close()
+
+
+def test_overwriting_does_not_touch_another_drivers_journal(path):
+    with Journal.open(path, header(10)) as journal:
+        journal.append(chain_record(0, 1))
+        with pytest.raises(ResultSetError):
+            Journal.open(path, header(10), overwrite=True)
+        assert len(read_journal(path).records) == 1
+
+
+def test_overwriting_starts_afresh(path):
+    write(path, chain_record(0, 1))
+    with Journal.open(path, header(3), overwrite=True) as journal:
+        assert journal.contents.records == ()
+    assert read_journal(path).header["episodes"] == 3
+
+
+def test_the_lock_of_a_killed_driver_is_free(path):
+    program = (
+        "import os, signal, sys; from pathlib import Path; from bench.records.journal import Journal\n"
+        "journal = Journal.open(Path(sys.argv[1]), {'episodes': 1}); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(path)]).returncode == -9
+    Journal.open(path, {}).close()
+
+
+def test_a_folder_without_journal_is_named(tmp_path):
+    with pytest.raises(ResultSetError, match="is not a result set"):
+        read_journal(tmp_path / "journal.jsonl")
+
+
+def test_a_damaged_header_is_refused(path):
+    write(path, chain_record(0, 1))
+    path.write_bytes(b"x" + path.read_bytes())
+    with pytest.raises(ResultSetError, match=r"header line is damaged.*run\.overwrite=true"):
+        read_journal(path)
+
+
+def test_a_later_format_is_refused(path):
+    write(path, chain_record(0, 1))
+    lines = path.read_bytes().replace(b'"record"', b'"unheard of"').splitlines(keepends=True)
+    path.write_bytes(_line({"header": {"format": 99}}) + lines[1])
+    with pytest.raises(ResultSetError, match="format 99"):
+        read_journal(path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultSetError, match=r"cannot write to .*run\.results="):
+        Journal.open(tmp_path / "file" / "run" / "journal.jsonl", {})
+
+
+def test_every_line_is_json(path):
+    write(path, chain_record(0, 1))
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first["header"]["episodes"] == 10
+    assert second["record"]["chain_length"] == 1
+
+
+def test_a_file_that_could_not_be_written_whole_does_not_appear(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, fail)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
