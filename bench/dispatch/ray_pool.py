@@ -163,9 +163,7 @@ class RayPool:
             ray.shutdown()
         if self._session is not None:
             shutil.rmtree(self._session, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another run may be at home here
-                (self._session.parent / "session_latest").unlink()
-                self._session.parent.rmdir()
+            _sweep(self._session.parent)
 
     def _connect(self) -> None:
         # A worker without a GPU of its own must not be made blind: its child may render or infer on one.
@@ -252,7 +250,8 @@ def _own_ray_folder() -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what drivers that were killed have left; a session's name ends in its driver's pid."""
+    """Removes what drivers that were killed have left, a session's name ending in its driver's pid, and
+    the folder with the last session."""
     for session in folder.glob("session_*_*"):
         try:
             os.kill(int(session.name.rpartition("_")[2]), 0)
@@ -260,3 +259,5 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(session, ignore_errors=True)
         except PermissionError:
             pass
+    if not any(folder.glob("session_*_*")):
+        shutil.rmtree(folder, ignore_errors=True)

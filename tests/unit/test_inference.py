@@ -1,0 +1,95 @@
+"""What is checked about a chunk, and what becomes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bench.dispatch.job import PolicyChoice
+from bench.inference import Actions, connect
+from envs.fake import ABSOLUTE, RELATIVE
+from envs.simulation import environment_spec
+from policies.base import PolicySpec
+from policies.errors import PolicyError
+
+
+def actions(execute: int = 1, convention=RELATIVE) -> Actions:
+    return Actions(PolicySpec("mine", convention, chunk=8, execute=execute))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_chunk_in_range_passes_bit_for_bit_in_its_own_dtype(dtype: str):
+    chunk = np.array([[0.1, -1.0, 1.0, 1.0], [0.3, 0.0, -0.2, -1.0]], dtype=dtype)
+    executed = actions(2).executed(chunk, 10)
+    assert executed.dtype == dtype and executed.tobytes() == chunk.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_bounded_convention_is_clipped_and_its_gripper_made_binary(dtype: str):
+    chunk = np.array(
+        [[1.5, -2.0, 0.1, 0.2], [0.0, 0.5, -1.0, 0.0], [0.0, 0.0, 0.0, -7.0], [0.0, 0.0, 0.0, 1e-9]],
+        dtype=dtype,
+    )
+    before = chunk.copy()
+    executed = actions(4).executed(chunk, 10)
+    wanted = np.array([[1, -1, 0.1, 1], [0, 0.5, -1, -1], [0, 0, 0, -1], [0, 0, 0, 1]], dtype=dtype)
+    assert executed.dtype == dtype
+    np.testing.assert_array_equal(executed, wanted)
+    np.testing.assert_array_equal(chunk, before, "the policy's own array is left alone")
+
+
+def test_a_gripper_that_opens_downwards_is_read_that_way():
+    convention = dataclasses.replace(RELATIVE, gripper_open=0.0, gripper_closed=1.0)
+    chunk = np.array([[0, 0, 0, 0.4], [0, 0, 0, 0.6], [0, 0, 0, 0.5]])
+    assert actions(3, convention).executed(chunk, 3)[:, -1].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_an_unbounded_convention_passes_unchanged():
+    chunk = np.array([[3.0, -4.0, 0.5, 0.3]])
+    assert actions(1, ABSOLUTE).executed(chunk, 1).tolist() == chunk.tolist()
+
+
+def test_cuts_to_execute_and_to_the_steps_left():
+    chunk = np.zeros((8, 4))
+    chunk[:, -1] = 1.0
+    assert len(actions(5).executed(chunk, 360)) == 5
+    assert len(actions(5).executed(chunk, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("chunk", "message"),
+    [
+        (np.zeros((1, 7)), r"shape \(1, 7\); its convention has 4 numbers"),
+        (np.zeros(4), r"shape \(4,\)"),
+        (np.zeros((1, 1, 4)), r"shape \(1, 1, 4\)"),
+        (np.zeros((5, 4), dtype=int), "int64 numbers; actions must be float32 or float64"),
+        (np.zeros((5, 4), dtype=np.float16), "float16 numbers"),
+        (np.zeros((4, 4)), "4 actions, but 5 of each chunk"),
+        (np.zeros((0, 4)), "0 actions, but 5"),
+        ([[0.0] * 4], "list for a slot"),
+    ],
+)
+def test_refuses_what_is_not_a_chunk(chunk: object, message: str):
+    with pytest.raises(PolicyError, match=f"policy 'mine' returned .*{message}"):
+        actions(5).executed(chunk, 360)
+
+
+@pytest.mark.parametrize("convention", [RELATIVE, ABSOLUTE])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_refuses_numbers_that_are_none(convention, bad: float):
+    chunk = np.zeros((2, 4))
+    chunk[1, 3] = bad
+    with pytest.raises(PolicyError, match=f"returned {bad} as number 3 of action 1"):
+        actions(2, convention).executed(chunk, 360)
+    chunk[1] = [bad, 5.0, 0.0, 1.0]
+    with pytest.raises(PolicyError, match="as number 0 of action 1"):
+        actions(2, convention).executed(chunk, 360)
+
+
+def test_connects_to_a_policy_in_this_process_only():
+    environment = environment_spec("fake")
+    assert connect("child", PolicyChoice("stub"), environment).spec.name == "stub"
+    with pytest.raises(ValueError, match="unknown placement of inference 'moon'; known: child"):
+        connect("moon", PolicyChoice("stub"), environment)

@@ -1,0 +1,104 @@
+"""A plain class as a policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs.fake import ABSOLUTE, RELATIVE
+from envs.observation import Camera, Observation, Sensors
+from envs.simulation import environment_spec
+from policies.base import Policy, SubtaskContext
+from policies.errors import PolicyError
+from policies.one_slot import OneSlotPolicy
+
+ENVIRONMENT = environment_spec("fake")
+CONTEXT = SubtaskContext("seq-0001", 2, seed=99)
+SEEN = Observation({"state": np.zeros(4)})
+
+
+class Plain:
+    def reset(self, instruction):
+        self.instruction = instruction
+
+    def act(self, observation):
+        return np.full(4, float(len(self.instruction)))
+
+
+def test_ten_lines_are_enough():
+    policy = OneSlotPolicy(Plain(), ENVIRONMENT)
+    assert isinstance(policy, Policy)
+    spec = policy.spec
+    assert (spec.name, spec.action, spec.sensors) == ("Plain", RELATIVE, Sensors())
+    assert (spec.chunk, spec.execute, spec.stochastic) == (1, 1, False)
+    policy.reset(0, "go up", CONTEXT)
+    (chunk,) = policy.act([0], [SEEN])
+    assert chunk.tolist() == [[5.0] * 4]
+    policy.close()
+
+
+def test_attributes_say_what_it_needs():
+    class Chunky(Plain):
+        sensors = ("front", Camera("wrist", depth=True))
+        action = "absolute"
+        execute = 3
+        chunk = 8
+        name = "chunky-7b"
+
+        def reset(self, instruction, seed=None):
+            self.seed = seed
+
+        def act(self, observation):
+            return np.zeros((8, 4), dtype=np.float32)
+
+    plain = Chunky()
+    policy = OneSlotPolicy(plain, ENVIRONMENT)
+    assert policy.spec.sensors == Sensors((Camera("front"), Camera("wrist", depth=True)))
+    assert policy.spec.action == ABSOLUTE
+    assert (policy.spec.name, policy.spec.chunk, policy.spec.execute) == ("chunky-7b", 8, 3)
+    assert policy.spec.stochastic
+    policy.reset(0, "go", CONTEXT)
+    assert plain.seed == 99
+    assert policy.act([0], [SEEN])[0].dtype == np.float32
+
+
+def test_attributes_may_be_set_by_the_constructor():
+    class Late(Plain):
+        def __init__(self):
+            self.sensors = Sensors.of("front")
+            self.action = ABSOLUTE
+            self.execute = 2
+
+    spec = OneSlotPolicy(Late(), ENVIRONMENT).spec
+    assert (spec.sensors, spec.action, spec.execute, spec.chunk) == (Sensors.of("front"), ABSOLUTE, 2, 2)
+
+
+def test_one_camera_may_be_named_alone_and_close_is_passed_on():
+    class One(Plain):
+        sensors = "front"
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    plain = One()
+    policy = OneSlotPolicy(plain, ENVIRONMENT)
+    assert policy.spec.sensors == Sensors.of("front")
+    policy.close()
+    assert plain.closed
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"act": None}, "Broken has no method 'act'"),
+        ({"action": "absolut"}, "Broken.action is 'absolut', but fake offers.*Did you mean 'absolute'"),
+        ({"execute": 0}, "Broken.execute is 0; it must be a whole number from 1"),
+        ({"execute": "3"}, "Broken.execute is '3'"),
+        ({"sensors": 5}, "Broken.sensors is 5; it must be camera names"),
+    ],
+)
+def test_says_what_is_wrong(attributes: dict[str, object], message: str):
+    broken = type("Broken", (Plain,), attributes)
+    with pytest.raises(PolicyError, match=message):
+        OneSlotPolicy(broken(), ENVIRONMENT)
