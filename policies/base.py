@@ -7,8 +7,8 @@ history it needs per slot. Most users write a plain class with ``reset(instructi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +36,8 @@ class PolicySpec:
     """True for a policy that must be told the simulator's state through :meth:`Policy.see`."""
     stochastic: bool = False
     """True when its actions depend on the seed in :class:`SubtaskContext`."""
+    switches: Mapping[str, str] = field(default_factory=dict)
+    """Further choices that may change a number, e.g. ``compat: released``; part of the protocol's facts."""
 
 
 @dataclass(frozen=True, slots=True)

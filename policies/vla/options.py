@@ -1,0 +1,158 @@
+"""What is said about a policy where it is chosen: its structure, its weights, and how it is run. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from envs.action_spec import ActionSpec
+from envs.errors import suggestion
+from envs.observation import Sensors
+from policies.base import PolicySpec
+from policies.errors import PolicyError
+from policies.vla.config import Compatibility, VlaConfig
+
+Batching = Literal["exact", "fast"]
+
+RELATIVE = ActionSpec(
+    name="relative",
+    size=7,
+    control="tcp_delta",
+    frame="world",
+    rotation="euler_xyz",
+    position_scale=0.02,
+    rotation_scale=0.05,
+    bounded=True,
+)
+"""CALVIN's relative action, in whose units the models were trained: 0.02 m and 0.05 rad."""
+
+
+@dataclass(frozen=True, slots=True)
+class VlaOptions:
+    """Arguments of the policy ``vla``; typed as ``policy.<name>=``."""
+
+    model: VlaConfig
+    """The structure: ``policy.model.<field>=``, or read from ``config``."""
+    checkpoint: str | None = None
+    """Weights: a RoboVLMs .pt or .ckpt, safetensors, or a folder in our own format."""
+    backbone_path: str = "tiny"
+    """Folder or hub name with the backbone's config.json and tokenizer; ``tiny`` for a small random one."""
+    lora: str | None = None
+    """Folder of a peft adapter for the backbone."""
+    seed: int | None = None
+    """Seed of random weights, for a run without a checkpoint."""
+    trust_checkpoint: bool = False
+    """Whether the file may hold more than tensors; reading such a file can run code."""
+    allow_missing: tuple[str, ...] = ()
+    allow_unexpected: tuple[str, ...] = ()
+    """Prefixes of parameter names that the file may lack, or that are left out."""
+    device: str = "cpu"
+    dtype: str = "float32"
+    """float32, bfloat16 or float16. The released evaluation runs in float32 unless its configuration says
+    precision ``bf16`` or ``fp16``; the published Kosmos-2 configurations say ``16``, which is float32 there."""
+    batching: Batching = "exact"
+    """exact: a slot's numbers do not depend on the other slots. fast: one batch for all slots."""
+    threads: int = 1
+    """CPU threads of torch; part of what makes numbers repeat."""
+    execute: int = 1
+    """Actions of a chunk that are executed before the policy looks again."""
+    ensemble: float | None = None
+    """Decay of temporal ensembling (ACT uses 0.01); null: none."""
+    compat: Compatibility = "intended"
+    """released: reproduces what the released evaluation does where it differs from what was meant. An
+    interleaved policy executes the prediction for the oldest frame it remembers; the gripper is un-scaled
+    together with the arm; generated tokens may be any of the vocabulary, seven of them, with the images of all
+    frames before one prompt; the backbone's prompt is used whatever the model was trained with."""
+    name: str = ""
+    """Name shown in tables; made from the structure when empty."""
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> VlaOptions:
+        """Checked options; PolicyError names what is unknown, missing or impossible."""
+        known = [field.name for field in dataclasses.fields(cls)] + ["config"]
+        for name in arguments:
+            if name not in known:
+                raise PolicyError(
+                    f"policy 'vla' has no argument {name!r}.{suggestion(name, known)} It takes {', '.join(known)}."
+                )
+        values = dict(arguments)
+        config = values.pop("config", None)
+        values["model"] = _structure(values.pop("model", None), config, values.get("checkpoint"))
+        for name in ("allow_missing", "allow_unexpected"):
+            listed = values.get(name) or ()
+            values[name] = (listed,) if isinstance(listed, str) else tuple(str(item) for item in listed)
+        if values.get("compat") is False:
+            del values["compat"]
+        return cls(**values)
+
+    def __post_init__(self) -> None:
+        for name, choices in (("batching", get_args(Batching)), ("compat", get_args(Compatibility))):
+            value = getattr(self, name)
+            if value not in choices:
+                raise PolicyError(
+                    f"policy.{name}={value!r} is not one of {', '.join(choices)}.{suggestion(str(value), choices)}"
+                )
+        for name in ("execute", "threads"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise PolicyError(f"policy.{name}={value!r} must be a whole number of at least 1")
+        if self.execute > self.model.chunk:
+            raise PolicyError(
+                f"policy.execute={self.execute}, but the model predicts {self.model.chunk} actions at once"
+            )
+        if self.compat == "released" and (self.execute > 1 or self.ensemble is not None):
+            raise PolicyError(
+                "policy.compat=released executes the first action of each chunk, without ensembling; drop execute "
+                "and ensemble, or type policy.compat=intended"
+            )
+        if self.checkpoint is None and self.seed is None:
+            raise PolicyError(
+                "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for random ones"
+            )
+        if self.checkpoint is not None and not Path(self.checkpoint).exists():
+            raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")
+
+    def spec(self) -> PolicySpec:
+        """What the policy needs, and the switches that enter the protocol's hash."""
+        model = self.model
+        cameras = ("static", "gripper") if model.gripper_camera else ("static",)
+        head = "tokens" if model.generates_tokens else model.head
+        switches = {"compat": self.compat}
+        if self.ensemble is not None:
+            switches["temporal_ensemble"] = repr(float(self.ensemble))
+        if self.dtype != "float32":
+            switches["dtype"] = self.dtype
+        if self.batching != "exact":
+            switches["batching"] = self.batching
+        return PolicySpec(
+            name=self.name or f"{model.backbone}-{model.structure}-{head}-{model.action_space}",
+            action=RELATIVE,
+            sensors=Sensors.of(*cameras),
+            chunk=model.chunk,
+            execute=self.execute,
+            switches=switches,
+        )
+
+
+def _structure(fields: Any, config: Any, checkpoint: Any) -> VlaConfig:
+    """From ``config=``, else from a checkpoint folder in our own format; ``model`` changes single fields."""
+    if fields is not None and not isinstance(fields, Mapping):
+        raise PolicyError(
+            f"policy.model={fields!r}: type single fields, e.g. policy.model.structure=policy_head"
+        )
+    source = config
+    if source is None and checkpoint is not None and (Path(checkpoint) / "vla.json").is_file():
+        source = Path(checkpoint) / "vla.json"
+    if source is None:
+        if not fields:
+            raise PolicyError(
+                "policy 'vla' is told no structure: give policy.config=<json beside the checkpoint>, or "
+                "policy.model.<field>=, or choose a preset such as policy=vla_policy_head_lstm"
+            )
+        return VlaConfig.from_mapping(fields)
+    from policies.vla.robovlms_config import read_config
+
+    return VlaConfig.from_mapping({**read_config(source).to_mapping(), **(fields or {})})
