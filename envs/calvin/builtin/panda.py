@@ -3,9 +3,6 @@
 Joint frames and limits are Franka Emika's published ones; masses, centres of mass, contact constants,
 the gripper camera's mount and the tool centre point are those of the robot in calvin_env 797142c.
 Lengths are metres; the robot is loaded unscaled.
-
-PyBullet works a link's inertia out of the bounding box of its collision shape, so the hulls below
-keep the extents of the official ones, not only their outlines.
 """
 
 from __future__ import annotations
@@ -13,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi
 
-import numpy as np
-
 from envs.calvin.builtin.files import MeshFiles
+from envs.calvin.builtin.panda_hulls import arm_hull, finger_hull, hand_hull, pad_hull
 from envs.calvin.builtin.panda_look import finger_visuals, hand_visuals, link_visuals
-from envs.calvin.builtin.shapes import Mesh, hull, ring
 from envs.calvin.builtin.urdf import WHITE, Box, Inertial, Joint, Link, Vector, document
 
-X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+X, Z = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 LINK_INERTIA = (0.1, 0.1, 0.1)
 
 
@@ -47,48 +42,6 @@ ARM = (
     ArmJoint((0.088, 0, 0), pi / 2, (-2.9671, 2.9671), 12, 2.61, 0.2, (0, 0, 0.08)),
 )
 """Joints 1 to 7. Limits are the wider ones of the official file (rad); speeds rad/s, efforts N m."""
-
-RINGS: tuple[tuple[tuple[Vector, Vector, float], ...], ...] = (
-    (((-0.09, 0, 0), Z, 0.064), ((0, 0, 0), Z, 0.0716), ((0, 0, 0.14), Z, 0.06)),
-    (
-        ((0, 0, -0.192), Z, 0.055),
-        ((0, 0, 0), Z, 0.055),
-        ((0, -0.1294, 0), Y, 0.055),
-        ((0, 0.055, 0), Y, 0.03),
-    ),
-    (
-        ((0, -0.194, 0), Y, 0.055),
-        ((0, 0, 0), Y, 0.055),
-        ((0, 0, 0.1294), Z, 0.055),
-        ((0, 0, -0.055), Z, 0.03),
-    ),
-    (
-        ((0, 0, -0.121), Z, 0.055),
-        ((0, 0, 0.055), Z, 0.03),
-        ((0.0825, 0.1111, 0), Y, 0.055),
-        ((0.0825, -0.055, 0), Y, 0.03),
-    ),
-    (
-        ((-0.0825, 0.124, 0), Y, 0.055),
-        ((-0.0825, -0.055, 0), Y, 0.03),
-        ((0, 0, 0.1111), Z, 0.055),
-        ((0, 0, -0.055), Z, 0.03),
-    ),
-    (
-        ((0, 0, -0.2646), Z, 0.055),
-        ((0, 0, -0.03), Z, 0.055),
-        ((0, 0.1299, 0), Y, 0.052),
-        ((0, -0.055, 0), Y, 0.03),
-    ),
-    (
-        ((0, 0, -0.044), Z, 0.047),
-        ((0, 0, 0.056), Z, 0.047),
-        ((0.088, 0.0816, 0), Y, 0.044),
-        ((0.088, -0.04, 0), Y, 0.03),
-    ),
-    (((0, 0, 0.052), Z, 0.044), ((0, 0, 0.1068), Z, 0.044)),
-)
-"""Collision hulls of links 0 to 7: circles by centre, axis and radius."""
 
 FINGER_JOINT_Z, FINGER_TRAVEL = 0.0584, 0.04
 CAMERA_MOUNT, CAMERA_RPY = (-0.1, 0.0, 0.0), (1.3, 0.0, -1.57)
@@ -139,13 +92,8 @@ def _arm(files: MeshFiles) -> list[Link | Joint]:
     return members
 
 
-def arm_hull(number: int) -> Mesh:
-    """The convex shape that link ``number`` of the arm collides with."""
-    return hull(np.concatenate([ring(centre, axis, radius) for centre, axis, radius in RINGS[number]]))
-
-
 def _hand(files: MeshFiles) -> list[Link | Joint]:
-    shape = files.hulls("hand_hull", [hull(hand_points())])
+    shape = files.hulls("hand_hull", [hand_hull()])
     return [
         Link("panda_link8", Inertial(0.0, inertia=LINK_INERTIA)),
         Joint("panda_joint8", "fixed", "panda_link7", "panda_link8", (0, 0, 0.107)),
@@ -154,63 +102,14 @@ def _hand(files: MeshFiles) -> list[Link | Joint]:
     ]
 
 
-def hand_points() -> np.ndarray:
-    """Corners (N, 3) of the hand's hull, in its frame: z towards the fingertips, fingers along y."""
-    return np.array(
-        [
-            (sx * x, sy * y, z)
-            for x, y, z in (
-                (0.0316, 0.1, 0.02),
-                (0.0316, 0.1, 0.055),
-                (0.025, 0.1022, 0.04),
-                (0.025, 0.09, 0.066),
-                (0.02, 0.09, -0.02),
-                (0.0316, 0.03, -0.0259),
-            )
-            for sx in (-1, 1)
-            for sy in (-1, 1)
-        ]
-    )
-
-
-def finger_points() -> np.ndarray:
-    """Corners (N, 3) of a finger's hull, in the left finger's frame: it closes towards -y."""
-    half_base, half_tip = 0.0104, 0.0087
-    profile = (
-        (half_base, 0.0062, 0.0002),
-        (half_base, 0.0269, 0.0003),
-        (half_base, 0.0130, 0.0335),
-        (half_base, 0.0216, 0.0342),
-        (half_tip, 0.0040, 0.0647),
-        (half_tip, 0.0040, 0.0905),
-        (half_tip, 0.0065, 0.0912),
-        (0.0056, 0.0039, 0.0961),
-        (0.0056, 0.0068, 0.0964),
-    )
-    return np.array([(sign * x, y, z) for x, y, z in profile for sign in (-1, 1)])
-
-
-def tip_points() -> np.ndarray:
-    """Corners (N, 3) of a gel pad's hull, in the tip's frame: x towards the other finger."""
-    rows = ((0.0047, 0.0082), (0.008, 0.0092), (0.0245, 0.0092), (0.0277, 0.0069), (0.0297, 0.0030))
-    dome = ((0.0161, 1.0), (0.0184, 1.0), (0.0196, 0.7), (0.0201, 0.3))
-    points = []
-    for z, half in rows:
-        # The pad bulges in both directions: its height falls off towards the ends as to the sides.
-        drop = 0.0015 if z in (rows[0][0], rows[-1][0]) else 0.0
-        points += [(max(x - drop, 0.0161), side * share * half, z) for x, share in dome for side in (-1, 1)]
-    return np.array(points)
-
-
 def _fingers(files: MeshFiles) -> list[Link | Joint]:
     members: list[Link | Joint] = []
-    for side, name, sign in (("left", "finger_joint1", 1.0), ("right", "finger_joint2", -1.0)):
-        turn = np.diag((sign, sign, 1.0))
-        shape = files.hulls(f"{side}_finger_hull", [hull(finger_points() @ turn)])
+    for side, name, sign in (("left", "finger_joint1", 1), ("right", "finger_joint2", -1)):
+        shape = files.hulls(f"{side}_finger_hull", [finger_hull(sign)])
         link = Link(
             f"panda_{side}finger",
             Inertial(0.1, (0.0, sign * 0.01, 0.02), LINK_INERTIA),
-            finger_visuals(files, side, hull(finger_points() @ turn)),
+            finger_visuals(files, side, finger_hull(sign)),
             (shape,),
             contact=FINGER_CONTACT,
         )
@@ -247,7 +146,7 @@ def _tips(files: MeshFiles) -> list[Link | Joint]:
     members: list[Link | Joint] = []
     for side, sign in (("left", 1.0), ("right", -1.0)):
         name = f"finger_{side}_tip"
-        pad = hull(tip_points())
+        pad = pad_hull()
         shape, x, y, z = files.hulls("tip", [pad]), *TIP_MOUNT
         members += [
             Link(name, Inertial(0.0001, inertia=(1, 1, 1)), ((shape, WHITE),), (shape,), TIP_CONTACT),

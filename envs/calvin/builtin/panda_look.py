@@ -11,17 +11,16 @@ Visuals = tuple[tuple[Geometry, Colour], ...]
 
 def link_visuals(files: MeshFiles, number: int) -> Visuals:
     """Link ``number`` of the arm."""
-    from envs.calvin.builtin.panda import arm_hull
+    from envs.calvin.builtin.panda_hulls import arm_hull
 
     return ((files.plain(f"link{number}", arm_hull(number)), WHITE),)
 
 
 def hand_visuals(files: MeshFiles) -> Visuals:
     """The hand."""
-    from envs.calvin.builtin.panda import hand_points
-    from envs.calvin.builtin.shapes import hull
+    from envs.calvin.builtin.panda_hulls import hand_hull
 
-    return ((files.plain("hand", hull(hand_points())), WHITE),)
+    return ((files.plain("hand", hand_hull()), WHITE),)
 
 
 def finger_visuals(files: MeshFiles, side: str, body: Mesh) -> Visuals:
