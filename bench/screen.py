@@ -64,8 +64,8 @@ def make_screen() -> Screen:
     """A live table when standard error is a terminal, plain lines otherwise."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    return LiveScreen(Console(stderr=True, highlight=False)) if console.is_terminal else PlainScreen(console)
+    console = Console(stderr=True, highlight=False)
+    return LiveScreen(console) if console.is_terminal else PlainScreen(console)
 
 
 class PlainScreen:
@@ -80,7 +80,7 @@ class PlainScreen:
     def begin(self, folder: Path, header: Mapping[str, Any], contents: JournalContents, missing: int) -> None:
         """Says what is run, where to, and what is there already."""
         for line in opening_lines(folder, header, contents, missing):
-            self._console.print(line, markup=False)
+            self._say(line)
         self._totals = RunningTotals(header, contents.records, missing)
         self._next_line = time.monotonic() + LINE_SECONDS
 
@@ -89,9 +89,9 @@ class PlainScreen:
         assert self._totals is not None
         self._totals.take(event)
         if text := mishap(event):
-            self._console.print(text, markup=False)
+            self._say(text)
         if isinstance(event, WorkerStarted) and self._totals.workers_started == 1:
-            self._console.print(f"first worker ready after {self._totals.elapsed:.1f} s", markup=False)
+            self._say(f"first worker ready after {self._totals.elapsed:.1f} s")
         if time.monotonic() >= self._next_line:
             self._line()
 
@@ -108,7 +108,10 @@ class PlainScreen:
         assert self._totals is not None
         self._next_line = time.monotonic() + LINE_SECONDS
         self._shown = self._totals.finished_now
-        self._console.print(self._totals.line(), markup=False)
+        self._say(self._totals.line())
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
 
 class LiveScreen:

@@ -147,7 +147,7 @@ class RunningTotals:
         if len(self._samples) < 2:
             return 0.0
         (then, before), (now, after) = self._samples[0], self._samples[-1]
-        return max(0.0, (after - before) / (now - then)) if now > then else 0.0
+        return max(0.0, (after - before) / (now - then)) if now - then > 0.1 else 0.0
 
     def eta_text(self) -> str:
         """Time to the end at the pace so far, or –."""

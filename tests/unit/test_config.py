@@ -1,0 +1,151 @@
+import dataclasses
+
+import pytest
+
+from bench.config import GROUPS, Config, config_from_plain, config_to_plain, field_help
+from bench.errors import ConfigError
+from bench.presets import load_config, presets
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("calvin_abc_d", {"split": "ABC", "assets": "official", "sequences": 1000, "step_limit": 360}),
+        ("calvin_abcd_d", {"split": "ABCD", "assets": "official", "sequences": 1000, "scenes": ("D",)}),
+        ("calvin_d", {"split": "D", "assets": "official", "sequences": 1000, "kind": "chains"}),
+        ("calvin_smoke", {"split": "none", "assets": "builtin"}),
+        ("calvin_tasks", {"kind": "tasks", "scenes": ("A", "B", "C", "D"), "tasks": ()}),
+        ("fake", {"family": "fake"}),
+    ],
+)
+def test_presets_mean_what_they_say(preset, expected):
+    benchmark = load_config([f"benchmark={preset}"]).benchmark
+    assert benchmark.name == preset
+    assert {name: getattr(benchmark, name) for name in expected} == expected
+
+
+def test_every_preset_has_a_line_of_help_and_can_be_loaded():
+    for group in GROUPS:
+        for preset in presets(group):
+            assert preset.text.endswith("."), preset
+            if preset.name != "custom":
+                load_config([f"{group}={preset.name}"])
+
+
+def test_every_field_has_a_line_of_help():
+    for cls in GROUPS.values():
+        for each in field_help(cls):
+            assert each.text.endswith("."), each
+            assert "\n" not in each.text
+
+
+def test_what_is_typed_beats_the_preset():
+    config = load_config(
+        ["benchmark=calvin_abc_d", "benchmark.sequences=100", "benchmark.assets=builtin", "run.workers=2"]
+    )
+    assert (config.benchmark.sequences, config.benchmark.assets, config.run.workers) == (100, "builtin", 2)
+    assert config.benchmark.split == "ABC"
+
+
+@pytest.mark.parametrize("typed", ["A,B", "[A,B]", "[A, B]"])
+def test_lists_need_no_brackets(typed):
+    config = load_config(["benchmark=calvin_tasks", f"benchmark.scenes={typed}"])
+    assert config.benchmark.scenes == ("A", "B")
+
+
+def test_one_task_and_all_tasks():
+    one = load_config(["benchmark=calvin_tasks", "benchmark.tasks=open_drawer"])
+    assert one.benchmark.tasks == ("open_drawer",)
+    assert load_config(["benchmark=calvin_tasks", "benchmark.tasks=all"]).benchmark.tasks == ()
+
+
+def test_a_class_of_ones_own_takes_any_argument():
+    config = load_config(
+        ["policy._target_=my_module:MyPolicy", "policy.path=/a/b.pt", "policy.k=3", "policy.net.layers=1,2"]
+    )
+    assert config.policy.target == "my_module:MyPolicy"
+    assert config.policy.arguments == {"path": "/a/b.pt", "k": 3, "net": {"layers": [1, 2]}}
+
+
+def test_a_preset_policy_takes_arguments_without_a_plus():
+    assert load_config(["policy=replay", "policy.path=a.npz"]).policy.arguments == {"path": "a.npz"}
+    assert load_config(["policy=replay", "+policy.path=a.npz"]).policy.arguments == {"path": "a.npz"}
+
+
+def test_families_take_options():
+    config = load_config(["benchmark=fake", "benchmark.options={step_seconds: 0.1, cues: [{do: abort}]}"])
+    assert config.benchmark.options == {"step_seconds": 0.1, "cues": [{"do": "abort"}]}
+    assert load_config(["benchmark.options.history=official"]).benchmark.options == {"history": "official"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("benchmark=calvn_d", r"no benchmark=calvn_d. Did you mean 'calvin_d'\?"),
+        ("policy=exprt", "Did you mean 'expert'"),
+        ("policy=my_module.MyPolicy", "policy._target_=my_module.MyPolicy"),
+        ("policy=custom", "policy._target_=<package.module.Class>"),
+        ("polcy=stub", "no group 'polcy'. Did you mean 'policy'"),
+        ("sequences=3", r"Did you mean benchmark\.sequences=3\?"),
+        ("benchmark.sequnces=3", "benchmark has no field 'sequnces'. Did you mean 'sequences'"),
+        ("run.bakend=ray", "Did you mean 'backend'"),
+        ("run.backend=rya", "run.backend=rya is not one of ray, local. Did you mean 'ray'"),
+        ("benchmark.renderer=elg", "Did you mean 'egl'"),
+        ("benchmark.sequences=ten", "benchmark.sequences=ten: a whole number is wanted"),
+        ("benchmark.sequences=2.5", "a whole number is wanted"),
+        ("benchmark.sequences=true", "a whole number is wanted"),
+        ("benchmark.sequences=0", "must be at least 1"),
+        ("benchmark.sequences=1001", "there are 1000 sequences"),
+        ("benchmark.sequences=1,2", "one value is wanted"),
+        ("benchmark.scenes=A", "defined in scene D only.*benchmark=calvin_tasks"),
+        ("benchmark.assets=null", "benchmark.assets=null is not one of official, builtin"),
+        ("benchmark.options=3", "named values are wanted"),
+        ("run.workers=0", "run.workers=0: must be at least 1"),
+        ("run.overwrite=yes", "run.overwrite=yes: true or false is wanted"),
+        ("run.error_limit=2", "a share between 0 and 1"),
+        ("run.step_deadline=-1", "more than 0 seconds"),
+        ("run.name=../x", "plain folder name"),
+        ("run.name=a=b", r"""run\.name='"a=b"'"""),
+        ("expert", "'expert': type it as <group>=<preset>"),
+        ("~policy", "type it as"),
+        ("benchmark@x=fake", "only <group>=<preset> and"),
+        ("policy.arguments.x=1", r"policy\.<argument>=<value>"),
+    ],
+)
+def test_mistakes_name_the_nearest_valid_word(typed, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config([typed])
+
+
+def test_joining_a_cluster_needs_ray():
+    with pytest.raises(ConfigError, match=r"run\.address names a Ray cluster"):
+        load_config(["run.address=auto", "run.backend=local"])
+
+
+def test_the_same_word_twice_is_a_mistake():
+    with pytest.raises(ConfigError, match="benchmark is given twice"):
+        load_config(["benchmark=fake", "benchmark=calvin_d"])
+
+
+def test_a_scene_there_is_not():
+    with pytest.raises(ConfigError, match="no scene 'E'"):
+        load_config(["benchmark=calvin_tasks", "benchmark.scenes=A,E"])
+
+
+def test_presets_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(["benchmark=calvin_d"]).benchmark.split == "D"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_survives_being_written_down():
+    config = load_config(["benchmark=calvin_tasks", "policy._target_=a.B", "policy.x.y=1", "run.name=n"])
+    plain = config_to_plain(config)
+    assert plain["policy"] == {"_target_": "a.B", "x": {"y": 1}}
+    assert config_from_plain(plain) == config
+    assert config_from_plain({}) == Config()
+
+
+def test_configurations_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().run.seed = 3

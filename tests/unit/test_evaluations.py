@@ -1,0 +1,85 @@
+import dataclasses
+
+import pytest
+
+from bench.config import BenchmarkConfig
+from bench.errors import ConfigError, PolicyError
+from bench.evaluations import environment_of, plan
+from envs.observation import Sensors
+from policies.base import PolicySpec
+
+FAKE = BenchmarkConfig(family="fake", sequences=6, step_limit=30)
+POLICY = PolicySpec("mine", environment_of(FAKE).actions[0], Sensors.of("front"), chunk=4, execute=2)
+
+
+def hash_of(**changes):
+    return plan(dataclasses.replace(FAKE, **changes), POLICY).protocol.hash
+
+
+def test_a_plan_is_the_same_every_time():
+    assert plan(FAKE, POLICY) == plan(FAKE, POLICY)
+    assert hash_of() == hash_of()
+
+
+def test_fewer_sequences_are_the_first_ones():
+    few = dataclasses.replace(FAKE, sequences=2)
+    assert plan(few, POLICY).protocol.episodes == plan(FAKE, POLICY).protocol.episodes[:2]
+
+
+def test_the_simulation_is_made_for_the_policy():
+    simulation = plan(FAKE, POLICY).simulation
+    assert simulation.sensors == POLICY.sensors
+    assert simulation.action == "relative"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sequences": 5}, {"step_limit": 31}, {"kind": "tasks"}, {"assets": "builtin"}, {"scenes": ("A",)}],
+)
+def test_what_may_change_a_number_changes_the_hash(changes):
+    assert hash_of(**changes) != hash_of()
+
+
+@pytest.mark.parametrize("changes", [{"split": "ABC"}, {"name": "x"}, {"options": {"step_seconds": 0.1}}])
+def test_what_cannot_change_a_number_does_not(changes):
+    assert hash_of(**changes) == hash_of()
+
+
+def test_executing_more_of_a_chunk_is_another_protocol():
+    other = plan(FAKE, dataclasses.replace(POLICY, execute=4))
+    assert other.protocol.hash != plan(FAKE, POLICY).protocol.hash
+
+
+def test_the_task_suite_has_every_task_in_every_scene():
+    suite = dataclasses.replace(FAKE, kind="tasks", scenes=("A", "B"), rollouts=3, tasks=("raise", "lower"))
+    episodes = plan(suite, POLICY).protocol.episodes
+    assert len(episodes) == 2 * 2 * 3
+    assert len({episode.episode for episode in episodes}) == 12
+    assert [episode.index for episode in episodes] == list(range(12))
+    assert {(episode.start.scene, *episode.subtasks) for episode in episodes} == {
+        ("A", "raise"),
+        ("A", "lower"),
+        ("B", "raise"),
+        ("B", "lower"),
+    }
+
+
+def test_a_policy_of_another_convention_is_refused_with_the_difference():
+    action = dataclasses.replace(POLICY.action, frame="tcp")
+    with pytest.raises(PolicyError, match="frame"):
+        plan(FAKE, dataclasses.replace(POLICY, action=action))
+
+
+def test_a_camera_there_is_not():
+    with pytest.raises(PolicyError, match=r"frnt.*'front'"):
+        plan(FAKE, dataclasses.replace(POLICY, sensors=Sensors.of("frnt")))
+
+
+def test_a_task_there_is_not():
+    with pytest.raises(ConfigError, match=r"no task 'rise'\. Did you mean 'raise'"):
+        plan(dataclasses.replace(FAKE, tasks=("rise",)), POLICY)
+
+
+def test_an_option_there_is_not():
+    with pytest.raises(ConfigError, match=r"benchmark\.options: fake has no option 'cue'"):
+        environment_of(dataclasses.replace(FAKE, options={"cue": []}))

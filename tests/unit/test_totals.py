@@ -1,0 +1,144 @@
+import io
+
+import pytest
+from records import chain_record, error_record, header
+from rich.console import Console
+
+from bench.dispatch.events import (
+    EpisodeFinished,
+    EpisodeRetried,
+    EpisodeStarted,
+    Progress,
+    StopAsked,
+    WorkerLost,
+    WorkerStarted,
+)
+from bench.protocol import EpisodeError, EpisodeSpec
+from bench.records.journal import JournalContents
+from bench.screen import LiveScreen, PlainScreen
+from bench.totals import RunningTotals, clock_text
+from envs.simulation import EpisodeStart
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def episode(index):
+    return EpisodeSpec(index, f"seq-{index:04d}", EpisodeStart("D"), ("open_drawer",), ("open it",), 360)
+
+
+def running(clock, earlier=(), missing=10):
+    totals = RunningTotals(header(10), earlier, missing, clock)
+    for worker in ("a", "b"):
+        totals.take(WorkerStarted(worker, {}))
+    return totals
+
+
+def test_counts_and_numbers():
+    totals = running(Clock())
+    totals.take(EpisodeStarted("a", episode(0), 1))
+    totals.take(EpisodeFinished(chain_record(0, 5)))
+    totals.take(EpisodeFinished(chain_record(1, 0)))
+    totals.take(EpisodeFinished(error_record(2)))
+    assert (totals.finished, totals.errors) == (3, 1)
+    numbers = {name: value for name, value, _ in totals.numbers()}
+    assert numbers == {
+        "1/5": "50.0",
+        "2/5": "50.0",
+        "3/5": "50.0",
+        "4/5": "50.0",
+        "5/5": "50.0",
+        "average": "2.50",
+        "n": "2",
+    }
+    assert totals.shares()[0] == ("physics", pytest.approx(2 / 3))
+
+
+def test_earlier_tries_count():
+    totals = running(Clock(), earlier=[chain_record(index, 5) for index in range(4)], missing=6)
+    assert totals.finished == 4
+    assert dict((name, value) for name, value, _ in totals.numbers())["n"] == "4"
+
+
+def test_workers_and_their_episodes():
+    clock = Clock()
+    totals = running(clock)
+    totals.take(EpisodeStarted("a", episode(0), 1))
+    totals.take(EpisodeStarted("b", episode(1), 2))
+    totals.take(Progress("a", "seq-0000", 42))
+    clock.now += 7
+    first, second = totals.workers()
+    assert (first.episode, first.steps, first.seconds()) == ("seq-0000", 42, 7.0)
+    assert second.episode == "seq-0001 (attempt 2)"
+    totals.take(EpisodeRetried(episode(1), 2, EpisodeError("hang", "stuck")))
+    totals.take(EpisodeFinished(chain_record(0, 1)))
+    totals.take(WorkerLost("b", EpisodeError("crash", "gone")))
+    first, second = totals.workers()
+    assert (first.state, first.finished) == ("ready", 1)
+    assert (second.state, second.episode) == ("lost", "")
+    assert totals.retries == 1
+
+
+def test_speed_and_time_left():
+    clock = Clock()
+    totals = running(clock)
+    assert totals.eta_text() == "–"
+    for index in range(5):
+        clock.now += 10
+        totals.take(EpisodeFinished(chain_record(index, 4)))  # 50 steps each
+    assert totals.steps_per_second() == pytest.approx(5.0)
+    assert totals.eta_text() == "00:50"
+
+
+def test_the_task_suite_shows_success():
+    totals = RunningTotals(header(4, kind="tasks"), [], 4, Clock())
+    totals.take(EpisodeFinished(chain_record(0, 1)))
+    assert totals.numbers()[0][:2] == ("success", "100.0")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "00:00"), (187.9, "03:07"), (7387, "2:03:07")])
+def test_clock(seconds, text):
+    assert clock_text(seconds) == text
+
+
+EVENTS = (
+    WorkerStarted("a", {}),
+    EpisodeStarted("a", episode(0), 1),
+    EpisodeRetried(episode(0), 1, EpisodeError("hang", "nothing happened for 60 s [in a step]")),
+    Progress("a", "seq-0000", 12),
+    EpisodeFinished(chain_record(0, 5)),
+    EpisodeFinished(error_record(1)),
+    StopAsked(1),
+)
+
+
+def show(screen_of, **console):
+    out = io.StringIO()
+    screen = screen_of(Console(file=out, width=100, highlight=False, **console))
+    screen.begin("results/x", header(10), JournalContents(header(10), (), (), (7,), 0), 10)
+    for event in EVENTS:
+        screen.take(event)
+    screen.end()
+    return out.getvalue()
+
+
+def test_plain_lines():
+    lines = show(PlainScreen).splitlines()
+    assert lines[0].startswith("calvin_smoke · expert · seed 0 · builtin assets · renderer tiny · protocol")
+    assert lines[1] == "results/x: 10 episodes to run"
+    assert "damaged in line 7" in lines[2]
+    assert lines[3] == "note: built-in assets: not comparable with published CALVIN numbers"
+    assert "seq-0000: hang in attempt 1, will be tried again: nothing happened for 60 s [in a step]" in lines
+    assert "seq-0001: crash, given up: was killed by SIGSEGV" in lines
+    assert "stopping: 1 running episode to finish; Ctrl-C again drops them" in lines
+    assert "2/10 episodes" in lines[-1]
+
+
+def test_live_table():
+    text = show(LiveScreen, force_terminal=True, color_system=None)
+    for words in ("2/10", "1/5", "average", "errors 1", "retries 1", "steps/s", "physics 67 %", "given up"):
+        assert words in text
