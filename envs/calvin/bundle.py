@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
+from envs.calvin.official.manifest import Fault, cache_folder, first_fault, needed_files
 from envs.calvin.scenes import SCENES
-from envs.errors import AssetError
+from envs.errors import AssetError, suggestion
 
 BUILTIN_ROOT = Path(__file__).parent / "builtin" / "assets"
 ENVIRONMENT_VARIABLE = "CALVIN_ASSETS"
 ANNOTATIONS = "annotations/new_playtable_validation.yaml"
 PANDA = "data/franka_panda/panda_longer_finger.urdf"
 PLANE = "data/plane/plane.urdf"
+BUNDLES = ("official", "builtin")
+FETCH = "python -m bench assets fetch calvin"
+"""The command that brings the official files."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +50,68 @@ class AssetBundle:
 
     @cached_property
     def checksum(self) -> str:
-        """First 16 hex digits of the SHA-256 over the paths and contents of every file."""
+        """First 16 hex digits of the SHA-256 over the paths and contents of the files that count.
+
+        Official: those a simulation reads, each compared with the manifest, so that it is the same on
+        every machine and whatever else lies in the folder. Built-in: all of them.
+
+        Raises:
+            AssetError: names a file of the official bundle that is missing or altered.
+        """
         total = hashlib.sha256()
-        for path in sorted(p for p in self.root.rglob("*") if p.is_file()):
-            relative = path.relative_to(self.root).as_posix()
-            if relative.startswith(("data/", "annotations/")):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
+        if self.name == "official":
+            for file in needed_files():
+                content = self._read(file.path)
+                if not file.is_content(content):
+                    raise self._fault(Fault(file, missing=False))
+                total.update(f"{file.path} {file.sha256}\n".encode())
+        else:
+            for relative in self._paths():
+                content = hashlib.sha256(self._read(relative)).hexdigest()
                 total.update(f"{relative} {content}\n".encode())
         return total.hexdigest()[:16]
 
+    def _paths(self) -> Iterable[str]:
+        paths = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+        return sorted(path for path in paths if path.startswith(("data/", "annotations/")))
+
+    def _read(self, relative: str) -> bytes:
+        try:
+            return (self.root / relative).read_bytes()
+        except OSError as error:
+            raise AssetError(f"cannot read {self.root / relative}: {error.strerror or error}") from error
+
     def check(self) -> None:
-        """Raises AssetError naming the first file that a scene cannot do without."""
+        """Looks at the files without reading them: presence, and for the official ones their size.
+
+        Raises:
+            AssetError: names the first that is missing or altered, and the command that mends it.
+        """
+        if self.name == "official":
+            fault = first_fault(self.root)
+            if fault:
+                raise self._fault(fault)
+            return
         needed = [ANNOTATIONS, PANDA, PLANE]
         for scene in SCENES.values():
             needed += [f"data/{scene.urdf}", *(f"data/{block.urdf}" for block in scene.blocks)]
         for relative in needed:
             if not (self.root / relative).is_file():
-                raise AssetError(f"the {self.name} CALVIN assets in {self.root} lack {relative}; {MENDING}")
+                raise AssetError(
+                    f"{self.root} lacks {relative}: this installation is incomplete; install again"
+                )
+
+    def _fault(self, fault: Fault) -> AssetError:
+        place = "" if self.root == cache_folder() else f" --to {quote(str(self.root))}"
+        return AssetError(
+            f"{fault} in the official CALVIN assets in {self.root}; mend it with: {FETCH}{place}"
+        )
 
 
-MENDING = (
-    "point CALVIN_ASSETS at a folder that holds data/ (of calvin_env) and annotations/ (of calvin), "
-    "or choose benchmark.assets=builtin"
-)
+def official_root() -> Path:
+    """The folder of the official bundle: ``CALVIN_ASSETS``, else the cache. It need not exist."""
+    folder = os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(folder).expanduser().resolve() if folder else cache_folder()
 
 
 def find_bundle(name: str) -> AssetBundle:
@@ -75,14 +120,23 @@ def find_bundle(name: str) -> AssetBundle:
     Raises:
         AssetError: when the name is unknown, or the files are not there; says what to type.
     """
+    if name not in BUNDLES:
+        raise AssetError(
+            f"unknown asset bundle {name!r}; there are {', '.join(BUNDLES)}.{suggestion(name, BUNDLES)}"
+        )
     if name == "builtin":
         bundle = AssetBundle("builtin", BUILTIN_ROOT)
-    elif name == "official":
-        folder = os.environ.get(ENVIRONMENT_VARIABLE)
-        if not folder:
-            raise AssetError(f"the official CALVIN assets are not on this machine; {MENDING}")
-        bundle = AssetBundle("official", Path(folder).expanduser().resolve())
     else:
-        raise AssetError(f"unknown asset bundle {name!r}; there are official and builtin")
+        bundle = AssetBundle("official", official_root())
+        if not bundle.root.is_dir():
+            if os.environ.get(ENVIRONMENT_VARIABLE):
+                raise AssetError(
+                    f"{ENVIRONMENT_VARIABLE} names {bundle.root}, which is no folder; "
+                    f"name one that holds data/ and annotations/, or type: {FETCH} --to {bundle.root}"
+                )
+            raise AssetError(
+                f"the official CALVIN assets (14 MB) are not on this machine; fetch them with: {FETCH}  "
+                f"(or point {ENVIRONMENT_VARIABLE} at a folder of them, or choose benchmark.assets=builtin)"
+            )
     bundle.check()
     return bundle

@@ -1,0 +1,1 @@
+"""The official asset bundle: which files it consists of, where they come from, how they are fetched."""
