@@ -11,6 +11,7 @@ numbers of a bounded convention are brought into their range.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -47,8 +48,7 @@ class Actions:
         self._size = action.size
         self._execute = spec.execute
         self._bounded = action.bounded
-        self._open, self._closed = action.gripper_open, action.gripper_closed
-        self._middle = (action.gripper_open + action.gripper_closed) / 2
+        self._commands = (action.gripper_open, action.gripper_closed)
 
     def executed(self, chunk: np.ndarray, remaining: int) -> np.ndarray:
         """The actions to execute, (min(execute, remaining), A), in the chunk's dtype.
@@ -64,35 +64,34 @@ class Actions:
         ):
             self._refuse(chunk)
         actions = chunk[: min(self._execute, remaining)]
-        # NaN fails every comparison, so in the usual case one test stands for "finite and in range".
-        if self._bounded:
-            if not np.abs(actions).max() <= 1.0:
-                self._require_finite(actions)
-                actions = actions.copy()
-                np.clip(actions[:, :-1], -1.0, 1.0, out=actions[:, :-1])
-            return self._with_gripper(actions)
-        self._require_finite(actions)
-        return actions
-
-    def _with_gripper(self, actions: np.ndarray) -> np.ndarray:
-        commands = actions[:, -1].tolist()
-        if all(command in (self._open, self._closed) for command in commands):
+        # Chunks are short: looking at Python numbers takes a quarter of the time of NumPy's reductions.
+        numbers = actions.ravel().tolist()
+        if not self._bounded:
+            if not all(map(math.isfinite, numbers)):
+                self._refuse_number(actions)
             return actions
-        opens_upwards = self._open > self._closed
+        if all(-1.0 <= number <= 1.0 for number in numbers) and all(
+            command in self._commands for command in numbers[self._size - 1 :: self._size]
+        ):
+            return actions
+        return self._within_bounds(actions)
+
+    def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
+        if not np.isfinite(actions).all():
+            self._refuse_number(actions)
         actions = actions.copy()
-        actions[:, -1] = [
-            self._open if (command > self._middle) == opens_upwards else self._closed for command in commands
-        ]
+        np.clip(actions[:, :-1], -1.0, 1.0, out=actions[:, :-1])
+        opened, closed = self._commands
+        above = actions[:, -1] > (opened + closed) / 2
+        actions[:, -1] = np.where(above == (opened > closed), opened, closed)
         return actions
 
-    def _require_finite(self, actions: np.ndarray) -> None:
-        finite = np.isfinite(actions)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0].tolist()
-            raise PolicyError(
-                f"policy {self._name!r} returned {actions[row, column]} as number {column} of action {row} "
-                "of its chunk; all numbers must be finite"
-            )
+    def _refuse_number(self, actions: np.ndarray) -> None:
+        row, column = np.argwhere(~np.isfinite(actions))[0].tolist()
+        raise PolicyError(
+            f"policy {self._name!r} returned {actions[row, column]} as number {column} of action {row} "
+            "of its chunk; all numbers must be finite"
+        )
 
     def _refuse(self, chunk: object) -> None:
         if not isinstance(chunk, np.ndarray):
