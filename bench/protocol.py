@@ -30,6 +30,9 @@ class EpisodeSpec:
     """One text per subtask."""
     step_limit: int
     """Control steps granted to each subtask."""
+    judged: Literal["chain", "last"] = "chain"
+    """``chain``: the episode ends at the first failure, and its length counts. ``last``: every subtask
+    is run, whatever became of the one before, and the episode succeeds when the last one does."""
 
     def seed(self, run_seed: int, position: int) -> int:
         """Seed of one subtask: a function of the run's seed, the episode and the position only."""
@@ -65,6 +68,8 @@ class SubtaskRecord:
     """Digest of the simulator's exact state when the subtask ended."""
     ever: bool = False
     """Whether it was solved after any step (SimplerEnv counts the last step only)."""
+    flags: Mapping[str, float] = field(default_factory=dict)
+    """Partial successes and measurements after its last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +92,9 @@ class EpisodeRecord:
     scene: str
     status: Literal["done", "error"]
     chain_length: int
-    """Subtasks solved in a row from the first."""
+    """Subtasks solved in a row from the first; judged by the last: 1 when that was solved, else 0."""
     subtasks: tuple[SubtaskRecord, ...]
-    """The attempted ones: the solved ones and, if any, the first failure."""
+    """The attempted ones: in a chain, the solved ones and, if any, the first failure."""
     error: EpisodeError | None = None
     worker: str = ""
     attempt: int = 1
@@ -143,10 +148,11 @@ def spec_from_plain(plain: Mapping[str, Any]) -> EpisodeSpec:
     return EpisodeSpec(
         index=plain["index"],
         episode=plain["episode"],
-        start=EpisodeStart(start["scene"], {k: tuple(v) for k, v in start["state"].items()}),
+        start=EpisodeStart(start["scene"], {k: tuple(v) for k, v in start["state"].items()}, start["task"]),
         subtasks=tuple(plain["subtasks"]),
         instructions=tuple(plain["instructions"]),
         step_limit=plain["step_limit"],
+        judged=plain["judged"],
     )
 
 

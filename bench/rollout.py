@@ -8,7 +8,7 @@ tell a long decision from a stuck simulator.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Protocol
 
@@ -65,7 +65,7 @@ def run_episode(
     clock: Callable[[], float] = time.perf_counter,
     meter: Meter = NoMeter(),  # noqa: B008 - stateless
 ) -> EpisodeRecord:
-    """Runs the episode's subtasks in a row until the first failure.
+    """Runs the episode's subtasks in a row until the first failure (judged by the last: all of them).
 
     ``seed`` is the run's; each subtask's own is derived from it. ``clock`` gives seconds for the
     timings alone. Whatever simulation or policy raise passes through; the meter's last phase says
@@ -80,9 +80,10 @@ def run_episode(
     for position in range(len(episode.subtasks)):
         record = _run_subtask(simulation, policy, actions, episode, position, seed, parts, meter)
         records.append(record)
-        if not record.success:
+        if not record.success and episode.judged == "chain":
             break
-    chain_length = sum(record.success for record in records)
+    solved = records if episode.judged == "chain" else records[-1:]
+    chain_length = sum(record.success for record in solved)
     return EpisodeRecord(
         index=episode.index,
         episode=episode.episode,
@@ -133,6 +134,7 @@ def _run_subtask(
 
     steps = decisions = 0
     success = ever = stopped = False
+    flags: Mapping[str, float] = {}
     while steps < episode.step_limit and not stopped:
         observation = simulation.observe()
         lap("rendering")
@@ -150,7 +152,7 @@ def _run_subtask(
         decisions += 1
         steps += outcome.steps
         meter.stepped(outcome.steps)
-        success, stopped = outcome.success, outcome.stopped
+        success, stopped, flags = outcome.success, outcome.stopped, outcome.flags
         ever = ever or outcome.ever or success
 
     return SubtaskRecord(
@@ -162,4 +164,5 @@ def _run_subtask(
         decisions=decisions,
         digest=simulation.privileged().digest(),
         ever=bool(ever),
+        flags={name: float(value) for name, value in flags.items()},
     )

@@ -37,6 +37,8 @@ class ActionSpec:
     """Value of the last number that opens the gripper."""
     gripper_closed: float = -1.0
     """Value of the last number that closes the gripper."""
+    gripper: Literal["absolute", "relative"] = "absolute"
+    """Whether the last number states where the gripper shall be, or how it shall move from there."""
     bounded: bool = False
     """True when the arm numbers are meant to stay within [-1, 1]."""
 

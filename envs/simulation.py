@@ -26,6 +26,8 @@ class EpisodeStart:
     state: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Named state vectors; CALVIN: ``robot_obs`` (15) and ``scene_obs`` (24). Empty: the
     environment's own default start."""
+    task: str = ""
+    """What is set out in the scene, where that is a matter of the task (SimplerEnv); else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Outcome:
     success, also when that was the last action of the chunk); the rest of the chunk is dropped."""
     ever: bool = False
     """Whether the subtask was solved after any step since ``begin``."""
+    flags: Mapping[str, float] = field(default_factory=dict)
+    """Partial successes and measurements after the last executed step, e.g. ``grasped``; truth is 1."""
 
 
 class SceneState(Protocol):
@@ -108,7 +112,7 @@ class SimulationSpec:
     """How to build a simulation in another process."""
 
     family: str
-    """``calvin`` or ``fake``."""
+    """A key of :data:`FAMILIES`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the family's ``build``; plain data."""
     sensors: Sensors = field(default_factory=Sensors)
@@ -116,7 +120,7 @@ class SimulationSpec:
     """Name of the action convention; empty means the environment's default."""
 
 
-FAMILIES = {"calvin": "envs.calvin.family", "fake": "envs.fake"}
+FAMILIES = {"calvin": "envs.calvin.family", "simpler": "envs.simpler.family", "fake": "envs.fake"}
 """Module of each family. It has ``environment_spec(options)`` and ``build(spec)``."""
 
 

@@ -153,6 +153,7 @@ def _subtask_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
             "ever": subtask.ever,
             "steps": subtask.steps,
             "decisions": subtask.decisions,
+            "flags": json.dumps(dict(subtask.flags), sort_keys=True) if subtask.flags else None,
             "digest": subtask.digest,
         }
         for record in records
@@ -183,7 +184,7 @@ COLUMNS = {
     ),
     "subtasks": (
         *("index", "episode", "scene", "position", "subtask", "instruction", "success", "ever"),
-        *("steps", "decisions", "digest"),
+        *("steps", "decisions", "flags", "digest"),
     ),
     "timings": (
         *("index", "episode", "worker", "attempt"),
