@@ -13,7 +13,7 @@ from envs.calvin.renderers import Renderer, TinyRenderer, resolve_renderer
 from envs.calvin.robot import ACTIONS
 from envs.calvin.scenes import scene_named
 from envs.calvin.snapshot import Snapshot
-from envs.calvin.state import CalvinState
+from envs.calvin.state import STATE_SIZES, CalvinState, state_vector
 from envs.calvin.tasks import TASKS
 from envs.calvin.world import World
 from envs.observation import Observation, Sensors
@@ -80,7 +80,7 @@ class CalvinSimulation:
             ValueError: unknown scene, or a state vector of another length.
         """
         scene = scene_named(start.scene)
-        vectors = {name: _vector(start, name, size) for name, size in (("robot_obs", 15), ("scene_obs", 24))}
+        vectors = {name: state_vector(start, name) for name in STATE_SIZES}
         if self._history == "fresh" or self._loaded != scene.name:
             self.world.load(scene, seed)
             self._loaded = scene.name
@@ -150,13 +150,3 @@ class CalvinSimulation:
             client, self._client = self._client, None
             if self._bullet.isConnected(client):
                 self._bullet.disconnect(client)
-
-
-def _vector(start: EpisodeStart, name: str, size: int) -> np.ndarray | None:
-    values = start.state.get(name)
-    if values is None:
-        return None
-    vector = np.array(values, dtype=np.float64)
-    if vector.shape != (size,):
-        raise ValueError(f"{name} must hold {size} numbers, not {vector.size}")
-    return vector

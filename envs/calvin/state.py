@@ -10,6 +10,7 @@ import numpy as np
 
 from envs.calvin.oracle import Information
 from envs.calvin.scenes import Scene
+from envs.simulation import EpisodeStart
 
 ROBOT_OBS = (
     *(f"tcp_{axis}" for axis in "xyz"),
@@ -29,6 +30,25 @@ def scene_obs_names(scene: Scene) -> tuple[str, ...]:
     """Names of ``scene_obs`` (24,) in ``scene``: the blocks' order differs between scenes."""
     parts = ("x", "y", "z", "euler_x", "euler_y", "euler_z")
     return (*TABLE_OBS, *(f"{block.name}_{part}" for block in scene.blocks for part in parts))
+
+
+STATE_SIZES = {"robot_obs": 15, "scene_obs": 24}
+"""Lengths of the vectors an episode starts from."""
+
+
+def state_vector(start: EpisodeStart, name: str) -> np.ndarray | None:
+    """A vector of :data:`STATE_SIZES` as float64, None when ``start`` leaves it open.
+
+    Raises:
+        ValueError: it has another length.
+    """
+    values = start.state.get(name)
+    if values is None:
+        return None
+    vector = np.array(values, dtype=np.float64)
+    if vector.shape != (STATE_SIZES[name],):
+        raise ValueError(f"{name} must hold {STATE_SIZES[name]} numbers, not {vector.size}")
+    return vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
