@@ -41,10 +41,21 @@ def axis_aligned(low: Sequence[float], high: Sequence[float]) -> Box:
 
 
 def distances(points: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """Distance of each of ``points`` (..., 3) to the nearest of ``boxes``; negative inside. (...,)."""
-    nearest = np.full(points.shape[:-1], np.inf)
+    """Distance of each of ``points`` (n, 3) to the nearest of ``boxes``; negative inside. (n,) metres.
+
+    Exact beside a face; beside an edge or a corner up to 1.7 times too small, which errs on the
+    safe side and is much faster.
+    """
+    nearest = np.full(len(points), np.inf)
     for box in boxes:
-        outside = np.abs((points - box.centre) @ box.axes) - box.half
-        distance = np.linalg.norm(np.maximum(outside, 0.0), axis=-1) + np.minimum(outside.max(axis=-1), 0.0)
-        np.minimum(nearest, distance, out=nearest)
+        beyond = np.abs(points @ box.axes - box.centre @ box.axes)
+        beyond -= box.half
+        x, y, z = beyond.T
+        np.minimum(nearest, np.maximum(np.maximum(x, y), z), out=nearest)
     return nearest
+
+
+def near(boxes: Sequence[Box], point: np.ndarray, distance: float) -> list[Box]:
+    """The boxes of which some part may be within ``distance`` of a point (3,), metres."""
+    gaps = (np.abs((point - box.centre) @ box.axes) - box.half for box in boxes)
+    return [box for box, gap in zip(boxes, gaps, strict=True) if gap.max() < distance]

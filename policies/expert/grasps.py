@@ -15,7 +15,8 @@ import numpy as np
 
 from envs.calvin.robot import FINGER_OPEN
 from envs.calvin.scenes import BLOCK_HALF_WIDTH, ROBOT_BASE
-from policies.expert.boxes import Box, distances
+from policies.expert.boxes import Box, distances, near
+from policies.expert.motion import REST_EULER
 from policies.expert.rotations import about, about_z
 from policies.expert.view import Pose
 
@@ -31,16 +32,17 @@ WRIST_BEHIND_TOOL, WRIST_OFFSET = 0.247, 0.088
 """From the tool centre point back along the tool to the height of axis 6, and sideways to it."""
 COMFORTABLE_REACH = 0.69
 """Shoulder to wrist; the stretched arm is 0.72 long. Metres."""
-REST_YAW = 1.5
-"""Yaw of the tool at the rest pose."""
+REST_YAW = float(REST_EULER[2])
 COMFORTABLE_TURN = 1.8
 """A turn to either side of it that is within the last joint's limits wherever the arm is, radians."""
 
-ROOM = 0.012
+ROOM = 0.010
 """More clearance than this is not worth anything, metres."""
+GRIPPER_SIZE = 0.35
+"""Nothing of the gripper or of the last way in is further than this from the tool centre point."""
 LEANS = tuple(math.radians(degrees) for degrees in (0, 15, -15, 30, -30, 45, -45))
-WAY_IN = (0.0, 0.02, 0.05, 0.09)
-"""Distances from the final pose at which the way in is checked, metres."""
+BACK_ALONG_TOOL = np.outer((0.0, 0.03, 0.09), (0.0, 0.0, 1.0))
+"""Shifts (3, 3) from the final pose, in the tool's frame, at which the way in is checked, metres."""
 
 
 def _grid(x: Sequence[float], y: Sequence[float], z: Sequence[float]) -> np.ndarray:
@@ -49,7 +51,7 @@ def _grid(x: Sequence[float], y: Sequence[float], z: Sequence[float]) -> np.ndar
 
 def _gripper_points(opening: float) -> np.ndarray:
     """Points (n, 3) on fingers and hand in the tool's frame, each finger ``opening`` from the middle."""
-    depth = (FINGER_TIP, 0.0, -0.02, -0.04, -0.06, -0.085)
+    depth = (FINGER_TIP, -0.01, -0.045, -0.085)
     inner, outer = opening, opening + 0.031
     fingers = _grid(
         (-0.014, 0.014), (-outer, -(inner + outer) / 2, -inner, inner, (inner + outer) / 2, outer), depth
@@ -107,9 +109,10 @@ def cost_of(pose: Pose) -> float:
 def clearance_of(pose: Pose, obstacles: Sequence[Box], points: np.ndarray) -> float:
     """Least distance to an obstacle on the last way in, metres. ``points`` (n, 3): the gripper, and
     what it holds, in the tool's frame."""
-    shape = points @ pose.rotation.T + pose.position
-    on_the_way = np.concatenate([shape - back * pose.approach for back in WAY_IN])
-    return float(distances(on_the_way, obstacles).min())
+    # In the tool's frame the way in is a shift of the same points.
+    on_the_way = (points[None] - BACK_ALONG_TOOL[:, None]).reshape(-1, 3) @ pose.rotation.T + pose.position
+    nearby = near(obstacles, pose.position, GRIPPER_SIZE)
+    return float(distances(on_the_way, nearby).min()) if nearby else math.inf
 
 
 def best(
@@ -161,7 +164,7 @@ def grasps(block: Box) -> Iterable[Pose]:
             rotation = tool_rotation(sign * opening, approach)
             along = rotation[:, 0]
             spare = max(0.0, block.reach(along) - BLOCK_HALF_WIDTH)
-            for slip, height in itertools.product(sorted({0.0, spare, -spare}), (0.004, 0.010)):
+            for slip, height in itertools.product(sorted({0.0, spare, -spare}), (0.010, 0.004)):
                 yield Pose(block.centre + slip * along - height * approach, rotation)
 
 

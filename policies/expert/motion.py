@@ -18,6 +18,8 @@ from policies.expert.rotations import angle_between, euler_of_matrix, matrix_of_
 from policies.expert.view import Pose
 
 OPEN, CLOSED = 1.0, -1.0
+REST_EULER = np.array((math.pi, 0.0, 1.5))
+"""Orientation of the tool at the rest pose, nearly, radians."""
 ARRIVED_POSITION, ARRIVED_ANGLE = 1e-4, 1e-3
 """The commanded target is at its goal when closer than this (metres, radians)."""
 
@@ -112,13 +114,16 @@ def _limited(vector: np.ndarray, largest: float) -> np.ndarray:
 def _remaining(pose: Pose, state: CalvinState) -> tuple[np.ndarray, np.ndarray]:
     """Shift (3,) metres and change of Euler angles (3,) radians from the commanded target."""
     shift = pose.position - state.target_position
-    return shift, nearest_euler(pose.rotation, state.target_euler) - state.target_euler
+    return shift, canonical_euler(pose.rotation) - nearest_turn(state.target_euler, REST_EULER)
 
 
-def nearest_euler(rotation: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The Euler angles (3,) of ``rotation`` that are the shortest way from ``reference``."""
+def canonical_euler(rotation: np.ndarray) -> np.ndarray:
+    """The Euler angles (3,) of ``rotation`` that are nearest to the rest pose's.
+
+    Going always through these, and never the shorter way round, keeps the last joint off its limits.
+    """
     first = euler_of_matrix(rotation)
     # The same rotation with the pitch beyond a quarter turn.
     second = np.array((first[0] + math.pi, math.pi - first[1], first[2] + math.pi))
-    candidates = (nearest_turn(first, reference), nearest_turn(second, reference))
-    return min(candidates, key=lambda angles: float(np.abs(angles - reference).max()))
+    candidates = (nearest_turn(first, REST_EULER), nearest_turn(second, REST_EULER))
+    return min(candidates, key=lambda angles: float(np.abs(angles - REST_EULER).max()))

@@ -17,12 +17,14 @@ from envs.calvin.oracle import BASE_LINK, BLOCKS, TABLE, rotation_between
 from policies.expert.boxes import distances
 from policies.expert.furniture import (
     BUTTON_TOP,
+    CABINET_Y,
     DRAWER_BAR_Y,
     DRAWER_BAR_Z,
     DRAWER_FLOOR,
     DRAWER_FRONT,
     HANDLE_HALF_WIDTH,
     SWITCH_BAR,
+    TABLE_FRONT,
     TABLE_TOP,
     TABLE_X,
     UPHILL,
@@ -50,10 +52,14 @@ X, Y, Z = np.eye(3)
 LEFT, RIGHT = -1.0, 1.0
 HALF_FINGERS = 0.031
 """Half of the closed fingers' extent along the line they open on, metres."""
+HALF_HAND = 0.09
+"""Half of the hand's width, less a little that it may push the door aside by, metres."""
 HALF_FINGER = 0.014
 """Half of it across, metres."""
 DROP = 0.003
 """Height above a surface at which a block is let go, metres."""
+HOVER = 0.008
+"""How far a block is held off the table while it is turned there, metres."""
 LIFT = 0.09
 """How far a block is lifted, metres; the tasks ask for up to 0.05."""
 PUSH = 0.1
@@ -79,10 +85,16 @@ def open_drawer(now: View, start: View, attempt: int) -> list[Phase]:
     hook = _downwards(furniture.layout.drawer, gap, DRAWER_BAR_Z[1] - 0.007)
     still_closed = now.state.joint_ranges["drawer"][1] - furniture.drawer
     return [
-        *leave(now, CLOSED),
+        *leave(now),
         *enter(hook, CLOSED),
-        Phase("pull", hook.shifted(-(still_closed + BESIDE) * Y), CLOSED, speed=0.7),
+        Phase("pull", hook.shifted(-(still_closed + BESIDE) * Y), CLOSED),
     ]
+
+
+def uncover_drawer(now: View) -> list[Phase]:
+    """Opens the drawer as far as it goes, if it is not."""
+    nearly_open = now.state.joint_ranges["drawer"][1] - 0.01
+    return [] if now.held or now.furniture.drawer > nearly_open else open_drawer(now, now, 0)
 
 
 def close_drawer(now: View, start: View, attempt: int) -> list[Phase]:
@@ -91,25 +103,39 @@ def close_drawer(now: View, start: View, attempt: int) -> list[Phase]:
     front = DRAWER_BAR_Y[0] - furniture.drawer - HALF_FINGER
     before = _downwards(furniture.layout.drawer, front - BESIDE, DRAWER_BAR_Z[1] - 0.012)
     return [
-        *leave(now, CLOSED),
+        *leave(now),
         *enter(before, CLOSED),
-        Phase("push", before.shifted((furniture.drawer + 2 * BESIDE) * Y), CLOSED, speed=0.7),
+        Phase("push", before.shifted((furniture.drawer + 2 * BESIDE) * Y), CLOSED),
     ]
 
 
 def move_slider(side: float, now: View, start: View, attempt: int) -> list[Phase]:
-    """Pushes the door's handle from the other side."""
+    """Pushes the door's handle from the other side, also with a block in the hand."""
     furniture = now.furniture
     low, high = now.state.joint_ranges["slide"]
     ends_at = furniture.layout.door - (high if side == LEFT else low)
-    behind = -side * (HANDLE_HALF_WIDTH + HALF_FINGERS)
-    before = _downwards(furniture.handle_x + behind - side * BESIDE, -0.033, 0.508)
+    half_fingers = HALF_FINGERS + (now.state.robot_obs[6] / 2 if now.held else 0.0)
+    behind = -side * (HANDLE_HALF_WIDTH + half_fingers + BESIDE)
+    before = _downwards(furniture.handle_x + behind, -0.033, 0.508)
     distance = ends_at - furniture.handle_x + side * 2 * BESIDE
     return [
-        *leave(now, CLOSED),
-        *enter(before, CLOSED),
-        Phase("push", before.shifted(distance * X), CLOSED, speed=0.7),
+        *leave(now, carries=now.held),
+        *enter(before, CLOSED, carries=now.held),
+        Phase("push", before.shifted(distance * X), CLOSED, carries=now.held),
     ]
+
+
+def uncover(now: View, x: float) -> list[Phase]:
+    """Moves the sliding door away from before ``x`` in the cabinet, if it is in the hand's way."""
+    furniture = now.furniture
+    left, right = furniture.door
+    if right < x - HALF_HAND or left > x + HALF_HAND:
+        return []
+    low, high = now.state.joint_ranges["slide"]
+    side = RIGHT if x < sum(furniture.layout.cabinet) / 2 else LEFT
+    if abs(furniture.slide - (low if side == RIGHT else high)) < 0.01:
+        return []
+    return move_slider(side, now, now, 0)
 
 
 def press_button(now: View, start: View, attempt: int) -> list[Phase]:
@@ -119,7 +145,7 @@ def press_button(now: View, start: View, attempt: int) -> list[Phase]:
     poses = (_downwards(x, y, BUTTON_TOP + FINGER_TIP + ROOM, turn) for turn in turns)
     above = best(poses, now.obstacles(), CLOSED_GRIPPER).pose
     return [
-        *leave(now, CLOSED),
+        *leave(now),
         *enter(above, CLOSED),
         Phase("press", above.shifted(-0.045 * Z), CLOSED, speed=0.4),
     ]
@@ -132,7 +158,7 @@ def switch_on(now: View, start: View, attempt: int) -> list[Phase]:
     before = Pose(below, _outwards(below, 0.5))
     top = now.state.joint_ranges["switch"][1] - now.furniture.switch
     return [
-        *leave(now, CLOSED),
+        *leave(now),
         *enter(before, CLOSED),
         Phase("push in", before.shifted(2 * BESIDE * Y), CLOSED, speed=0.5),
         Phase("push up", before.shifted(2 * BESIDE * Y + (top + BESIDE) * UPHILL), CLOSED, speed=0.5),
@@ -141,10 +167,11 @@ def switch_on(now: View, start: View, attempt: int) -> list[Phase]:
 
 def switch_off(now: View, start: View, attempt: int) -> list[Phase]:
     """Presses the bar of the switch down the slope from above."""
-    above = _switch_bar(now) + (0.02 + FINGER_TIP + BESIDE) * Z
-    before = Pose(above, _outwards(above, 0.6))
+    top = _switch_bar(now) + 0.02 * Z
+    rotation = _outwards(top, 0.6)
+    before = Pose(top + BESIDE * UPHILL - FINGER_TIP * rotation[:, 2], rotation)
     return [
-        *leave(now, CLOSED),
+        *leave(now),
         *enter(before, CLOSED),
         Phase("press", before.shifted(-(now.furniture.switch + 2 * BESIDE) * UPHILL), CLOSED, speed=0.5),
     ]
@@ -171,8 +198,17 @@ def _outwards(position: np.ndarray, lean: float) -> np.ndarray:
 
 def take(now: View, block: str, attempt: int, then: Callable[[Pose], Pose] | None = None) -> list[Phase]:
     """Goes to a block and grasps it. ``then``: where the grasping pose will be moved afterwards."""
+    box = now.blocks[block]
+    if box.centre[1] > CABINET_Y[0] and (phases := uncover(now, box.centre[0])):
+        return phases
+    if (
+        box.bottom < TABLE_TOP - 0.02
+        and box.centre[1] > TABLE_FRONT - HALF_FINGER
+        and (phases := uncover_drawer(now))
+    ):
+        return phases
     pose = _grasp(now, block, attempt, then).pose
-    return [*leave(now, OPEN), *enter(pose, OPEN, seeks=block), close(pose)]
+    return [*leave(now), *enter(pose, OPEN, seeks=block), close(pose)]
 
 
 def _grasp(now: View, block: str, attempt: int = 0, then: Callable[[Pose], Pose] | None = None) -> Choice:
@@ -184,13 +220,15 @@ def _grasp(now: View, block: str, attempt: int = 0, then: Callable[[Pose], Pose]
 def lift(block: str, now: View, start: View, attempt: int) -> list[Phase]:
     """Grasps the block and backs out with it."""
     phases = take(now, block, attempt)
+    if phases[-1].name != "grasp":
+        return phases
     grasp = phases[-1].pose
     height = LIFT / max(0.5, -grasp.approach[2])
     return [*phases, Phase("lift", grasp.withdrawn(height), CLOSED, speed=0.5, carries=block)]
 
 
 def rotate(block: str, sign: float, now: View, start: View, attempt: int) -> list[Phase]:
-    """Grasps the block where it lies and turns it there."""
+    """Grasps the block, turns it barely off the table, and lets it go."""
     before, after = start.state.block_quaternions[block], now.state.block_quaternions[block]
     turned = math.radians(rotation_between(before, after)[2])
     angle = sign * (TURN + SURPLUS_TURN) - turned
@@ -198,10 +236,18 @@ def rotate(block: str, sign: float, now: View, start: View, attempt: int) -> lis
 
     def then(pose: Pose) -> Pose:
         turn = about_z(angle)
-        return Pose(centre + turn @ (pose.position - centre), turn @ pose.rotation)
+        return Pose(centre + turn @ (pose.position - centre) + HOVER * Z, turn @ pose.rotation)
 
     phases = take(now, block, attempt, then)
-    return [*phases, Phase("turn", then(phases[-1].pose), CLOSED, speed=0.6, carries=block)]
+    if phases[-1].name != "grasp":
+        return phases
+    grasp = phases[-1].pose
+    return [
+        *phases,
+        Phase("lift off", grasp.shifted(HOVER * Z), CLOSED, speed=0.4, tolerance=0.004, carries=block),
+        Phase("turn", then(grasp), CLOSED, speed=0.6, tolerance=0.006, carries=block),
+        *release(then(grasp)),
+    ]
 
 
 def push(block: str, side: float, now: View, start: View, attempt: int) -> list[Phase]:
@@ -221,7 +267,7 @@ def push(block: str, side: float, now: View, start: View, attempt: int) -> list[
         if chosen.clearance > 0.0:
             goal = chosen.pose.shifted((distance + side * BESIDE) * X)
             return [
-                *leave(now, CLOSED),
+                *leave(now),
                 *enter(chosen.pose, CLOSED, seeks=block),
                 Phase("push", goal, CLOSED, speed=0.4),
             ]
@@ -230,6 +276,8 @@ def push(block: str, side: float, now: View, start: View, attempt: int) -> list[
         return pose.shifted(distance * X)
 
     phases = take(now, block, attempt // 2, then)
+    if phases[-1].name != "grasp":
+        return phases
     return [*phases, Phase("drag", then(phases[-1].pose), CLOSED, speed=0.4, carries=block)]
 
 
@@ -257,6 +305,10 @@ def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
         return _wait()
     if now.held != start.held:
         return take(now, start.held, attempt)
+    if surface == "slider":
+        low, high = now.furniture.cabinet_opening
+        if high - low < 2 * HALF_HAND and attempt < 3 and (phases := uncover(now, (low + high) / 2)):
+            return phases
     return _put(now, now.held, _spots(now, surface), attempt)
 
 
@@ -346,7 +398,7 @@ def _set_down(now: View, block: str, above: Pose) -> list[Phase]:
     """Carries the held block to a pose just above where it is to lie, and lets it go there."""
     down = above.shifted(-(ROOM - DROP) * Z)
     return [
-        *leave(now, CLOSED, carries=block),
+        *leave(now, carries=block),
         *travel(above.withdrawn(0.06), CLOSED, carries=block),
         Phase("lower", above, CLOSED, speed=0.5, tolerance=0.006, carries=block),
         Phase("set down", down, CLOSED, speed=0.2, tolerance=0.003, carries=block),

@@ -16,14 +16,18 @@ WITHDRAWAL = 0.09
 CLOSING_STEPS, OPENING_STEPS = 9, 7
 PASSING = 0.03
 """How close the tool must come to a point it only passes, metres."""
-WIDE_OPEN = 0.075
-"""Gripper width from which the fingers count as open, metres."""
 
 
-def leave(view: View, gripper: float, carries: str | None = None) -> list[Phase]:
-    """Backs out along the tool's axis, then rises to where it may travel."""
+def leave(view: View, carries: str | None = None) -> list[Phase]:
+    """Backs out along the tool's axis, then rises to where it may travel.
+
+    The gripper stays as it is meanwhile, unless it is to let go of a block: fingers that opened
+    around a block would take it along if they closed, and there may be no room to open.
+    """
     tool, phases = view.tool, []
-    if gripper == OPEN and view.state.robot_obs[6] < WIDE_OPEN:
+    gripper = float(view.state.robot_obs[14])
+    if view.held and not carries:
+        gripper = OPEN
         phases.append(Phase("let go", None, OPEN, steps=OPENING_STEPS))
     low = tool.position[2] < TRAVEL_HEIGHT - PASSING
     deep = tool.position[1] > TRAVEL_BACK + PASSING
