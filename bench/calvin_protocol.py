@@ -14,6 +14,7 @@ from bench.errors import ConfigError, suggestion
 from bench.evaluations import Plan, policy_facts
 from bench.protocol import EpisodeSpec, EvaluationProtocol
 from envs.calvin.bundle import AssetBundle, find_bundle
+from envs.calvin.family import BACKENDS
 from envs.calvin.initial_states import initial_state
 from envs.calvin.renderers import resolve_renderer
 from envs.calvin.sequences import official_sequences
@@ -21,7 +22,8 @@ from envs.calvin.tasks import TASKS
 from envs.simulation import EnvironmentSpec, SimulationSpec
 from policies.base import PolicySpec
 
-HISTORIES = ("fresh", "official")
+OPTIONS = {"history": ("fresh", "official"), "backend": BACKENDS}
+"""What ``benchmark.options`` may hold, and the values; the first is the default."""
 NOT_COMPARABLE = "built-in assets: not comparable with published CALVIN numbers"
 RENDERER_NOTES = {
     "tiny": "rendered by TinyRenderer, which looks visibly different from the EGL images of CALVIN's data",
@@ -35,9 +37,9 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         ConfigError: an unknown task or option, or a task without stored states.
         AssetError, RendererError: the files or the renderer are not there.
     """
-    history = _history(benchmark)
+    options = _options(benchmark)
     bundle = find_bundle(benchmark.assets)
-    renderer = resolve_renderer(benchmark.renderer) if policy.sensors.cameras else "none"
+    renderer = _renderer(benchmark, options["backend"]) if policy.sensors.cameras else "none"
     episodes = _chains(benchmark, bundle) if benchmark.kind == "chains" else _suite(benchmark, bundle)
     facts = {
         "family": "calvin",
@@ -45,7 +47,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         "assets": bundle.name,
         "assets_checksum": bundle.checksum,
         "renderer": renderer,
-        "history": history,
+        **options,
         **policy_facts(policy),
     }
     notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
@@ -58,7 +60,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
             {
                 "assets": bundle.name,
                 "renderer": "auto" if renderer == "none" else renderer,
-                "history": history,
+                **options,
             },
         ),
         environment=environment,
@@ -66,17 +68,30 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
     )
 
 
-def _history(benchmark: BenchmarkConfig) -> str:
-    options = dict(benchmark.options)
-    history = options.pop("history", "fresh")
-    for name in options:
-        raise ConfigError(f"benchmark.options has no {name!r} in CALVIN; it has history=fresh|official")
-    if history not in HISTORIES:
-        raise ConfigError(
-            f"benchmark.options.history={history} is not one of {', '.join(HISTORIES)}."
-            f"{suggestion(str(history), HISTORIES)}"
-        )
-    return history
+def _options(benchmark: BenchmarkConfig) -> dict[str, str]:
+    """Every option with its value, checked."""
+    for name in benchmark.options:
+        if name not in OPTIONS:
+            known = ", ".join(f"{option}={'|'.join(values)}" for option, values in OPTIONS.items())
+            raise ConfigError(
+                f"benchmark.options has no {name!r} in CALVIN.{suggestion(name, OPTIONS)} It has {known}"
+            )
+    chosen = {name: str(benchmark.options.get(name, values[0])) for name, values in OPTIONS.items()}
+    for name, value in chosen.items():
+        if value not in OPTIONS[name]:
+            raise ConfigError(
+                f"benchmark.options.{name}={value} is not one of {', '.join(OPTIONS[name])}."
+                f"{suggestion(value, OPTIONS[name])}"
+            )
+    return chosen
+
+
+def _renderer(benchmark: BenchmarkConfig, backend: str) -> str:
+    if backend == "calvin_env":
+        from envs.calvin import reference
+
+        return reference.resolve_renderer(benchmark.renderer)
+    return resolve_renderer(benchmark.renderer)
 
 
 def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec, ...]:

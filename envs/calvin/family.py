@@ -11,6 +11,9 @@ from envs.calvin.robot import ACTIONS
 from envs.calvin.world import CONTROL_HZ
 from envs.simulation import EnvironmentSpec, SimulationSpec
 
+BACKENDS = ("native", "calvin_env")
+"""Implementations of the environment: ours, and the original package where it is installed."""
+
 
 def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
     """Action conventions, cameras and control rate of the play table."""
@@ -23,12 +26,15 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
 
 
 def build(spec: SimulationSpec) -> Any:
-    """A :class:`envs.calvin.simulation.CalvinSimulation`.
+    """A :class:`envs.calvin.simulation.CalvinSimulation`, or the original behind the same verbs.
 
-    Options: ``assets`` (bundle name), ``renderer``, ``history``.
+    Options: ``assets`` (bundle name), ``renderer``, ``history``, ``backend`` (one of
+    :data:`BACKENDS`).
     """
-    from envs.calvin.simulation import CalvinSimulation
-
     options = dict(spec.options)
+    if options.pop("backend", BACKENDS[0]) == "calvin_env":
+        from envs.calvin.reference import ReferenceSimulation as Simulation
+    else:
+        from envs.calvin.simulation import CalvinSimulation as Simulation
     bundle = find_bundle(options.pop("assets"))
-    return CalvinSimulation(bundle, spec.sensors, spec.action or ACTIONS[0].name, **options)
+    return Simulation(bundle, spec.sensors, spec.action or ACTIONS[0].name, **options)
