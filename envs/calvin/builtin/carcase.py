@@ -12,57 +12,104 @@ from scipy.spatial import HalfspaceIntersection
 from envs.calvin.builtin import dimensions as d
 from envs.calvin.builtin.files import MeshFiles
 from envs.calvin.builtin.layouts import Layout
-from envs.calvin.builtin.shapes import Mesh, box, grained, hull, joined, prism
-from envs.calvin.builtin.urdf import WHITE, Box, Inertial, Link
+from envs.calvin.builtin.shapes import Mesh, bevelled_box, box, grained, hull, joined, prism
+from envs.calvin.builtin.urdf import Box, Colour, Inertial, Link
 
+BODY: Colour = (0.90, 0.89, 0.88)
+SHADE: Colour = (0.72, 0.71, 0.70)
+BRASS: Colour = (0.60, 0.49, 0.30)
 WOOD_REPEAT = 0.55
 """Length one texture covers."""
+EDGE = 0.008
+"""Cut along the front edges of the top."""
 
 
 def base_link(files: MeshFiles, layout: Layout) -> Link:
     """The fixed part of a table."""
-    boxes, prisms = _boxes(layout), _prisms(layout)
-    solids = [box(part.low, part.high) for part in boxes] + prisms
+    prisms = _prisms(layout)
     collar = prism(_circle(layout.button, d.COLLAR_RADIUS), d.HEIGHT, d.HEIGHT + d.COLLAR_HEIGHT, "z")
-    wood = [grained(solid, "x", WOOD_REPEAT) for solid in solids]
-    hulls = [_shrunk(part) for part in [*prisms, collar]]
     return Link(
         "base_link",
         Inertial(mass=0.0),
-        visuals=((files.textured("carcase", joined([*wood, collar])), WHITE),),
-        collisions=[*boxes, files.hulls("carcase_hulls", hulls)],
+        visuals=(
+            (files.textured("carcase", _body(layout, prisms), layout.body.name), BODY),
+            (
+                files.textured("cabinet_back", _grained_box(_back(layout), (0.4, 0.1)), layout.body.name),
+                SHADE,
+            ),
+            (files.plain("collar", collar), BRASS),
+        ),
+        collisions=[
+            *_top(),
+            *_legs(),
+            *_case(layout),
+            _back(layout),
+            files.hulls("carcase_hulls", [_shrunk(part) for part in [*prisms, collar]]),
+        ],
     )
 
 
-def _boxes(layout: Layout) -> list[Box]:
-    """Top, legs and case as boxes."""
-    half_x, half_y = d.WIDTH / 2, d.DEPTH / 2
-    under_top = d.HEIGHT - d.TOP_THICKNESS
-    legs = [
+def _body(layout: Layout, prisms: list[Mesh]) -> Mesh:
+    """Everything that is drawn in the body's wood."""
+    front, rear = _top()
+    parts = [grained(_edged_board(front), "x", WOOD_REPEAT), _grained_box(rear)]
+    parts += [_grained_box(board) for board in _case(layout)]
+    for number, leg in enumerate(_legs()):
+        shape = bevelled_box(leg.low, leg.high, EDGE / 2)
+        parts.append(grained(shape, "z", WOOD_REPEAT, (0.0, 0.23 * number)))
+    parts += [grained(part, "x", WOOD_REPEAT, (0.15, 0.35)) for part in prisms]
+    return joined(parts)
+
+
+def _grained_box(board: Box, shift: tuple[float, float] = (0.0, 0.0)) -> Mesh:
+    return grained(box(board.low, board.high), "x", WOOD_REPEAT, shift)
+
+
+def _edged_board(board: Box) -> Mesh:
+    """The board with its front edges cut."""
+    (x0, y0, z0), (x1, y1, z1) = board.low, board.high
+    section = [(y0 + EDGE, z0), (y1, z0), (y1, z1), (y0 + EDGE, z1), (y0, z1 - EDGE), (y0, z0 + EDGE)]
+    return prism(np.array(section), x0, x1)
+
+
+def _top() -> tuple[Box, Box]:
+    """The table top's front board, and the thinner one behind, below the cupboard."""
+    half_x, half_y, under_top = d.WIDTH / 2, d.DEPTH / 2, d.HEIGHT - d.TOP_THICKNESS
+    return (
+        Box((-half_x, -half_y, under_top), (half_x, d.CUPBOARD_FRONT, d.HEIGHT)),
+        Box((-half_x, d.CUPBOARD_FRONT, under_top), (half_x, half_y, d.CABINET_FLOOR)),
+    )
+
+
+def _legs() -> list[Box]:
+    half_x, half_y, under_top = d.WIDTH / 2, d.DEPTH / 2, d.HEIGHT - d.TOP_THICKNESS
+    return [
         Box((x, y, 0.0), (x + d.LEG_X, y + d.LEG_Y, under_top))
         for x in (-half_x, half_x - d.LEG_X)
         for y in (-half_y, half_y - d.LEG_Y)
     ]
-    case_x, case_y = d.CASE_HALF_X - d.CASE_STEP_X, d.CASE_HALF_Y
+
+
+def _case(layout: Layout) -> list[Box]:
+    """The case below the top: floor, left, right and rear of the drawer's opening, and both flanks."""
+    under_top = d.HEIGHT - d.TOP_THICKNESS
+    x, y = d.CASE_HALF_X - d.CASE_STEP_X, d.CASE_HALF_Y
     left, right = layout.drawer - d.DRAWER_HALF, layout.drawer + d.DRAWER_HALF
-    side_y = d.CASE_HALF_Y - d.CASE_STEP_Y
-    case = [
-        Box((-case_x, -case_y, d.CASE_LOW), (case_x, case_y, d.DRAWER_Z)),
-        Box((-case_x, -case_y, d.DRAWER_Z), (left, case_y, under_top)),
-        Box((right, -case_y, d.DRAWER_Z), (case_x, case_y, under_top)),
-        Box((left, d.DRAWER_BACK, d.DRAWER_Z), (right, case_y, under_top)),
-        Box((-d.CASE_HALF_X, -side_y, d.CASE_LOW), (-case_x, side_y, under_top)),
-        Box((case_x, -side_y, d.CASE_LOW), (d.CASE_HALF_X, side_y, under_top)),
+    flank_x, flank_y = d.CASE_HALF_X, d.CASE_HALF_Y - d.CASE_STEP_Y
+    return [
+        Box((-x, -y, d.CASE_LOW), (x, y, d.DRAWER_Z)),
+        Box((-x, -y, d.DRAWER_Z), (left, y, under_top)),
+        Box((right, -y, d.DRAWER_Z), (x, y, under_top)),
+        Box((left, d.DRAWER_BACK, d.DRAWER_Z), (right, y, under_top)),
+        Box((-flank_x, -flank_y, d.CASE_LOW), (-x, flank_y, under_top)),
+        Box((x, -flank_y, d.CASE_LOW), (flank_x, flank_y, under_top)),
     ]
-    top = [
-        Box((-half_x, -half_y, under_top), (half_x, d.CUPBOARD_FRONT, d.HEIGHT)),
-        Box((-half_x, d.CUPBOARD_FRONT, under_top), (half_x, half_y, d.CABINET_FLOOR)),
-    ]
-    back = Box(
-        (layout.cabinet - d.CABINET_HALF, d.CABINET_BACK, d.CABINET_FLOOR),
-        (layout.cabinet + d.CABINET_HALF, half_y, d.HEIGHT + d.CUPBOARD_HEIGHT),
-    )
-    return [*top, *legs, *case, back]
+
+
+def _back(layout: Layout) -> Box:
+    """The cabinet's back."""
+    left, right = layout.cabinet - d.CABINET_HALF, layout.cabinet + d.CABINET_HALF
+    return Box((left, d.CABINET_BACK, d.CABINET_FLOOR), (right, d.DEPTH / 2, d.HEIGHT + d.CUPBOARD_HEIGHT))
 
 
 def _prisms(layout: Layout) -> list[Mesh]:

@@ -17,14 +17,15 @@ class MeshFiles:
     """Folder of the meshes, below the folder all paths start from."""
     reference: str
     """The same folder as seen from the URDF."""
-    texture: str = ""
-    """Texture of the textured meshes, relative to them."""
+    textures: str = ""
+    """Folder of the textures, relative to the meshes."""
     texts: dict[str, str] = field(default_factory=dict)
 
-    def textured(self, name: str, mesh: Mesh) -> MeshFile:
-        """A mesh with the texture on it."""
-        self.texts[f"{self.folder}/surface.mtl"] = material_file("surface", self.texture)
-        return self._add(name, object_file([(name, mesh)], material="surface", library="surface.mtl"))
+    def textured(self, name: str, mesh: Mesh, texture: str) -> MeshFile:
+        """A mesh that shows the texture of that name."""
+        library = f"{texture}.mtl"
+        self.texts[f"{self.folder}/{library}"] = material_file(texture, f"{self.textures}{texture}.png")
+        return self._add(name, object_file([(name, mesh)], material=texture, library=library))
 
     def plain(self, name: str, mesh: Mesh) -> MeshFile:
         """A mesh whose colour comes from the URDF."""

@@ -85,7 +85,7 @@ def slide(files: MeshFiles, layout: Layout) -> Pair:
             1.5434914, (layout.slide_mass, 0.0, 0.0204147302), (0.0102407244, 0.0146074021, 0.0232176607)
         ),
         visuals=(
-            (files.textured("door", panel), WHITE),
+            (files.textured("door", panel, layout.fronts.name), WHITE),
             (files.plain("door_handle", _bow(*size).moved(pose, shift)), STEEL),
         ),
         collisions=(_grown(low, high, d.MOVING_SKIN), files.hulls("door_handle_hulls", hulls)),
@@ -118,7 +118,7 @@ def drawer(files: MeshFiles, layout: Layout) -> Pair:
         "drawer_link",
         Inertial(4.23128078, (0.0, 0.0331980543, 0.0988554042), (0.0592167746, 0.163752586, 0.111990265)),
         visuals=(
-            (files.textured("drawer", joined(wood)), WHITE),
+            (files.textured("drawer", joined(wood), layout.fronts.name), WHITE),
             (files.plain("drawer_handle", _bow(*size).moved(shift=shift)), STEEL),
         ),
         collisions=(
@@ -169,10 +169,11 @@ def plank(files: MeshFiles, layout: Layout) -> Pair:
     """The plank on the cabinet's floor, on which blocks behind the door lie. Its frame's y is up."""
     low = (-d.CABINET_HALF, 0.0, -d.PLANK_HALF_Y)
     high = (d.CABINET_HALF, d.PLANK_THICKNESS, d.PLANK_HALF_Y)
+    board = grained(box(low, high), "x", WOOD_REPEAT, (0.2, 0.6))
     link = Link(
         "plank_link",
         Inertial(2.84375, (0.0, 0.0125, 0.0), (0.00740559896, 0.107381185, 0.10027181)),
-        visuals=((files.textured("plank", grained(box(low, high), "x", WOOD_REPEAT, (0.2, 0.6))), WHITE),),
+        visuals=((files.textured("plank", board, layout.body.name), WHITE),),
         collisions=(_grown(low, high, d.HULL_MARGIN),),
     )
     origin = (layout.cabinet, d.PLANK_Y, d.CABINET_FLOOR)

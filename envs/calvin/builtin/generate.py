@@ -23,8 +23,10 @@ def bundle_files() -> dict[str, bytes]:
     for scene, layout in LAYOUTS.items():
         texts |= table_files(scene, layout)
     files = {f"data/{path}": text.encode() for path, text in texts.items()}
+    drawn = {wood.name: textures.wood(wood) for layout in LAYOUTS.values() for wood in layout.woods}
     for scene, layout in LAYOUTS.items():
-        files[f"data/calvin_table_{scene}/textures/wood.png"] = textures.wood(layout.wood)
+        for wood in layout.woods:
+            files[f"data/calvin_table_{scene}/textures/{wood.name}.png"] = drawn[wood.name]
     files["data/plane/checker.png"] = textures.checker()
     files["annotations/new_playtable_validation.yaml"] = instruction_file().encode()
     return files

@@ -15,6 +15,8 @@ Colour = tuple[int, int, int]
 class Wood:
     """The look of a scene's wood: a ramp of colours from dark grain to light ground."""
 
+    name: str
+    """Also the name of its texture."""
     ramp: tuple[Colour, ...]
     rings: int
     """Growth rings across one texture."""
@@ -44,15 +46,29 @@ class Layout:
     """x of the LED bar's centre."""
     light: tuple[float, float]
     """(x, y) of the light bulb's joint; the bulb itself stands at y = 0.2 in every scene."""
-    wood: Wood
+    body: Wood
+    """Wood of everything but the fronts."""
+    fronts: Wood
+    """Wood of the sliding door and the drawer."""
+
+    @property
+    def woods(self) -> tuple[Wood, ...]:
+        """The different woods of the table."""
+        return tuple(dict.fromkeys((self.body, self.fronts)))
 
 
-WALNUT = Wood(((58, 28, 20), (84, 42, 30), (104, 54, 38), (122, 66, 46)), rings=7, figure=1.6, seed=11)
-MAPLE = Wood(
-    ((186, 140, 92), (206, 164, 114), (220, 182, 134), (230, 196, 150)), rings=6, figure=1.2, seed=23
+WALNUT = Wood(
+    "walnut", ((66, 32, 22), (92, 48, 34), (112, 60, 42), (130, 72, 50)), rings=7, figure=1.6, seed=11
 )
-OAK = Wood(((112, 74, 42), (142, 98, 58), (166, 120, 76), (184, 138, 92)), rings=9, figure=1.0, seed=37)
-CHESTNUT = Wood(((98, 60, 32), (124, 82, 46), (146, 100, 60), (162, 116, 72)), rings=8, figure=1.4, seed=5)
+MAPLE = Wood(
+    "maple", ((190, 144, 94), (210, 168, 117), (224, 186, 137), (234, 200, 153)), rings=6, figure=1.2, seed=23
+)
+OAK = Wood(
+    "oak", ((118, 74, 38), (148, 100, 56), (172, 122, 74), (190, 140, 90)), rings=9, figure=1.0, seed=37
+)
+CHESTNUT = Wood(
+    "chestnut", ((108, 70, 40), (136, 94, 57), (160, 116, 74), (178, 134, 90)), rings=8, figure=1.4, seed=5
+)
 
 LAYOUTS = {
     "A": Layout(
@@ -65,7 +81,8 @@ LAYOUTS = {
         drawer=0.125,
         led=-0.35,
         light=(0.375, 0.165),
-        wood=WALNUT,
+        body=WALNUT,
+        fronts=WALNUT,
     ),
     "B": Layout(
         button=(0.35, -0.15),
@@ -77,7 +94,8 @@ LAYOUTS = {
         drawer=0.225,
         led=0.35,
         light=(-0.4, 0.17),
-        wood=MAPLE,
+        body=MAPLE,
+        fronts=MAPLE,
     ),
     "C": Layout(
         button=(-0.15, -0.15),
@@ -89,7 +107,8 @@ LAYOUTS = {
         drawer=0.125,
         led=-0.15,
         light=(-0.4, 0.165),
-        wood=OAK,
+        body=OAK,
+        fronts=WALNUT,
     ),
     "D": Layout(
         button=(-0.15, -0.15),
@@ -101,7 +120,8 @@ LAYOUTS = {
         drawer=0.225,
         led=-0.15,
         light=(0.375, 0.165),
-        wood=CHESTNUT,
+        body=CHESTNUT,
+        fronts=CHESTNUT,
     ),
 }
 """Tables by scene name."""

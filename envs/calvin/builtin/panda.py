@@ -12,8 +12,8 @@ from math import pi
 
 from envs.calvin.builtin.files import MeshFiles
 from envs.calvin.builtin.panda_hulls import arm_hull, finger_hull, hand_hull, pad_hull
-from envs.calvin.builtin.panda_look import finger_visuals, hand_visuals, link_visuals
-from envs.calvin.builtin.urdf import WHITE, Box, Inertial, Joint, Link, Vector, document
+from envs.calvin.builtin.panda_look import SEAM, finger_visuals, hand_visuals, link_visuals, pad_visuals
+from envs.calvin.builtin.urdf import Box, Inertial, Joint, Link, Vector, document
 
 X, Z = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 LINK_INERTIA = (0.1, 0.1, 0.1)
@@ -109,7 +109,7 @@ def _fingers(files: MeshFiles) -> list[Link | Joint]:
         link = Link(
             f"panda_{side}finger",
             Inertial(0.1, (0.0, sign * 0.01, 0.02), LINK_INERTIA),
-            finger_visuals(files, side, finger_hull(sign)),
+            finger_visuals(files, side, sign),
             (shape,),
             contact=FINGER_CONTACT,
         )
@@ -135,7 +135,7 @@ def _frames() -> list[Link | Joint]:
     return [
         Link("panda_grasptarget", Inertial(0.0, inertia=LINK_INERTIA)),
         Joint("panda_grasptarget_hand", "fixed", "panda_hand", "panda_grasptarget", (0, 0, GRASP_TARGET_Z)),
-        Link("gripper_cam", Inertial(0.2, inertia=LINK_INERTIA), visuals=((camera, WHITE),)),
+        Link("gripper_cam", Inertial(0.2, inertia=LINK_INERTIA), visuals=((camera, SEAM),)),
         Joint("camera_joint", "fixed", "panda_hand", "gripper_cam", CAMERA_MOUNT, CAMERA_RPY),
         Link("tcp", Inertial(0.00001, inertia=LINK_INERTIA)),
         Joint("tcp_joint", "fixed", "panda_hand", "tcp", (0, 0, TCP_Z)),
@@ -146,10 +146,9 @@ def _tips(files: MeshFiles) -> list[Link | Joint]:
     members: list[Link | Joint] = []
     for side, sign in (("left", 1.0), ("right", -1.0)):
         name = f"finger_{side}_tip"
-        pad = pad_hull()
-        shape, x, y, z = files.hulls("tip", [pad]), *TIP_MOUNT
+        shape, x, y, z = files.hulls("pad_hull", [pad_hull()]), *TIP_MOUNT
         members += [
-            Link(name, Inertial(0.0001, inertia=(1, 1, 1)), ((shape, WHITE),), (shape,), TIP_CONTACT),
+            Link(name, Inertial(0.0001, inertia=(1, 1, 1)), pad_visuals(files), (shape,), TIP_CONTACT),
             Joint(
                 f"joint_finger_tip_{side}",
                 "fixed",

@@ -16,7 +16,7 @@ TILE = 2.0
 
 def plane_files() -> dict[str, str]:
     """The floor, by path below ``data/``."""
-    files = MeshFiles("plane", ".", texture="checker.png")
+    files = MeshFiles("plane", ".")
     corners = np.array(((-EXTENT, -EXTENT), (EXTENT, -EXTENT), (EXTENT, EXTENT), (-EXTENT, EXTENT)))
     floor = Mesh(
         points=np.c_[corners, np.zeros(4)],
@@ -27,7 +27,7 @@ def plane_files() -> dict[str, str]:
     link = Link(
         "planeLink",
         Inertial(0.0),
-        visuals=((files.textured("plane", floor), WHITE),),
+        visuals=((files.textured("plane", floor, "checker"), WHITE),),
         collisions=(Box((-100.0, -100.0, -10.0), (100.0, 100.0, 0.0)),),
         contact={"lateral_friction": 1.0},
     )

@@ -22,7 +22,7 @@ LINKS = (
 def table_files(scene: str, layout: Layout) -> dict[str, str]:
     """All text files of a scene's table, by path below ``data/``."""
     folder = f"calvin_table_{scene}"
-    files = MeshFiles(f"{folder}/meshes", "../meshes", texture="../textures/wood.png")
+    files = MeshFiles(f"{folder}/meshes", "../meshes", textures="../textures/")
     members: list[Link | Joint] = [carcase.base_link(files, layout)]
     for build in LINKS:
         members += build(files, layout)
