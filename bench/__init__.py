@@ -1,0 +1,32 @@
+"""Runs policies in environments and keeps the results.
+
+From Python: :func:`evaluate` runs what :func:`bench.presets.load_config` describes, :func:`load` reads the
+result set of any run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.config import Config
+    from bench.records.result_set import ResultSet
+    from bench.screen import Screen
+
+__all__ = ["evaluate", "load"]
+
+
+def load(folder: str | Path) -> ResultSet:
+    """Reads a run's folder; see :meth:`bench.records.result_set.ResultSet.load`."""
+    from bench.records.result_set import ResultSet
+
+    return ResultSet.load(folder)
+
+
+def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
+    """Runs what is missing of a run and returns its results; see :func:`bench.runner.evaluate`."""
+    from bench import runner
+
+    return runner.evaluate(config, screen)

@@ -232,7 +232,7 @@ def opening_lines(
         f"{missing} episodes to run" if not there else f"{there} episodes judged already, {missing} to run"
     )
     if not missing:
-        state = f"complete: all {there} episodes are judged, nothing to run"
+        state = f"complete, all {there} episodes are judged; nothing to run"
     lines = [" · ".join([*title, f"protocol {header['protocol']['hash']}"]), f"{folder}: {state}"]
     if contents.damaged:
         numbers = ", ".join(map(str, contents.damaged))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -105,21 +106,37 @@ class ResultSet:
         for name in TABLES:
             make_parquet = partial(parquet.write_table, self._arrow(name))
             write_atomically(self.folder / f"{name}.parquet", make_parquet)
-            make_csv = partial(_write_csv, self._rows(name), COLUMNS[name])
-            write_atomically(self.folder / f"{name}.csv", make_csv)
+            write_atomically(self.folder / f"{name}.csv", partial(_write_bytes, self._csv(name)))
         plain = json.dumps(summary_to_plain(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
-        _write_text(self.folder / "summary.json", plain + "\n")
-        _write_text(self.folder / "summary.md", to_markdown(self.summary))
+        for name, text in (("summary.json", f"{plain}\n"), ("summary.md", to_markdown(self.summary))):
+            write_atomically(self.folder / name, partial(_write_bytes, text.encode()))
 
-    def _rows(self, name: str) -> list[dict[str, Any]]:
-        return _ROWS[name](self.records)
+    def _csv(self, name: str) -> bytes:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS[name], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_ROWS[name](self.records))
+        return text.getvalue().encode()
 
     def _arrow(self, name: str) -> pyarrow.Table:
+        # By way of the CSV text: building a table from Python objects would import pandas, most of a
+        # second. Arrow reads a float's shortest representation back to the same bits.
         import pyarrow
+        from pyarrow import csv as arrow_csv
 
-        schema = pyarrow.schema([(column, _arrow_type(column)) for column in COLUMNS[name]])
-        schema = schema.with_metadata({"protocol": self.header["protocol"]["hash"]})
-        return pyarrow.Table.from_pylist(self._rows(name), schema=schema)
+        table = arrow_csv.read_csv(
+            pyarrow.BufferReader(self._csv(name)),
+            arrow_csv.ReadOptions(use_threads=False),
+            arrow_csv.ParseOptions(newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                column_types={column: _arrow_type(column) for column in COLUMNS[name]},
+                null_values=[""],
+                true_values=["True"],
+                false_values=["False"],
+                strings_can_be_null=True,
+            ),
+        )
+        return table.replace_schema_metadata({"protocol": self.header["protocol"]["hash"]})
 
 
 def _episode_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
@@ -204,12 +221,5 @@ def _arrow_type(column: str) -> pyarrow.DataType:
     return pyarrow.float64() if column.endswith("_s") else pyarrow.string()
 
 
-def _write_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
