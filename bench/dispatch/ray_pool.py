@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,20 +38,24 @@ class RayWorker:
 
     def __init__(self, job: dict[str, Any], worker: str) -> None:
         self._supervisor = Supervisor(job_from_plain(job), worker)
+        self._turn = threading.Lock()
 
     def start(self) -> dict[str, Any] | Failure:
-        return self._supervisor.start()
+        with self._turn:
+            return self._supervisor.start()
 
     def run(self, episode: EpisodeSpec, attempt: int) -> tuple[EpisodeRecord | Failure, bool]:
         """The result, and whether the child is ready for another episode."""
-        return self._supervisor.run(episode, attempt), self._supervisor.ready
+        with self._turn:
+            return self._supervisor.run(episode, attempt), self._supervisor.ready
 
     def steps(self) -> int:
         return self._supervisor.steps()
 
     def close(self) -> None:
-        self._supervisor.stop()
-        self._supervisor.close()
+        self._supervisor.stop()  # a call that holds the turn then ends soon
+        with self._turn:
+            self._supervisor.close()
 
 
 @dataclass(slots=True)
