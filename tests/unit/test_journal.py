@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from records import chain_record, error_record, header
+from sample_records import chain_record, error_record, header
 
 from bench.errors import ResultSetError
 from bench.records.journal import Journal, _line, read_journal, write_atomically

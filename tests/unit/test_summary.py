@@ -3,8 +3,8 @@ import random
 
 import pandas
 import pytest
-from records import chain_record, error_record, header, task_record
 from rich.console import Console
+from sample_records import chain_record, error_record, header, task_record
 
 from bench.records.journal import Journal
 from bench.records.result_set import ResultSet

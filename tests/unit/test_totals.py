@@ -1,8 +1,8 @@
 import io
 
 import pytest
-from records import chain_record, error_record, header
 from rich.console import Console
+from sample_records import chain_record, error_record, header
 
 from bench.dispatch.events import (
     EpisodeFinished,
