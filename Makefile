@@ -1,0 +1,68 @@
+# Needs make and Python 3.11 or 3.12, nothing else; everything is installed into $(VENV).
+
+VENV ?= .venv
+RESULTS ?= results
+# What `make benchmark` adds to its commands, e.g. ARGS="benchmark.sequences=100 run.workers=8".
+ARGS ?=
+# What pip is told on top, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu".
+PIP_ARGS ?=
+# 0 leaves out torch and transformers, and with them the tests of policies/vla.
+VLA ?= 1
+# What pytest is told on top, e.g. TESTS="tests/unit -x".
+TESTS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
+DEV := $(if $(filter 0,$(VLA)),dev,dev-vla)
+RUN := $(BIN)/python run_benchmark.py benchmark=calvin_smoke benchmark.sequences=20 run.results=$(RESULTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help benchmark test lint clean
+
+help: ## this text
+	@echo "make <target>"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "python run_benchmark.py --help says how to evaluate a policy of your own."
+
+benchmark: $(VENV)/.installed ## evaluate the scripted expert and a policy that does nothing, on the built-in play table
+	$(RUN) policy=stub $(ARGS)
+	$(RUN) policy=expert $(ARGS)
+
+test: $(VENV)/.installed-$(DEV) ## run all tests (VLA=0 leaves out those that need torch)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.installed-$(DEV) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: ## remove the virtual environment and caches; results stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.11 python3.12 python3 python); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then \
+			echo "making $(VENV) with $$("$$python" --version)"; \
+			"$$python" -m venv $(VENV) && exit 0; \
+			rm -rf $(VENV); \
+			echo "$$python cannot make virtual environments. On Debian or Ubuntu: apt install $$python-venv" >&2; \
+			exit 1; \
+		fi; \
+	done; \
+	echo "Python 3.11 or 3.12 is needed$(if $(PYTHON),; $(PYTHON) is neither). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing dependencies into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing dependencies and test tools into $(VENV)"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev-vla: pyproject.toml | $(BIN)/python
+	@echo "installing dependencies, test tools, torch and transformers into $(VENV)"
+	@$(PIP) -e '.[dev,vla]' || { echo "Without torch: make test VLA=0" >&2; exit 1; }
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
