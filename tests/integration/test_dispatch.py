@@ -1,6 +1,7 @@
 """The engine on the toy environment: crashes, hangs, retries, stopping, and nothing left behind.
 
-Each test of what happens to an episode runs on both backends; Ray is started once for the module.
+What the pools have a part in is tried on both backends; what a supervisor does is the same on both and
+tried on one. Ray is started once for the module.
 """
 
 from __future__ import annotations
@@ -94,13 +95,17 @@ def ray() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(params=["local", "ray"])
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
     if request.param == "ray":
         request.getfixturevalue("ray")
     return request.param
 
 
+both = pytest.mark.parametrize("backend", ["local", "ray"], indirect=True)
+
+
+@both
 def test_a_run_tells_what_happens(backend: str):
     run = Run(job(), episodes(3), backend)
     assert run.complete and sorted(run.records) == [0, 1, 2]
@@ -138,14 +143,17 @@ def test_records_do_not_depend_on_how_they_were_computed(ray: None):
 
 
 @pytest.mark.parametrize(
-    ("cue", "kind", "message"),
+    ("backend", "cue", "kind", "message"),
     [
-        ("abort", "crash", "was killed by SIGABRT"),
-        ("segfault", "crash", "was killed by SIGSEGV"),
-        ("exit", "crash", "exited with code 3"),
-        ("raise", "exception", "RuntimeError: raised on cue"),
-        ("hang", "hang", "nothing happened in the simulation for 0.5 s"),
+        ("local", "abort", "crash", "was killed by SIGABRT"),
+        ("local", "segfault", "crash", "was killed by SIGSEGV"),
+        ("local", "exit", "crash", "exited with code 3"),
+        ("local", "raise", "exception", "RuntimeError: raised on cue"),
+        ("local", "hang", "hang", "nothing happened in the simulation for 0.5 s"),
+        ("ray", "segfault", "crash", "was killed by SIGSEGV"),
+        ("ray", "hang", "hang", "nothing happened in the simulation for 0.5 s"),
     ],
+    indirect=["backend"],
 )
 def test_a_mishap_costs_one_attempt_and_changes_nothing(
     backend: str, tmp_path: Path, cue: str, kind: str, message: str
@@ -164,9 +172,9 @@ def test_a_mishap_costs_one_attempt_and_changes_nothing(
     assert run.outcomes == Run(job(policy="random"), episodes(4), "local").outcomes
 
 
-def test_gives_up_after_the_last_attempt_and_goes_on(backend: str):
+def test_gives_up_after_the_last_attempt_and_goes_on():
     cues = [{"do": "segfault", "episode": 0, "step": 5}, {"do": "raise", "episode": 2, "when": "reset"}]
-    run = Run(job(*cues), episodes(4), backend, 2, max_attempts=2)
+    run = Run(job(*cues), episodes(4), "local", 2, max_attempts=2)
     assert run.complete and len(run.of(EpisodeRetried)) == 2
     assert {i: r.status for i, r in run.records.items()} == {0: "error", 1: "done", 2: "error", 3: "done"}
     error = run.records[0].error
@@ -207,6 +215,7 @@ def camera_job(policy: str, **options: Any) -> Job:
     return Job(simulation, PolicyChoice(policy), seed=3, **options)
 
 
+@both
 def test_a_class_beside_the_user_runs_in_the_workers(backend: str, my_policies: str):
     run = Run(camera_job(f"{my_policies}:Good"), episodes(2), backend)
     assert {record.status for record in run.records.values()} == {"done"}
@@ -239,18 +248,25 @@ def test_a_long_decision_is_no_hang_of_the_simulation():
     assert run.records[0].status == "done" and not run.of(EpisodeRetried)
 
 
+@both
 def test_what_the_user_can_mend_stops_the_run(backend: str):
     with pytest.raises(UserError, match=r"no recording '.*missing\.npz'"):
         Run(job(policy="replay", arguments={"path": "missing.npz"}), episodes(1), backend, 2)
 
 
 @pytest.mark.parametrize(
-    ("cue", "message"),
+    ("backend", "cue", "message"),
     [
-        ("segfault", "no worker is left, the last because the worker's process was killed by SIGSEGV"),
-        ("hang", "nothing happened while it was starting for 0.5 s"),
-        ("raise", "RuntimeError: raised on cue"),
+        (
+            "local",
+            "segfault",
+            "no worker is left, the last because the worker's process was killed by SIGSEGV",
+        ),
+        ("ray", "segfault", "no worker is left, the last because the worker's process was killed by SIGSEGV"),
+        ("local", "hang", "nothing happened while it was starting for 0.5 s"),
+        ("local", "raise", "RuntimeError: raised on cue"),
     ],
+    indirect=["backend"],
 )
 def test_a_run_ends_when_no_worker_can_start(backend: str, cue: str, message: str):
     lost: list[Event] = []
@@ -266,29 +282,31 @@ def test_a_run_ends_when_no_worker_can_start(backend: str, cue: str, message: st
     assert sorted(type(event).__name__ for event in lost) == ["WorkerLost", "WorkerLost"]
 
 
-def test_a_run_goes_on_with_the_workers_that_start(backend: str, tmp_path: Path):
+def test_a_run_goes_on_with_the_workers_that_start(tmp_path: Path):
     failing = {"do": "exit", "when": "build", "times": 2}
     slow = {"do": "slow", "when": "reset", "amount": 0.3}
-    run = Run(job(failing, slow, counter=tmp_path), episodes(4), backend, 2)
+    run = Run(job(failing, slow, counter=tmp_path), episodes(4), "local", 2)
     assert run.complete and len(run.records) == 4
     assert len(run.of(WorkerLost)) <= 1
 
 
-def test_a_process_that_grows_is_replaced_between_episodes(backend: str):
+def test_a_process_that_grows_is_replaced_between_episodes():
     leak = {"do": "leak", "when": "reset", "amount": 60}
-    run = Run(job(leak, recycle_mb=150), episodes(6), backend)
+    run = Run(job(leak, recycle_mb=150), episodes(6), "local")
     pids = [event.info["pid"] for event in run.of(WorkerStarted)]
     assert 2 <= len(set(pids)) == len(pids) <= 6
     assert run.complete and {r.attempt for r in run.records.values()} == {1}
     assert run.outcomes == Run(job(), episodes(6), "local").outcomes
 
 
+@both
 def test_progress_is_reported_while_an_episode_runs(backend: str):
     run = Run(job(step_seconds=0.03), episodes(1), backend)
     steps = [event.steps for event in run.of(Progress)]
     assert len(steps) >= 2 and steps == sorted(steps) and 0 < steps[-1] <= 60
 
 
+@both
 def test_what_the_listener_raises_ends_the_run(backend: str):
     def enough(event: Event) -> None:
         if isinstance(event, EpisodeFinished):
@@ -298,6 +316,7 @@ def test_what_the_listener_raises_ends_the_run(backend: str):
         Run(job(step_seconds=0.001), episodes(10), backend, 2, hook=enough)
 
 
+@both
 def test_a_stop_lets_running_episodes_finish(backend: str):
     def stop(event: Event) -> None:
         if isinstance(event, EpisodeStarted) and event.episode.index == 1:
@@ -311,6 +330,7 @@ def test_a_stop_lets_running_episodes_finish(backend: str):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@both
 def test_a_second_stop_drops_what_is_running(backend: str):
     def stop(event: Event) -> None:
         if isinstance(event, (Progress, StopAsked)):
