@@ -96,7 +96,7 @@ class ExpertPolicy:
         now = View.of(state)
         if subtask.start is None:
             subtask.start = now
-        else:
+        elif subtask.follower is not None and not subtask.follower.prepares:
             subtask.attempt += 1
         subtask.planned = now
         subtask.follower = Follower(plan(state.subtask, now, subtask.start, subtask.attempt))

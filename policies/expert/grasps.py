@@ -38,6 +38,8 @@ COMFORTABLE_TURN = 1.8
 
 ROOM = 0.010
 """More clearance than this is not worth anything, metres."""
+TIGHT = -0.002
+"""The gripper is modelled a little larger than it is; less clearance than this means it collides, metres."""
 GRIPPER_SIZE = 0.35
 """Nothing of the gripper or of the last way in is further than this from the tool centre point."""
 LEANS = tuple(math.radians(degrees) for degrees in (0, 15, -15, 30, -30, 45, -45))
@@ -140,7 +142,8 @@ def best(
         elif choice.score > distinct[twin].score:
             distinct[twin] = choice
     distinct.sort(key=lambda choice: -choice.score)
-    return distinct[attempt % len(distinct)]
+    usable = [choice for choice in distinct if choice.clearance > TIGHT] or distinct[:1]
+    return usable[attempt % len(usable)]
 
 
 def _differs(a: Pose, b: Pose) -> bool:

@@ -46,6 +46,8 @@ class Phase:
     """The block whose place the plan relies on during this phase."""
     carries: str | None = None
     """The block that must be held during this phase."""
+    prepares: bool = False
+    """Set on the last phase of a plan that only makes room: the plan after it is no new attempt."""
 
 
 class Follower:
@@ -57,6 +59,11 @@ class Follower:
         self._index = 0
         self._steps = 0
         self._waited = 0
+
+    @property
+    def prepares(self) -> bool:
+        """Whether this plan only makes room for the next."""
+        return self._phases[-1].prepares
 
     @property
     def phase(self) -> Phase | None:

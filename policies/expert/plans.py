@@ -6,6 +6,7 @@ function starts from wherever the arm is, and says what to do next to get the ta
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -58,8 +59,8 @@ HALF_FINGER = 0.014
 """Half of it across, metres."""
 DROP = 0.003
 """Height above a surface at which a block is let go, metres."""
-HOVER = 0.008
-"""How far a block is held off the table while it is turned there, metres."""
+HOVER = 0.015
+"""How far a block, perhaps a little tilted in the hand, is held to be off the table, metres."""
 LIFT = 0.09
 """How far a block is lifted, metres; the tasks ask for up to 0.05."""
 PUSH = 0.1
@@ -68,6 +69,10 @@ TURN = math.radians(60)
 """How far the rotation tasks ask for."""
 SURPLUS_PUSH, SURPLUS_TURN = 0.03, math.radians(18)
 """Aimed for beyond what is asked, since blocks slip."""
+LAST_BIT = 0.04
+"""The end of a drag is done off the table, so that the task is solved when the hand lets go, metres."""
+OPENED = 0.1
+"""A drawer that is pulled out further than this counts as open, metres."""
 BESIDE = 0.03
 """Distance between tool and thing before it is pushed, metres."""
 
@@ -94,7 +99,7 @@ def open_drawer(now: View, start: View, attempt: int) -> list[Phase]:
 def uncover_drawer(now: View) -> list[Phase]:
     """Opens the drawer as far as it goes, if it is not."""
     nearly_open = now.state.joint_ranges["drawer"][1] - 0.01
-    return [] if now.held or now.furniture.drawer > nearly_open else open_drawer(now, now, 0)
+    return [] if now.held or now.furniture.drawer > nearly_open else _preparing(open_drawer(now, now, 0))
 
 
 def close_drawer(now: View, start: View, attempt: int) -> list[Phase]:
@@ -135,7 +140,7 @@ def uncover(now: View, x: float) -> list[Phase]:
     side = RIGHT if x < sum(furniture.layout.cabinet) / 2 else LEFT
     if abs(furniture.slide - (low if side == RIGHT else high)) < 0.01:
         return []
-    return move_slider(side, now, now, 0)
+    return _preparing(move_slider(side, now, now, 0))
 
 
 def press_button(now: View, start: View, attempt: int) -> list[Phase]:
@@ -251,34 +256,62 @@ def rotate(block: str, sign: float, now: View, start: View, attempt: int) -> lis
 
 
 def push(block: str, side: float, now: View, start: View, attempt: int) -> list[Phase]:
-    """Pushes the block with the closed fingers side by side; where there is no room, drags it."""
+    """Pushes the block with the closed fingers side by side, or drags it.
+
+    It is dragged where there is no room to push, and where it might have to go into the drawer
+    next: that counts only for a block that the hand does not touch at the start, and a push ends
+    with the hand on the block.
+    """
     box = now.blocks[block]
-    moved = float(box.centre[0] - start.blocks[block].centre[0])
-    distance = side * (PUSH + SURPLUS_PUSH) - moved
-    others = [box for name, box in now.blocks.items() if name != block]
-    path = box.centre + np.linspace(0.0, distance, 5)[:, None] * X
-    free = abs(box.centre[0] + distance) < TABLE_X - 0.02 and (
-        not others or float(distances(path, others).min()) > box.reach(X) + 0.005
-    )
-    if free and attempt % 2 == 0:
-        behind = box.centre - side * (box.reach(X) + HALF_FINGER + BESIDE) * X + 0.004 * Z
-        rotations = (leaning(Y, side * X, lean) for lean in (0.0, 0.25, 0.5, -0.25))
-        chosen = best((Pose(behind, rotation) for rotation in rotations), now.obstacles(), CLOSED_GRIPPER)
-        if chosen.clearance > 0.0:
-            goal = chosen.pose.shifted((distance + side * BESIDE) * X)
-            return [
-                *leave(now),
-                *enter(chosen.pose, CLOSED, seeks=block),
-                Phase("push", goal, CLOSED, speed=0.4),
-            ]
+    distance = side * (PUSH + SURPLUS_PUSH) - float(box.centre[0] - start.blocks[block].centre[0])
+    behind = _behind(now, block, side, distance)
+    if behind is None or attempt % 2 == 1 or _alone_before_open_drawer(now, block):
+        return drag(now, block, distance, attempt // 2)
+    return [
+        *leave(now),
+        *enter(behind, CLOSED, seeks=block),
+        Phase("push", behind.shifted((distance + side * BESIDE) * X), CLOSED, speed=0.4),
+    ]
+
+
+def drag(now: View, block: str, distance: float, attempt: int) -> list[Phase]:
+    """Drags the block along x by ``distance`` (metres), the last bit off the table, and lets it go."""
+    last_bit = math.copysign(min(LAST_BIT, abs(distance)), distance)
 
     def then(pose: Pose) -> Pose:
-        return pose.shifted(distance * X)
+        return pose.shifted(distance * X + HOVER * Z)
 
-    phases = take(now, block, attempt // 2, then)
+    phases = take(now, block, attempt, then)
     if phases[-1].name != "grasp":
         return phases
-    return [*phases, Phase("drag", then(phases[-1].pose), CLOSED, speed=0.4, carries=block)]
+    grasp = phases[-1].pose
+    dragged, end = grasp.shifted((distance - last_bit) * X), then(grasp)
+    return [
+        *phases,
+        Phase("drag", dragged, CLOSED, speed=0.4, carries=block),
+        Phase("lift off", dragged.shifted(HOVER * Z), CLOSED, speed=0.4, tolerance=0.004, carries=block),
+        Phase("carry on", end, CLOSED, speed=0.4, tolerance=0.006, carries=block),
+        *release(end),
+    ]
+
+
+def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
+    """The pose of the closed fingers behind the block, if the block can be pushed from there."""
+    box = now.blocks[block]
+    path = box.centre + np.linspace(0.0, distance, 5)[:, None] * X
+    others = [other for name, other in now.blocks.items() if name != block]
+    blocked = float(distances(path, others).min()) < box.reach(X) + 0.005
+    if blocked or abs(box.centre[0] + distance) > TABLE_X - 0.02:
+        return None
+    position = box.centre - side * (box.reach(X) + HALF_FINGER + BESIDE) * X + 0.004 * Z
+    poses = (Pose(position, leaning(Y, side * X, lean)) for lean in (0.0, 0.25, 0.5, -0.25))
+    chosen = best(poses, now.obstacles(), CLOSED_GRIPPER)
+    return chosen.pose if chosen.clearance > 0.0 else None
+
+
+def _alone_before_open_drawer(now: View, block: str) -> bool:
+    others = (touched for name, touched in now.touched.items() if name != block)
+    return now.furniture.drawer > OPENED and all((TABLE, BASE_LINK) not in touched for touched in others)
 
 
 def unstack(now: View, start: View, attempt: int) -> list[Phase]:
@@ -304,7 +337,7 @@ def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
     if start.held is None:
         return _wait()
     if now.held != start.held:
-        return take(now, start.held, attempt)
+        return _preparing(take(now, start.held, attempt))
     if surface == "slider":
         low, high = now.furniture.cabinet_opening
         if high - low < 2 * HALF_HAND and attempt < 3 and (phases := uncover(now, (low + high) / 2)):
@@ -406,6 +439,10 @@ def _set_down(now: View, block: str, above: Pose) -> list[Phase]:
     ]
 
 
+def _preparing(phases: list[Phase]) -> list[Phase]:
+    return [*phases[:-1], dataclasses.replace(phases[-1], prepares=True)]
+
+
 def _wait() -> list[Phase]:
     """Nothing can be done about the task as things are."""
     return [Phase("wait", None, OPEN, steps=30)]
@@ -451,5 +488,5 @@ NEEDS_HELD = frozenset(("place_in_slider", "place_in_drawer", "stack_block"))
 def plan(task: str, now: View, start: View, attempt: int) -> list[Phase]:
     """What to do next for ``task``; first rids the hand of a block the task does not want there."""
     if now.held and now is start and task not in NEEDS_HELD:
-        return put_away(now)
+        return _preparing(put_away(now))
     return PLANS[task](now, start, attempt)
