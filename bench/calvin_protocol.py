@@ -35,7 +35,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
 
     Raises:
         ConfigError: an unknown task or option, or a task without stored states.
-        AssetError, RendererError: the files or the renderer are not there.
+        EnvironmentFault: the files, the renderer or the original environment are not there.
     """
     options = _options(benchmark)
     bundle = find_bundle(benchmark.assets)
@@ -83,6 +83,10 @@ def _options(benchmark: BenchmarkConfig) -> dict[str, str]:
                 f"benchmark.options.{name}={value} is not one of {', '.join(OPTIONS[name])}."
                 f"{suggestion(value, OPTIONS[name])}"
             )
+    if chosen["backend"] == "calvin_env":
+        from envs.calvin.reference import check_installed
+
+        check_installed()
     return chosen
 
 

@@ -9,6 +9,7 @@ package from running or from running twice in a process, is listed at :func:`_co
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import warnings
 from pathlib import Path
@@ -35,6 +36,7 @@ INSTALLATION = (
     "pip install --no-deps -e calvin_env and "
     "pip install gym==0.26.2 numpy-quaternion gitpython opencv-python-headless scipy"
 )
+MISSING = "benchmark.options.backend=calvin_env asks for the original environment, but"
 
 
 class ReferenceSimulation:
@@ -226,15 +228,26 @@ def _quietly() -> Any:
         yield
 
 
+def check_installed() -> None:
+    """Looks whether the original is there, without importing it.
+
+    Raises:
+        EnvironmentFault: it is not; says how to install it.
+    """
+    if importlib.util.find_spec("calvin_env") is None:
+        raise EnvironmentFault(f"{MISSING} there is no package calvin_env here. Install it: {INSTALLATION}")
+
+
 def _configuration_folder() -> Path:
     """The original's ``conf``, which lies beside the package in its repository only."""
+    check_installed()
     try:
         with _quietly():
             import calvin_env
             import calvin_env.envs.play_table_env
     except ImportError as error:
         raise EnvironmentFault(
-            f"benchmark.options.backend=calvin_env: {error}. Install the original: {INSTALLATION}"
+            f"{MISSING} the package calvin_env cannot be imported: {error}. Install it: {INSTALLATION}"
         ) from error
     folder = Path(calvin_env.__file__).resolve().parents[1] / "conf"
     if not (folder / "scene").is_dir():
