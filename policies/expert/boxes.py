@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+CORNERS = np.array((*itertools.product((-1.0, 1.0), repeat=3), (0.0, 0.0, 0.0)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +25,11 @@ class Box:
     def reach(self, direction: np.ndarray) -> float:
         """How far the box extends from its centre along a unit vector (3,), metres."""
         return float(np.abs(direction @ self.axes) @ self.half)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """The eight corners and the centre (9, 3), metres, world."""
+        return self.centre + (CORNERS * self.half) @ self.axes.T
 
     @property
     def bottom(self) -> float:

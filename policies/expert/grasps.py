@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,11 @@ from policies.expert.rotations import about, about_z
 from policies.expert.view import Pose
 
 DOWN = np.array((0.0, 0.0, -1.0))
-WIDEST_GRASP = FINGER_OPEN - 0.008
+TWIST = math.radians(17)
+FINGER_ABOVE, FINGER_HALF_THICKNESS = 0.010, 0.014
+"""The tool centre point is held this much above a block's middle, so that the fingers clear the
+table; half the extent of a finger across, metres."""
+WIDEST_GRASP = FINGER_OPEN - 0.006
 """Half of the widest side that the open fingers pass over with room to spare, metres."""
 FINGER_TIP = 0.019
 """How far the fingers reach beyond the tool centre point, metres."""
@@ -66,6 +70,9 @@ def _gripper_points(opening: float) -> np.ndarray:
 
 
 OPEN_GRIPPER, CLOSED_GRIPPER = _gripper_points(FINGER_OPEN), _gripper_points(0.0)
+
+Option = tuple[Pose, float]
+"""A pose, and what it costs beyond :func:`cost_of`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,18 +124,12 @@ def clearance_of(pose: Pose, obstacles: Sequence[Box], points: np.ndarray) -> fl
     return float(distances(on_the_way, nearby).min()) if nearby else math.inf
 
 
-def best(
-    poses: Iterable[Pose],
-    obstacles: Sequence[Box],
-    points: np.ndarray,
-    attempt: int = 0,
-    extra_cost: Callable[[Pose], float] = lambda pose: 0.0,
-) -> Choice:
+def best(poses: Iterable[Option], obstacles: Sequence[Box], points: np.ndarray, attempt: int = 0) -> Choice:
     """The best of the poses; at a later attempt, the next best that differs from those before.
 
-    ``extra_cost`` adds to :func:`cost_of`, e.g. that of the pose where the motion will end.
+    Each pose comes with what it costs beyond :func:`cost_of`.
     """
-    candidates = [(cost_of(pose) + extra_cost(pose), order, pose) for order, pose in enumerate(poses)]
+    candidates = [(cost_of(pose) + cost, order, pose) for order, (pose, cost) in enumerate(poses)]
     distinct: list[Choice] = []
     for cost, _, pose in sorted(candidates, key=lambda candidate: candidate[:2]):
         # No pose from here on can be better than with all the clearance there is to gain.
@@ -152,8 +153,12 @@ def _differs(a: Pose, b: Pose) -> bool:
     )
 
 
-def grasps(block: Box) -> Iterable[Pose]:
-    """Ways to take a block between the fingers, across any side that fits between them."""
+def grasps(block: Box) -> Iterable[Option]:
+    """Ways to take a block between the fingers, across any side that fits between them.
+
+    Besides the plain way, the tool may lean about the line along which it opens, sit off the
+    block's middle, and be twisted a little, since closing fingers straighten a block.
+    """
     for axis in range(3):
         if block.half[axis] > WIDEST_GRASP:
             continue
@@ -162,20 +167,23 @@ def grasps(block: Box) -> Iterable[Pose]:
             continue
         straight = DOWN - (DOWN @ opening) * opening
         straight = straight / np.linalg.norm(straight)
-        for sign, lean in itertools.product((1.0, -1.0), LEANS):
+        for lean, twist in itertools.product(LEANS, (0.0, TWIST, -TWIST)):
             approach = about(opening, lean) @ straight
-            rotation = tool_rotation(sign * opening, approach)
+            rotation = about(approach, twist) @ tool_rotation(opening, approach)
+            if abs(yaw_of(rotation) - REST_YAW) > math.pi / 2:
+                rotation = rotation * (-1.0, -1.0, 1.0)
             along = rotation[:, 0]
-            spare = max(0.0, block.reach(along) - BLOCK_HALF_WIDTH)
-            for slip, height in itertools.product(sorted({0.0, spare, -spare}), (0.010, 0.004)):
-                yield Pose(block.centre + slip * along - height * approach, rotation)
+            height = FINGER_ABOVE + FINGER_HALF_THICKNESS * abs(math.sin(lean))
+            spare = max(0.0, block.reach(along) - BLOCK_HALF_WIDTH - FINGER_HALF_THICKNESS)
+            aside = max(0.0, WIDEST_GRASP - block.reach(rotation[:, 1])) * 0.7
+            for slip, shift in itertools.product(sorted({0.0, spare, -spare}), sorted({0.0, aside, -aside})):
+                centre = block.centre + slip * along + shift * rotation[:, 1] - height * approach
+                yield Pose(centre, rotation), 5.0 * abs(slip) + 5.0 * abs(shift) + 0.5 * abs(twist)
 
 
 def held_points(tool: Pose, block: Box) -> np.ndarray:
     """Corners and middle (9, 3) of a held block in the tool's frame."""
-    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
-    corners = block.centre + (signs * block.half) @ block.axes.T
-    return (np.vstack((corners, block.centre)) - tool.position) @ tool.rotation
+    return (block.corners - tool.position) @ tool.rotation
 
 
 def level_rotations(tool: Pose, block: Box, yaws: Sequence[float]) -> Iterable[np.ndarray]:

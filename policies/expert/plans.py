@@ -67,8 +67,10 @@ PUSH = 0.1
 """How far the push tasks ask for, metres."""
 TURN = math.radians(60)
 """How far the rotation tasks ask for."""
-SURPLUS_PUSH, SURPLUS_TURN = 0.03, math.radians(18)
+SURPLUS_PUSH, SURPLUS_TURN = 0.02, math.radians(18)
 """Aimed for beyond what is asked, since blocks slip."""
+HOP = 0.045
+"""The same where it passes over the rim of the button, metres."""
 LAST_BIT = 0.04
 """The end of a drag is done off the table, so that the task is solved when the hand lets go, metres."""
 OPENED = 0.1
@@ -147,8 +149,8 @@ def press_button(now: View, start: View, attempt: int) -> list[Phase]:
     """Presses with the closed fingers from above."""
     x, y = now.furniture.layout.button
     turns = (0.0, math.pi / 2)
-    poses = (_downwards(x, y, BUTTON_TOP + FINGER_TIP + ROOM, turn) for turn in turns)
-    above = best(poses, now.obstacles(), CLOSED_GRIPPER).pose
+    options = ((_downwards(x, y, BUTTON_TOP + FINGER_TIP + ROOM, turn), 0.0) for turn in turns)
+    above = best(options, now.obstacles(), CLOSED_GRIPPER).pose
     return [
         *leave(now),
         *enter(above, CLOSED),
@@ -217,9 +219,10 @@ def take(now: View, block: str, attempt: int, then: Callable[[Pose], Pose] | Non
 
 
 def _grasp(now: View, block: str, attempt: int = 0, then: Callable[[Pose], Pose] | None = None) -> Choice:
-    poses = grasps(now.blocks[block])
-    extra = (lambda pose: cost_of(then(pose))) if then else (lambda pose: 0.0)
-    return best(poses, now.obstacles(block), OPEN_GRIPPER, attempt, extra)
+    options = grasps(now.blocks[block])
+    if then:
+        options = ((pose, cost + cost_of(then(pose))) for pose, cost in options)
+    return best(options, now.obstacles(block), OPEN_GRIPPER, attempt)
 
 
 def lift(block: str, now: View, start: View, attempt: int) -> list[Phase]:
@@ -277,35 +280,55 @@ def push(block: str, side: float, now: View, start: View, attempt: int) -> list[
 def drag(now: View, block: str, distance: float, attempt: int) -> list[Phase]:
     """Drags the block along x by ``distance`` (metres), the last bit off the table, and lets it go."""
     last_bit = math.copysign(min(LAST_BIT, abs(distance)), distance)
+    aside = _sidestep(now, block, distance)
 
     def then(pose: Pose) -> Pose:
-        return pose.shifted(distance * X + HOVER * Z)
+        return pose.shifted(distance * X + aside * Y + HOP * Z)
 
     phases = take(now, block, attempt, then)
     if phases[-1].name != "grasp":
         return phases
     grasp = phases[-1].pose
-    dragged, end = grasp.shifted((distance - last_bit) * X), then(grasp)
+    dragged = grasp.shifted((distance - last_bit) * X + 0.8 * aside * Y)
+    end = then(grasp)
+    low = end.shifted((HOVER - HOP) * Z)
     return [
         *phases,
         Phase("drag", dragged, CLOSED, speed=0.4, carries=block),
-        Phase("lift off", dragged.shifted(HOVER * Z), CLOSED, speed=0.4, tolerance=0.004, carries=block),
-        Phase("carry on", end, CLOSED, speed=0.4, tolerance=0.006, carries=block),
-        *release(end),
+        Phase("lift off", dragged.shifted(HOP * Z), CLOSED, speed=0.5, carries=block),
+        Phase("carry on", end, CLOSED, speed=0.5, carries=block),
+        Phase("lower", low, CLOSED, speed=0.5, carries=block),
+        *release(low),
     ]
+
+
+def _sidestep(now: View, block: str, distance: float) -> float:
+    """How far to go aside in y, at least, so that the dragged block ends where it is free, metres."""
+    box = now.blocks[block]
+    obstacles = now.obstacles(block)
+    _, front, _ = now.state.scene.table[0]
+    _, back, _ = now.state.scene.table[1]
+    for aside in (0.0, 0.03, -0.03, 0.05, -0.05, 0.07, -0.07, 0.085):
+        end = dataclasses.replace(box, centre=box.centre + distance * X + aside * Y)
+        within = front - 0.01 <= end.centre[1] <= back
+        if within and float(distances(end.corners + ROOM * Z, obstacles).min()) > 0.003:
+            return aside
+    return 0.0
 
 
 def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
     """The pose of the closed fingers behind the block, if the block can be pushed from there."""
     box = now.blocks[block]
-    path = box.centre + np.linspace(0.0, distance, 5)[:, None] * X
-    others = [other for name, other in now.blocks.items() if name != block]
-    blocked = float(distances(path, others).min()) < box.reach(X) + 0.005
-    if blocked or abs(box.centre[0] + distance) > TABLE_X - 0.02:
+    obstacles = now.obstacles(block)
+    path = (
+        dataclasses.replace(box, centre=box.centre + part * distance * X) for part in (0.25, 0.5, 0.75, 1.0)
+    )
+    corners = np.concatenate([place.corners for place in path]) + ROOM * Z
+    if float(distances(corners, obstacles).min()) < 0.002 or abs(box.centre[0] + distance) > TABLE_X - 0.02:
         return None
     position = box.centre - side * (box.reach(X) + HALF_FINGER + BESIDE) * X + 0.004 * Z
-    poses = (Pose(position, leaning(Y, side * X, lean)) for lean in (0.0, 0.25, 0.5, -0.25))
-    chosen = best(poses, now.obstacles(), CLOSED_GRIPPER)
+    options = ((Pose(position, leaning(Y, side * X, lean)), 0.0) for lean in (0.0, 0.25, 0.5, -0.25))
+    chosen = best(options, [*obstacles, box], CLOSED_GRIPPER)
     return chosen.pose if chosen.clearance > 0.0 else None
 
 
@@ -420,11 +443,11 @@ def _putting_pose(now: View, block: str, spots: list[np.ndarray], attempt: int) 
     height = float(box.half[upright]) + ROOM
     points = np.concatenate((OPEN_GRIPPER, held_points(tool, box)))
     rotations = list(level_rotations(tool, box, np.radians(np.arange(-180, 180, 30))))
-    poses = (
-        Pose(spot + height * Z - rotation @ grip, rotation)
+    options = (
+        (Pose(spot + height * Z - rotation @ grip, rotation), 0.0)
         for spot, rotation in itertools.product(spots, rotations)
     )
-    return best(poses, now.obstacles(block), points, attempt)
+    return best(options, now.obstacles(block), points, attempt)
 
 
 def _set_down(now: View, block: str, above: Pose) -> list[Phase]:
