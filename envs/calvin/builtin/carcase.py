@@ -12,7 +12,18 @@ from scipy.spatial import HalfspaceIntersection
 from envs.calvin.builtin import dimensions as d
 from envs.calvin.builtin.files import MeshFiles
 from envs.calvin.builtin.layouts import Layout
-from envs.calvin.builtin.shapes import Mesh, bevelled_box, box, grained, hull, joined, prism
+from envs.calvin.builtin.shapes import (
+    Mesh,
+    bevelled_box,
+    box,
+    exposed,
+    facets,
+    grained,
+    hull,
+    joined,
+    prism,
+    without_face,
+)
 from envs.calvin.builtin.urdf import Box, Colour, Inertial, Link
 
 BODY: Colour = (0.90, 0.89, 0.88)
@@ -20,6 +31,8 @@ SHADE: Colour = (0.72, 0.71, 0.70)
 BRASS: Colour = (0.60, 0.49, 0.30)
 WOOD_REPEAT = 0.55
 """Length one texture covers."""
+CUPBOARD_WOOD = (0.15, 0.35)
+"""Where on the texture the cupboard's parts are cut from."""
 EDGE = 0.008
 """Cut along the front edges of the top."""
 
@@ -32,11 +45,8 @@ def base_link(files: MeshFiles, layout: Layout) -> Link:
         "base_link",
         Inertial(mass=0.0),
         visuals=(
-            (files.textured("carcase", _body(layout, prisms), layout.body.name), BODY),
-            (
-                files.textured("cabinet_back", _grained_box(_back(layout), (0.4, 0.1)), layout.body.name),
-                SHADE,
-            ),
+            (files.textured("carcase", _body(layout), layout.body.name), BODY),
+            (files.textured("cabinet_back", _back_face(layout), layout.body.name), SHADE),
             (files.plain("collar", collar), BRASS),
         ),
         collisions=[
@@ -49,20 +59,45 @@ def base_link(files: MeshFiles, layout: Layout) -> Link:
     )
 
 
-def _body(layout: Layout, prisms: list[Mesh]) -> Mesh:
-    """Everything that is drawn in the body's wood."""
+def _body(layout: Layout) -> Mesh:
+    """Everything that is drawn in the body's wood, without the faces that others hide."""
     front, rear = _top()
-    parts = [grained(_edged_board(front), "x", WOOD_REPEAT), _grained_box(rear)]
-    parts += [_grained_box(board) for board in _case(layout)]
-    for number, leg in enumerate(_legs()):
-        shape = bevelled_box(leg.low, leg.high, EDGE / 2)
-        parts.append(grained(shape, "z", WOOD_REPEAT, (0.0, 0.23 * number)))
-    parts += [grained(part, "x", WOOD_REPEAT, (0.15, 0.35)) for part in prisms]
-    return joined(parts)
+    back = _back(layout)
+    boards = [_edged_board(front), *(box(board.low, board.high) for board in (rear, *_case(layout)))]
+    cupboard = [_beam(layout), without_face(box(back.low, back.high), np.array((0.0, -1.0, 0.0)))]
+    slotted = []
+    for low, high in _pillar_spans(layout):
+        pillar = _pillar(low, high)
+        if low < layout.switch < high:
+            pillar = without_face(pillar, d.FRONT_OUT)
+            slotted.append(grained(_slotted_front(low, high, layout.switch), "x", WOOD_REPEAT, CUPBOARD_WOOD))
+        cupboard.append(pillar)
+    solids = [(board, "x", (0.0, 0.0)) for board in boards]
+    solids += [(part, "x", CUPBOARD_WOOD) for part in cupboard]
+    solids += [
+        (bevelled_box(leg.low, leg.high, EDGE / 2), "z", (0.0, 0.23 * number))
+        for number, leg in enumerate(_legs())
+    ]
+    covers = [solid for solid, _, _ in solids] + [_plank_space(layout)]
+    shown = [
+        grained(exposed(solid, [other for other in covers if other is not solid]), grain, WOOD_REPEAT, shift)
+        for solid, grain, shift in solids
+    ]
+    return joined(shown + slotted)
 
 
-def _grained_box(board: Box, shift: tuple[float, float] = (0.0, 0.0)) -> Mesh:
-    return grained(box(board.low, board.high), "x", WOOD_REPEAT, shift)
+def _plank_space(layout: Layout) -> Mesh:
+    """The space below the table's surface that the cabinet's plank fills."""
+    left, right = layout.cabinet - d.CABINET_HALF, layout.cabinet + d.CABINET_HALF
+    return box((left, d.CUPBOARD_FRONT, d.CABINET_FLOOR), (right, d.CABINET_BACK, d.HEIGHT))
+
+
+def _back_face(layout: Layout) -> Mesh:
+    """The cabinet's back as seen through its opening; drawn darker, for want of light."""
+    left, right = layout.cabinet - d.CABINET_HALF, layout.cabinet + d.CABINET_HALF
+    y, low, high = d.CABINET_BACK, d.HEIGHT, d.CABINET_CEILING
+    face = np.array(((left, y, low), (right, y, low), (right, y, high), (left, y, high)))
+    return grained(facets([face]), "x", WOOD_REPEAT, (0.4, 0.1))
 
 
 def _edged_board(board: Box) -> Mesh:
@@ -112,28 +147,56 @@ def _back(layout: Layout) -> Box:
     return Box((left, d.CABINET_BACK, d.CABINET_FLOOR), (right, d.DEPTH / 2, d.HEIGHT + d.CUPBOARD_HEIGHT))
 
 
+def _pillar_spans(layout: Layout) -> list[tuple[float, float]]:
+    """x from and to of the parts of the cupboard beside the cabinet."""
+    return [
+        (-d.WIDTH / 2, layout.cabinet - d.CABINET_HALF),
+        (layout.cabinet + d.CABINET_HALF, d.WIDTH / 2),
+    ]
+
+
 def _prisms(layout: Layout) -> list[Mesh]:
-    """The sloping parts: the pillars on both sides of the cabinet and the beam above it."""
-    left, right = layout.cabinet - d.CABINET_HALF, layout.cabinet + d.CABINET_HALF
-    parts = [_beam(left, right)]
-    for low, high in ((-d.WIDTH / 2, left), (right, d.WIDTH / 2)):
-        parts += _pillar_parts(low, high, layout.switch)
+    """The sloping parts: the pillars on both sides of the cabinet and the beam above it.
+
+    Where the switch is, the pillar is a core with slats around the two slots.
+    """
+    parts = [_beam(layout)]
+    for low, high in _pillar_spans(layout):
+        if low < layout.switch < high:
+            parts.append(_pillar(low, high, recess=d.SLOT_DEPTH))
+            parts += [
+                hull(
+                    np.array([d.on_front(x, up, out) for x in xs for up in ups for out in (-d.SLOT_DEPTH, 0)])
+                )
+                for xs, ups in _slats(low, high, layout.switch)
+            ]
+        else:
+            parts.append(_pillar(low, high))
     return parts
 
 
-def _pillar_parts(low: float, high: float, switch: float) -> list[Mesh]:
-    """A pillar as one prism, or, where the switch is, as a core with slats around the two slots."""
-    if not low < switch < high:
-        return [_pillar(low, high)]
-    core = _pillar(low, high, recess=d.SLOT_DEPTH)
+def _slats(low: float, high: float, switch: float) -> list[tuple[tuple, tuple]]:
+    """(x from, to), (up from, to) of the rectangles a front consists of around the slots of a switch."""
     edges = [low, *(switch + x for x in (-d.SLOT_FAR, -d.SLOT_NEAR, d.SLOT_NEAR, d.SLOT_FAR)), high]
-    slats = [(edges[k], edges[k + 1], 0.0, d.FRONT_LENGTH) for k in (0, 2, 4)]
-    for k in (1, 3):
-        slats += [
-            (edges[k], edges[k + 1], 0.0, d.SLOT_LOW),
-            (edges[k], edges[k + 1], d.SLOT_HIGH, d.FRONT_LENGTH),
-        ]
-    return [core, *(_slat(*slat) for slat in slats)]
+    whole = [((edges[k], edges[k + 1]), (0.0, d.FRONT_LENGTH)) for k in (0, 2, 4)]
+    ends = ((0.0, d.SLOT_LOW), (d.SLOT_HIGH, d.FRONT_LENGTH))
+    return whole + [((edges[k], edges[k + 1]), end) for k in (1, 3) for end in ends]
+
+
+def _slotted_front(low: float, high: float, switch: float) -> Mesh:
+    """The front of the pillar that holds the switch, with the bottoms and walls of its slots."""
+    faces = [_rectangle(xs, ups, 0.0) for xs, ups in _slats(low, high, switch)]
+    for near, far in ((-d.SLOT_FAR, -d.SLOT_NEAR), (d.SLOT_NEAR, d.SLOT_FAR)):
+        bottom = _rectangle((switch + near, switch + far), (d.SLOT_LOW, d.SLOT_HIGH), -d.SLOT_DEPTH)
+        rim = _rectangle((switch + near, switch + far), (d.SLOT_LOW, d.SLOT_HIGH), 0.0)
+        walls = [np.array([rim[k], rim[(k + 1) % 4], bottom[(k + 1) % 4], bottom[k]]) for k in range(4)]
+        faces += [bottom, *walls]
+    return facets(faces)
+
+
+def _rectangle(xs: tuple[float, float], ups: tuple[float, float], out: float) -> np.ndarray:
+    corners = ((xs[0], ups[0]), (xs[1], ups[0]), (xs[1], ups[1]), (xs[0], ups[1]))
+    return np.array([d.on_front(x, up, out) for x, up in corners])
 
 
 def _front_section(recess: float = 0.0) -> list[tuple[float, float]]:
@@ -163,14 +226,8 @@ def _pillar(low: float, high: float, recess: float = 0.0) -> Mesh:
     return prism(np.array(section), low, high)
 
 
-def _slat(low: float, high: float, start: float, end: float) -> Mesh:
-    corners = [
-        d.on_front(x, up, out) for x in (low, high) for up in (start, end) for out in (-d.SLOT_DEPTH, 0)
-    ]
-    return hull(np.array(corners))
-
-
-def _beam(left: float, right: float) -> Mesh:
+def _beam(layout: Layout) -> Mesh:
+    left, right = layout.cabinet - d.CABINET_HALF, layout.cabinet + d.CABINET_HALF
     top, slope = d.HEIGHT + d.CUPBOARD_HEIGHT, 1 / np.sqrt(3)
     ceiling_front = d.CUPBOARD_FRONT + (d.CABINET_CEILING - d.HEIGHT) * slope
     section = [

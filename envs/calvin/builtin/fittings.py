@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from envs.calvin.builtin import dimensions as d
@@ -205,12 +207,14 @@ def _bow_rings(
     return sweep_rings(section, np.array([(x, 0.0, z) for x, z in path]), (0, 1, 0))
 
 
+@cache
 def _bow(span: float, reach: float, breadth: float) -> Mesh:
     """The handle as it is drawn: its inner corners are sharp, its outer ones cut."""
     return lofted(_bow_rings(span, reach, breadth, corner=d.HANDLE_THICKNESS * np.tan(np.pi / 8)))
 
 
-def _bow_hulls(span: float, reach: float, breadth: float, skin: float = d.MOVING_SKIN) -> list[Mesh]:
+@cache
+def _bow_hulls(span: float, reach: float, breadth: float, skin: float = d.MOVING_SKIN) -> tuple[Mesh, ...]:
     """The handle as it collides: leg, bar, leg."""
     rings = _bow_rings(span, reach, breadth, corner=0.002, skin=skin - d.HULL_MARGIN)
-    return [hull(np.concatenate(rings[first : last + 1])) for first, last in ((0, 2), (2, 3), (3, 5))]
+    return tuple(hull(np.concatenate(rings[first : last + 1])) for first, last in ((0, 2), (2, 3), (3, 5)))

@@ -33,21 +33,32 @@ def bundle_files() -> dict[str, bytes]:
 
 
 def write_bundle(folder: Path) -> int:
-    """Writes all files below ``folder``, removes others there that a bundle could hold, returns the bytes."""
+    """Writes all files below ``folder`` and returns how many bytes.
+
+    Raises:
+        SystemExit: when the folder cannot be one, or holds assets that were not generated.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SystemExit(f"{folder} is a file; name a folder to write the bundle to")
+    plane = folder / "data" / "plane" / "plane.urdf"
+    if plane.is_file() and "envs.calvin.builtin" not in plane.read_text(encoding="utf-8", errors="replace"):
+        raise SystemExit(f"{folder} holds assets of another origin; name another folder")
     files = bundle_files()
-    for part in ("data", "annotations"):
-        for stale in sorted((folder / part).rglob("*")):
-            if stale.is_file() and str(stale.relative_to(folder)) not in files:
-                stale.unlink()
     for path, content in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
+    if folder == ASSETS:
+        for path in [path for path in ASSETS.rglob("*") if path.is_file()]:
+            if path.relative_to(ASSETS).as_posix() not in files:
+                path.unlink()
     return sum(len(content) for content in files.values())
 
 
 def main(arguments: list[str]) -> None:
     """Command line."""
+    if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+        raise SystemExit("usage: python -m envs.calvin.builtin.generate [folder]")
     folder = Path(arguments[0]) if arguments else ASSETS
     size = write_bundle(folder)
     print(f"wrote {size / 1e6:.2f} MB to {folder}")

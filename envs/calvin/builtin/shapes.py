@@ -63,6 +63,28 @@ def facets(polygons: Sequence[np.ndarray]) -> Mesh:
     return Mesh(stacked, np.concatenate(normals), np.zeros((len(stacked), 2)), np.array(triangles))
 
 
+def without_face(mesh: Mesh, normal: np.ndarray) -> Mesh:
+    """The mesh without the triangles that face exactly that way."""
+    faced = mesh.normals[mesh.triangles].mean(axis=1) @ normal
+    return replace(mesh, triangles=mesh.triangles[faced < 1 - 1e-9])
+
+
+def exposed(mesh: Mesh, others: Sequence[Mesh]) -> Mesh:
+    """The mesh without the triangles that lie against or inside one of some convex meshes.
+
+    What cannot be seen costs time to draw and shows through where a depth buffer is coarse.
+    """
+    corners = mesh.points[mesh.triangles]
+    centres = corners.mean(axis=1, keepdims=True)
+    # Just outside of the face, and just inside of its outline.
+    probes = corners + 1e-4 * (mesh.normals[mesh.triangles] + centres - corners)
+    hidden = np.zeros(len(mesh.triangles), bool)
+    for other in others:
+        reach = np.einsum("ij,ij->i", other.normals, other.points)
+        hidden |= (probes @ other.normals.T <= reach + 1e-6).all(axis=(1, 2))
+    return replace(mesh, triangles=mesh.triangles[~hidden])
+
+
 def prism(section: np.ndarray, low: float, high: float, axis: str = "x") -> Mesh:
     """A convex section (K, 2) drawn out along an axis from ``low`` to ``high``.
 
@@ -224,17 +246,16 @@ def lofted(rings: Sequence[np.ndarray], crease: float = 50) -> Mesh:
 
 def smoothed(mesh: Mesh, crease: float) -> Mesh:
     """The mesh with normals averaged over all faces at a point that bend less than ``crease`` degrees."""
-    keys = {}
-    for index, point in enumerate(np.round(mesh.points, 7) + 0.0):
-        keys.setdefault(tuple(point), []).append(index)
+    members: dict[tuple[float, ...], list[int]] = {}
+    for index, point in enumerate((np.round(mesh.points, 7) + 0.0).tolist()):
+        members.setdefault(tuple(point), []).append(index)
     normals = mesh.normals.copy()
-    limit = np.cos(np.radians(crease))
-    for members in keys.values():
-        own = mesh.normals[members]
-        for index, normal in zip(members, own, strict=True):
-            near = np.unique(np.round(own[own @ normal > limit], 6), axis=0)
-            total = near.sum(axis=0)
-            normals[index] = total / np.linalg.norm(total)
+    for indices in members.values():
+        # Each direction once, however many polygons of a plane meet here.
+        faces = np.array(list(dict.fromkeys(map(tuple, np.round(mesh.normals[indices], 6).tolist()))))
+        near = mesh.normals[indices] @ faces.T > np.cos(np.radians(crease))
+        totals = near @ faces
+        normals[indices] = totals / np.linalg.norm(totals, axis=1, keepdims=True)
     return replace(mesh, normals=normals)
 
 
