@@ -1,0 +1,277 @@
+"""The original package (ManiSkill2_real2sim on sapien 2.2.2) as a backend: all tasks, the paper's rules.
+
+One environment per scene is kept and used again: every reset builds the scene anew
+(``reconfigure``), since PhysX keeps contact state otherwise, but engine, renderer and shaders stay.
+The package renders only when :meth:`OriginalBackend.observe` asks, and only the policy's camera. The
+image is composed with the same arithmetic as there, so it is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.errors import EnvironmentFault
+from envs.observation import Sensors
+from envs.simpler.assets import PHOTOS, asset_folder, photo_file
+from envs.simpler.grids import heading
+from envs.simpler.state import SimplerState
+from envs.simpler.tasks import CLOSE_DRAWER, MOVE_NEAR, OPEN_DRAWER, PICK, PLACE_IN_DRAWER, PUT_ON, Task
+from envs.simpler.trial import Verdict
+from envs.simpler.variants import Variant
+from envs.simulation import EpisodeStart
+
+OFFICIAL_SEED = int(np.random.RandomState(2022).randint(2**32))
+"""Seed of every published episode: the scripts never pass one, make an environment per episode, and an
+environment draws its episodes' seeds from a generator seeded with 2022."""
+ENVIRONMENTS_KEPT = 2
+
+_TABLE_PHYSICS = (PUT_ON, PICK, MOVE_NEAR)
+
+
+class OriginalBackend:
+    """Environments of ``mani_skill2_real2sim``."""
+
+    def __init__(self, *, seed: int = OFFICIAL_SEED, ray_traced: bool = False) -> None:
+        """Loads the package; the first trial makes an environment.
+
+        Args:
+            seed: of the environment's own draws (distractors).
+            ray_traced: whether settings that the original path-traces are; else they are rasterised.
+
+        Raises:
+            EnvironmentFault: the package or a version it needs is not there.
+            AssetError: the files are not.
+        """
+        self._folder = asset_folder()
+        os.environ["MS2_REAL2SIM_ASSET_DIR"] = str(self._folder)  # read when the package is imported
+        self._seed = seed
+        self._ray_traced = ray_traced
+        self._package = _import_package()
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._environment: Any = None
+        self._background: np.ndarray | None = None
+        self._shown: np.ndarray | None = None
+
+    def set_out(self, task: Task, variant: Variant, start: EpisodeStart) -> None:
+        """Builds the scene of the trial and puts robot and objects in their places."""
+        environment = self._environment_for(task, variant)
+        self._choose_shader(variant)
+        environment.reset(seed=self._seed, options=_reset_options(start))
+        self._environment = environment
+        self._shown = self._simulated_ids() if variant.photo else None
+        photo = photo_file(variant, start.state)
+        self._background = self._read_photo(self._folder / PHOTOS / photo, task) if photo else None
+
+    def step(self, action: np.ndarray) -> Verdict:
+        """One control step; the package judges it."""
+        environment = self._environment
+        *_, info = environment.step(action)
+        stats = info["episode_stats"]
+        flags = {name: float(value) for name, value in stats.items()}
+        if "qpos" in info:  # the package rounds it to three digits in the statistics
+            flags["qpos"] = float(info["qpos"])
+        return Verdict(bool(info["success"]), flags, bool(environment.is_final_subtask()))
+
+    def next_subtask(self) -> None:
+        """Judges by the second subtask from now on."""
+        self._environment.advance_to_next_subtask()
+
+    def observe(self, sensors: Sensors) -> Mapping[str, np.ndarray]:
+        """Joint positions, tool pose, and the images asked for."""
+        environment = self._environment
+        robot = environment.agent.robot
+        arrays = {"robot_obs": robot.get_qpos(), "tcp_pose": _pose(environment.tcp.pose)}
+        if not sensors.cameras:
+            return arrays
+        environment.update_render()
+        for wanted in sensors.cameras:
+            camera = environment._cameras[wanted.name].camera
+            camera.take_picture()
+            arrays[f"rgb_{wanted.name}"] = self._composed(camera)
+            if wanted.depth:
+                arrays[f"depth_{wanted.name}"] = np.ascontiguousarray(
+                    -camera.get_float_texture("Position")[..., 2]
+                )
+        return arrays
+
+    def state(self, task: Task, steps: int) -> SimplerState:
+        """Robot, objects and cabinet."""
+        environment = self._environment
+        robot = environment.agent.robot
+        source, target, others = _actors(environment, task)
+        objects = {actor.name: _pose(actor.pose) for actor in (source, target, *others) if actor is not None}
+        centres, extents = {}, {}
+        for actor, size in _sizes(environment, task, source, target):
+            centres[actor.name] = np.array(actor.pose.transform(actor.cmass_local_pose).p)
+            extents[actor.name] = np.array(size, dtype=np.float64)
+        cabinet = getattr(environment, "art_obj", None)
+        return SimplerState(
+            task=task.name,
+            steps=steps,
+            base=_pose(robot.pose),
+            tcp=_pose(environment.tcp.pose),
+            qpos=robot.get_qpos(),
+            qvel=robot.get_qvel(),
+            objects=objects,
+            centres=centres,
+            extents=extents,
+            source=source.name if source is not None else "",
+            target=target.name if target is not None else "",
+            cabinet=None if cabinet is None else cabinet.get_qpos(),
+        )
+
+    def describe(self) -> Mapping[str, object]:
+        """Versions; the renderer is known to :mod:`envs.simpler.vulkan`."""
+        import sapien
+
+        return {
+            "backend": "simpler_env",
+            "sapien": sapien.__version__,
+            "numpy": np.__version__,
+            "shader": "rt" if self._ray_traced else "ibl",
+        }
+
+    def close(self) -> None:
+        """Lets go of the environments."""
+        self._environment = None
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _environment_for(self, task: Task, variant: Variant) -> Any:
+        arguments = build_arguments(task, variant)
+        name = variant.environment or task.environment
+        key = (name, *sorted((key, repr(value)) for key, value in arguments.items()))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        self._choose_shader(variant)
+        made = self._package.utils.registration.REGISTERED_ENVS[name].cls(**arguments)
+        made.spec = None
+        self._kept[key] = made
+        if len(self._kept) > ENVIRONMENTS_KEPT:  # the oldest goes last, so that the renderer lives on
+            self._kept.popitem(last=False)[1].close()
+        return made
+
+    def _choose_shader(self, variant: Variant) -> None:
+        """Sets the process-wide rendering mode, which cameras take when a scene is built."""
+        import sapien.core as sapien
+
+        traced = variant.ray_traced and self._ray_traced
+        sapien.render_config.camera_shader_dir = "rt" if traced else "ibl"
+        sapien.render_config.viewer_shader_dir = "rt" if traced else "ibl"
+        if traced:
+            sapien.render_config.rt_samples_per_pixel = 32
+            sapien.render_config.rt_max_path_depth = 8
+            sapien.render_config.rt_use_denoiser = True
+
+    def _simulated_ids(self) -> np.ndarray:
+        """Segmentation ids that stay as rendered in front of the photo: robot, objects, furniture."""
+        environment = self._environment
+        behind = {"ground", "goal_site", "", "arena", *environment.rgb_always_overlay_objects}
+        ids = [actor.id for actor in environment.get_actors() if actor.name not in behind]
+        ids += [link.id for link in environment.agent.robot.get_links()]
+        for articulation in environment._scene.get_all_articulations():
+            if articulation is not environment.agent.robot and articulation.name not in behind:
+                ids += [link.id for link in articulation.get_links()]
+        return np.array(sorted(set(ids)))
+
+    def _read_photo(self, path: Path, task: Task) -> np.ndarray:
+        """The photo (H, W, 3) uint8 at the camera's size, through the same roundings as in the package."""
+        import cv2
+
+        pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) / 255
+        sized = cv2.resize(pixels, (task.robot.width, task.robot.height)).astype(np.float32)
+        return _to_bytes(sized)
+
+    def _composed(self, camera: Any) -> np.ndarray:
+        image = _to_bytes(camera.get_float_texture("Color")[..., :3])
+        if self._background is not None:
+            simulated = np.isin(camera.get_uint32_texture("Segmentation")[..., 1], self._shown)
+            image = np.where(simulated[..., None], image, self._background)
+        return image
+
+
+def build_arguments(task: Task, variant: Variant) -> dict[str, Any]:
+    """Keyword arguments of the package's environment for a task in a variant.
+
+    The photo is not among them: it is laid behind the image here, so that one environment serves all.
+    """
+    robot = task.robot
+    uid = "google_robot_static" if robot.name == "google_robot" else "widowx"
+    return {
+        "robot": f"{uid}_sink_camera_setup" if task.sink else uid,
+        "control_freq": robot.control_hz,
+        "sim_freq": robot.physics_hz,
+        "control_mode": robot.control_mode,
+        "obs_mode": "none",
+        "scene_name": variant.scene,
+        "camera_cfgs": {"add_segmentation": True},
+        **({"urdf_version": variant.arm} if variant.arm else {}),
+        **task.arguments,
+        **variant.arguments,
+    }
+
+
+def _reset_options(start: EpisodeStart) -> dict[str, Any]:
+    x, y, yaw = start.state["robot"]
+    objects: dict[str, Any] = {}
+    if "layout" in start.state:
+        objects["episode_id"] = int(start.state["layout"][0])
+    if "objects" in start.state:
+        objects["init_xy"] = np.array(start.state["objects"])
+    return {
+        "reconfigure": True,
+        "robot_init_options": {"init_xy": np.array([x, y]), "init_rot_quat": np.array(heading(yaw))},
+        "obj_init_options": objects,
+    }
+
+
+def _actors(environment: Any, task: Task) -> tuple[Any, Any, list[Any]]:
+    """Source, target and other objects of the scene, None where the task has no such."""
+    if task.rule in (PUT_ON, MOVE_NEAR):
+        source, target = environment.episode_source_obj, environment.episode_target_obj
+        others = [actor for actor in environment.episode_objs if actor not in (source, target)]
+        return source, target, others + ([environment.sink] if task.sink else [])
+    if task.rule is PICK:
+        return environment.obj, None, list(environment.distractor_objs)
+    if task.rule is PLACE_IN_DRAWER:
+        return environment.obj, None, []
+    assert task.rule in (OPEN_DRAWER, CLOSE_DRAWER)
+    return None, None, []
+
+
+def _sizes(environment: Any, task: Task, source: Any, target: Any) -> list[tuple[Any, Any]]:
+    if task.rule in (PUT_ON, MOVE_NEAR):
+        by_model = dict(zip(environment.episode_model_ids, environment.episode_model_bbox_sizes, strict=True))
+        return [(actor, by_model[actor.name]) for actor in (source, target)]
+    return [(source, environment.model_bbox_size)] if source is not None else []
+
+
+def _pose(pose: Any) -> np.ndarray:
+    return np.concatenate([pose.p, pose.q])
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return np.clip(image * 255, 0, 255).astype(np.uint8)
+
+
+def _import_package() -> Any:
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise EnvironmentFault(
+            f"sapien 2.2.2 crashes with numpy {np.__version__}; it needs numpy 1.26.4, which `make simpler` "
+            "installs into an environment of its own"
+        )
+    try:
+        import mani_skill2_real2sim.envs
+        import mani_skill2_real2sim.utils.registration
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"the original SimplerEnv cannot be imported here ({error}); type: make simpler"
+        ) from error
+    return mani_skill2_real2sim
