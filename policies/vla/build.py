@@ -126,19 +126,23 @@ def _backbone_config(adapter_class: type[Backbone], path: str | Path) -> Any:
     wanted = adapter_class.model_class.config_class
     try:
         plain, _ = wanted.get_config_dict(str(path))
-        found = plain.get("model_type")
-        config = wanted.from_pretrained(str(path))
     except (OSError, ValueError) as error:
+        plain, reason = {}, f" ({str(error).splitlines()[0]})"
+    else:
+        reason = ""
+    if not plain:
+        # transformers would go on with a full-size default.
         raise PolicyError(
-            f"vla: no configuration of {adapter_class.__name__} at {path} ({str(error).splitlines()[0]}); give a "
-            "folder that holds config.json as backbone_path=..."
-        ) from None
-    if found not in (None, wanted.model_type):
+            f"vla: no configuration of {adapter_class.__name__} at {path}{reason}; give a folder that holds "
+            "config.json as policy.backbone_path=..."
+        )
+    found = plain.get("model_type", wanted.model_type)
+    if found != wanted.model_type:
         raise PolicyError(
             f"vla: {path} configures a model of type {found!r}; backbone {adapter_class.__name__} needs "
             f"{wanted.model_type!r}"
         )
-    return config
+    return wanted.from_pretrained(str(path))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Reads and writes weights.
 
-A model is built with parameters on the meta device and filled with the file's own memory-mapped tensors, converted
-one by one when the dtype differs, so that a file as large as the memory left needs no second copy.
+A model is built with parameters on the meta device and filled with the file's own memory-mapped tensors,
+converted one by one when the dtype differs, so that a file as large as the memory left needs no second copy.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def _weights_in(folder: Path) -> Path:
         return folder / OWN_WEIGHTS
     if any(folder.glob("*zero_pp_rank_*")) or (folder / "latest").exists():
         raise PolicyError(
-            f"vla: {folder} is a sharded DeepSpeed checkpoint; make one file of it with the zero_to_fp32.py that "
+            f"vla: {folder} is a sharded DeepSpeed checkpoint; make one file of it with the zero_to_fp32.py "
+            "that "
             "lies in it, and give that file"
         )
     files = sorted(path for pattern in ("*.safetensors", "*.pt", "*.ckpt") for path in folder.glob(pattern))

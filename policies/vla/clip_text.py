@@ -1,4 +1,5 @@
-"""Regularises what the action head reads towards CLIP's features of the instruction (an option of training)."""
+"""Regularises what the action head reads towards CLIP's features of the instruction (an option of
+training)."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ CLIP_WIDTH = 768
 class ClipTextHead(nn.Module):
     """Smooth-L1 distance between a linear map of the (max-pooled) features and normalised text features.
 
-    Its one layer is ``lang_fc``. The CLIP text model is not part of it: features are made once per instruction by
-    :func:`clip_text_features`. Released checkpoints carry a frozen CLIP under ``clip_norm_head.model``, which the
-    loader drops.
+    Its one layer is ``lang_fc``. The CLIP text model is not part of it: features are made once per
+    instruction by :func:`clip_text_features`. Released checkpoints carry a frozen CLIP under
+    ``clip_norm_head.model``, which the loader drops.
     """
 
     def __init__(self, width: int, clip_width: int = CLIP_WIDTH):

@@ -96,7 +96,8 @@ class VlaConfig:
         tokens = self.action_space == "discrete" and self.structure in ("one_step", "interleaved")
         if tokens and self.head != "none":
             raise PolicyError(
-                f"vla: structure={self.structure} with action_space=discrete generates action tokens; set head=none"
+                f"vla: structure={self.structure} with action_space=discrete generates action tokens; set "
+                "head=none"
             )
         if self.head == "none" and not tokens:
             raise PolicyError(

@@ -1,8 +1,8 @@
 """Runs the network for many slots at once and keeps each slot's history.
 
-Work is shared where it changes nothing: an instruction is tokenised once, a frame is encoded once and kept for as
-long as the window holds it, and a policy head keeps features of past frames, so that only the new frame goes
-through the language model.
+Work is shared where it changes nothing: an instruction is tokenised once, a frame is encoded once and kept
+for as long as the window holds it, and a policy head keeps features of past frames, so that only the new
+frame goes through the language model.
 
 ``exact`` runs every slot by itself, in batches of one: whatever the other slots are, the shapes and hence the
 arithmetic of a slot are the same. ``fast`` runs all slots in one padded batch, which on the same weights
@@ -192,7 +192,8 @@ class Engine:
         return [Prediction(arm=each[:, :6], gripper=each[:, 6], threshold=0.0) for each in actions]
 
     def _answered(self, slot: Slot, generated: Tensor) -> Frame:
-        """A past frame as training shows it: the prompt, the actions, and the stop token where there is one."""
+        """A past frame as training shows it: the prompt, the actions, and the stop token where there is
+        one."""
         frame = slot.frames[-1]
         stop = self.tokenizer.eos_token_id if self.model.adapter.trailing else None
         ids = generated if stop is None else torch.cat([generated, generated.new_tensor([stop])])

@@ -1,7 +1,7 @@
 """Joins frames, text, state and action tokens into the rows a language model reads.
 
-One frame is ``[leading text][gripper image][static image][text][state][action x L][trailing text]``; the order
-is that of the original, which inserts the gripper image after, and hence before, the static one. A row
+One frame is ``[leading text][gripper image][static image][text][state][action x L][trailing text]``; the
+order is that of the original, which inserts the gripper image after, and hence before, the static one. A row
 holds one frame, or W of them one after the other (interleaved), or one prompt with the images of W (video).
 """
 

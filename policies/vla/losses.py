@@ -14,7 +14,8 @@ from policies.vla.heads.base import ARM, HeadOutput
 IGNORE = -100
 """Label of a position that carries no loss."""
 ARM_GRIPPER_RATIO = 0.01
-"""Weight of the gripper's loss beside the arm's (``arm_gripper_loss_ratio`` of the released configurations)."""
+"""Weight of the gripper's loss beside the arm's (``arm_gripper_loss_ratio`` of the released
+configurations)."""
 CLIP_RATIO = 0.05
 VL_COTRAIN_RATIO = 0.05
 """Weights of the CLIP-text and of the vision-language co-training losses in the original's trainer."""
@@ -86,8 +87,8 @@ def token_losses(logits: Tensor, labels: Tensor, tokens: ActionTokens) -> dict[s
     Args:
         logits: (B, S, vocabulary). labels: (B, S), :data:`IGNORE` where nothing is to be predicted.
 
-    ``arm`` is the cross-entropy of each position's successor over all labels that are kept (a stop token among
-    them counts). ``action_l1`` and the accuracies look at action tokens only.
+    ``arm`` is the cross-entropy of each position's successor over all labels that are kept (a stop token
+    among them counts). ``action_l1`` and the accuracies look at action tokens only.
     """
     logits, labels = logits[:, :-1], labels[:, 1:]
     loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
@@ -105,7 +106,8 @@ def token_losses(logits: Tensor, labels: Tensor, tokens: ActionTokens) -> dict[s
 
 def total_loss(losses: Mapping[str, Tensor], *, discrete: bool = False) -> Tensor:
     """The weighted sum that is minimised, over those of the terms ``arm``, ``gripper``, ``clip_text`` and
-    ``vl_cotrain`` that a batch has: a batch of robot data has the first ones, a vision-language batch the last."""
+    ``vl_cotrain`` that a batch has: a batch of robot data has the first ones, a vision-language batch the
+    last."""
     weights = {
         "arm": 1.0,
         "gripper": ARM_GRIPPER_RATIO,
@@ -119,7 +121,7 @@ def total_loss(losses: Mapping[str, Tensor], *, discrete: bool = False) -> Tenso
 
 
 def sum_by_source(losses: Mapping[str, Mapping[str, Tensor]], *, discrete: bool = False) -> dict[str, Tensor]:
-    """Multi-task sum: losses of several data sources (``calvin_action``, ``vl_pretrain``) to ``total`` and one
-    total per source. Each source's batch is averaged by itself before it is added."""
+    """Multi-task sum: losses of several data sources (``calvin_action``, ``vl_pretrain``) to ``total`` and
+    one total per source. Each source's batch is averaged by itself before it is added."""
     totals = {source: total_loss(terms, discrete=discrete) for source, terms in losses.items()}
     return {**totals, "total": torch.stack(list(totals.values())).sum()}

@@ -19,7 +19,8 @@ class VlaModel(nn.Module):
     """Parameters are named as in a RoboVLMs checkpoint, less its leading ``model.``:
 
     ``backbone.*`` (the transformers model's own names), ``action_token`` (d,), ``act_head.*``, and with the
-    options ``vision_resampler.*``, ``embed_arm_state``, ``embed_gripper_state``, ``embed_state``, ``clip_norm_head``.
+    options ``vision_resampler.*``, ``embed_arm_state``, ``embed_gripper_state``, ``embed_state``,
+    ``clip_norm_head``.
     """
 
     def __init__(self, config: VlaConfig, adapter: Backbone):
@@ -81,7 +82,8 @@ class VlaModel(nn.Module):
         return tokens.unflatten(0, (2, len(static))).transpose(0, 1)
 
     def encode_state(self, state: Tensor) -> Tensor:
-        """(N, 7) robot states (xyz in metres, Euler angles in radians, gripper -1 closed or 1 open) to (N, d)."""
+        """(N, 7) robot states (xyz in metres, Euler angles in radians, gripper -1 closed or 1 open) to (N,
+        d)."""
         state = state.to(self.device, self.embed_arm_state.weight.dtype)
         gripper = (state[..., 6] > 0).long()
         both = [self.embed_arm_state(state[..., :6]), self.embed_gripper_state(gripper)]
@@ -145,7 +147,8 @@ class VlaModel(nn.Module):
         Args:
             text: (B, T, d) prompt embeddings. mask: (B, T).
             images: (B, W, cameras, V, d). state: (B, W, d).
-            keep_padding: leave the padding of the prompts where it is, inside the rows, as the original's training did.
+            keep_padding: leave the padding of the prompts where it is, inside the rows, as the original's
+            training did.
         """
         rows: list[Row] = []
         for sample in range(len(text)):

@@ -52,7 +52,8 @@ class VlaOptions:
     device: str = "cpu"
     dtype: str = "float32"
     """float32, bfloat16 or float16. The released evaluation runs in float32 unless its configuration says
-    precision ``bf16`` or ``fp16``; the published Kosmos-2 configurations say ``16``, which is float32 there."""
+    precision ``bf16`` or ``fp16``; the published Kosmos-2 configurations say ``16``, which is float32
+    there."""
     batching: Batching = "exact"
     """exact: a slot's numbers do not depend on the other slots. fast: one batch for all slots."""
     threads: int = 1
@@ -64,8 +65,8 @@ class VlaOptions:
     compat: Compatibility = "intended"
     """released: reproduces what the released evaluation does where it differs from what was meant. An
     interleaved policy executes the prediction for the oldest frame it remembers; the gripper is un-scaled
-    together with the arm; generated tokens may be any of the vocabulary, seven of them, with the images of all
-    frames before one prompt; the backbone's prompt is used whatever the model was trained with."""
+    together with the arm; generated tokens may be any of the vocabulary, seven of them, with the images of
+    all frames before one prompt; the backbone's prompt is used whatever the model was trained with."""
     name: str = ""
     """Name shown in tables; made from the structure when empty."""
 
@@ -76,7 +77,8 @@ class VlaOptions:
         for name in arguments:
             if name not in known:
                 raise PolicyError(
-                    f"policy 'vla' has no argument {name!r}.{suggestion(name, known)} It takes {', '.join(known)}."
+                    f"policy 'vla' has no argument {name!r}.{suggestion(name, known)} It takes "
+                    f"{', '.join(known)}."
                 )
         values = dict(arguments)
         config = values.pop("config", None)
@@ -93,7 +95,8 @@ class VlaOptions:
             value = getattr(self, name)
             if value not in choices:
                 raise PolicyError(
-                    f"policy.{name}={value!r} is not one of {', '.join(choices)}.{suggestion(str(value), choices)}"
+                    f"policy.{name}={value!r} is not one of "
+                    f"{', '.join(choices)}.{suggestion(str(value), choices)}"
                 )
         for name in ("execute", "threads"):
             value = getattr(self, name)
@@ -105,12 +108,14 @@ class VlaOptions:
             )
         if self.compat == "released" and (self.execute > 1 or self.ensemble is not None):
             raise PolicyError(
-                "policy.compat=released executes the first action of each chunk, without ensembling; drop execute "
+                "policy.compat=released executes the first action of each chunk, without ensembling; drop "
+                "execute "
                 "and ensemble, or type policy.compat=intended"
             )
         if self.checkpoint is None and self.seed is None:
             raise PolicyError(
-                "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for random ones"
+                "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for "
+                "random ones"
             )
         if self.checkpoint is not None and not Path(self.checkpoint).exists():
             raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")

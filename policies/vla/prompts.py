@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _SYSTEM = (
-    "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
+    "You are a helpful language and vision assistant. You are able to understand the visual content that "
+    "the user "
     "provides, and assist the user with a variety of tasks using natural language."
 )
 _CHAT = (
@@ -49,11 +50,13 @@ QUESTION_PROMPTS = {
     "mistral": "[INST] {question} [/INST]  {eos}",
     "llama": "[INST] <<SYS>\n" + _SYSTEM + "\n<</SYS>>\n\n{question} [/INST]  {eos}",
 }
-"""Prompt of the discrete structures, by chat style; ``<<SYS>`` lacks its bracket in the released models too."""
+"""Prompt of the discrete structures, by chat style; ``<<SYS>`` lacks its bracket in the released models
+too."""
 
 
 def question(instruction: str, steps: int) -> str:
-    """The question a discrete policy answers; ``steps`` is C + 1 for the CALVIN models, C for the OXE ones."""
+    """The question a discrete policy answers; ``steps`` is C + 1 for the CALVIN models, C for the OXE
+    ones."""
     if steps == 1:
         return f"What action should the robot take to {instruction}?"
     return f"What {steps} step actions should the robot take to {instruction}?"

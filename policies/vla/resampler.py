@@ -1,4 +1,5 @@
-"""Perceiver resampler (arXiv 2103.03206, as used by Flamingo, arXiv 2204.14198): any number of tokens to a few."""
+"""Perceiver resampler (arXiv 2103.03206, as used by Flamingo, arXiv 2204.14198): any number of tokens to a
+few."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ class TrainingBatch:
     static: Tensor
     """(B, W, 3, S, S) pixels of the static camera."""
     text: Tensor
-    """(B, T) prompt ids; for a policy that generates tokens (B, W, T'): prompt, C * 7 action ids, rest of the prompt."""
+    """(B, T) prompt ids; for a policy that generates tokens (B, W, T'): prompt, C * 7 action ids, rest of
+    the prompt."""
     text_mask: Tensor
     """As ``text``, nonzero where attended to."""
     gripper: Tensor | None = None

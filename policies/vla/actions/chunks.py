@@ -8,7 +8,8 @@ import numpy as np
 
 
 def sliding_chunks(actions: np.ndarray, window: int, chunk: int) -> np.ndarray:
-    """(..., W + C - 1, A) actions of a window and what follows to (..., W, C, A): chunk t starts at frame t."""
+    """(..., W + C - 1, A) actions of a window and what follows to (..., W, C, A): chunk t starts at frame
+    t."""
     steps = actions.shape[-2]
     if steps != window + chunk - 1:
         raise ValueError(
@@ -30,7 +31,8 @@ class TemporalEnsemble:
         self._step = 0
 
     def __call__(self, chunk: np.ndarray, execute: int = 1) -> np.ndarray:
-        """Takes the (C, A) chunk predicted now; returns the (execute, A) actions until the next prediction."""
+        """Takes the (C, A) chunk predicted now; returns the (execute, A) actions until the next
+        prediction."""
         self._chunks.append((self._step, chunk))
         steps = [self._average(self._step + ahead) for ahead in range(execute)]
         self._step += execute

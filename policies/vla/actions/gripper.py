@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STICKY_STEPS = 2
-"""Commands a change of the gripper is repeated for on the Google robot in the released evaluation (OpenVLA: 15)."""
+"""Commands a change of the gripper is repeated for on the Google robot in the released evaluation
+(OpenVLA: 15)."""
 DELAYED_STEPS = 2
 """Predictions in a row that must ask to open before the WidowX opens, in the released evaluation."""
 

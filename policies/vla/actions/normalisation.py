@@ -32,8 +32,8 @@ def unnormalise(
 ) -> np.ndarray:
     """Maps the arm from [-1, 1] to [low, high].
 
-    ``gripper_too`` also maps the gripper, as the released evaluation does: {0, 1} becomes {0, 0.65} there, which
-    the threshold at 0.5 forgives for bounds above 0.5 only.
+    ``gripper_too`` also maps the gripper, as the released evaluation does: {0, 1} becomes {0, 0.65} there,
+    which the threshold at 0.5 forgives for bounds above 0.5 only.
     """
     actions = np.asarray(actions)
     result = 0.5 * (actions + 1) * (high - low) + low
@@ -86,7 +86,8 @@ class Quantiles:
             ) from None
         except (json.JSONDecodeError, KeyError, TypeError):
             raise PolicyError(
-                f'vla: {path} is no statistics file; it must hold {{"action": {{"q01": [...], "q99": [...]}}}}'
+                f"vla: {path} is no statistics file; it must hold "
+                f'{{"action": {{"q01": [...], "q99": [...]}}}}'
             ) from None
         return cls(tuple(low), tuple(high), tuple(statistics.get("mask", [True] * len(low))))
 

@@ -43,7 +43,8 @@ class ActionTokens:
         end = tokenizer.vocab_size - specials - RESERVED
         if end - bins < 1:
             raise PolicyError(
-                f"vla: a vocabulary of {tokenizer.vocab_size} tokens has no room for {bins} action tokens; use fewer bins"
+                f"vla: a vocabulary of {tokenizer.vocab_size} tokens has no room for {bins} action tokens; "
+                "use fewer bins"
             )
         return cls(end, bins, low, high)
 

@@ -34,7 +34,8 @@ def backbone_class(name: str) -> type[Backbone]:
     """The class of that name; PolicyError names the nearest known one."""
     if name not in BACKBONES:
         raise PolicyError(
-            f"vla: unknown backbone {name!r}.{suggestion(name, BACKBONES)} Known: {', '.join(sorted(BACKBONES))}."
+            f"vla: unknown backbone {name!r}.{suggestion(name, BACKBONES)} Known: "
+            f"{', '.join(sorted(BACKBONES))}."
         )
     module, _, attribute = BACKBONES[name].partition(":")
     try:

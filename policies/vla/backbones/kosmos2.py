@@ -13,7 +13,8 @@ from policies.vla.prompts import CAPTION_PROMPTS
 
 
 class Kosmos2(Backbone):
-    """Order of a row: ``<s>``, images, text, action token, ``</s>``. The model scales all embeddings by sqrt(d)."""
+    """Order of a row: ``<s>``, images, text, action token, ``</s>``. The model scales all embeddings by
+    sqrt(d)."""
 
     model_class = Kosmos2ForConditionalGeneration
     prompt = CAPTION_PROMPTS["kosmos"]

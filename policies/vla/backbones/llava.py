@@ -26,7 +26,8 @@ _VISION = dict(
 
 
 class Llava(Backbone):
-    """llava-hf/llava-1.5-7b-hf and its kin; text carries no EOS, so the action token stands before its last piece."""
+    """llava-hf/llava-1.5-7b-hf and its kin; text carries no EOS, so the action token stands before its
+    last piece."""
 
     model_class = LlavaForConditionalGeneration
     prompt = CAPTION_PROMPTS["llava"]

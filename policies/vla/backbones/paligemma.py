@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
@@ -16,7 +16,9 @@ from policies.vla.prompts import CAPTION_PROMPTS
 class PaliGemma(Backbone):
     """Gemma scales embeddings by sqrt(d); image tokens are divided by it first, the action token is not.
 
-    Attention is causal over the whole row, as it is when the original hands embeddings alone to the model.
+    Attention is causal over the whole row: handed embeddings alone, the model of the original's time knew
+    of no prefix. It must be said, since the present class would attend both ways in rows without padding
+    only.
     """
 
     model_class = PaliGemmaForConditionalGeneration
@@ -45,6 +47,11 @@ class PaliGemma(Backbone):
             patch_size=14,
         )
         return PaliGemmaConfig(text_config=text, vision_config=vision, projection_dim=32, hidden_size=32)
+
+    @classmethod
+    def build(cls, config: PaliGemmaConfig) -> nn.Module:
+        config.text_config.use_bidirectional_attention = False
+        return super().build(config)
 
     def hidden_size(self) -> int:
         return self.model.config.text_config.hidden_size

@@ -54,6 +54,7 @@ def load_tokenizer(path: str | Path) -> Any:
         return AutoTokenizer.from_pretrained(str(path))
     except (OSError, ValueError) as error:
         raise PolicyError(
-            f"vla: no tokenizer at {path} ({str(error).splitlines()[0]}); give a folder that holds tokenizer.json "
+            f"vla: no tokenizer at {path} ({str(error).splitlines()[0]}); give a folder that holds "
+            "tokenizer.json "
             "as backbone_path=..."
         ) from None

@@ -104,7 +104,8 @@ class GptHead(ActionHead):
         inner = config.hidden * config.latent
         if config.latent > 1 and config.hidden != width:
             raise PolicyError(
-                f"vla: head=gpt with latent={config.latent} needs hidden={width}, the width of the backbone: its "
+                f"vla: head=gpt with latent={config.latent} needs hidden={width}, the width of the "
+                "backbone: its "
                 "input layer maps single tokens, as in the original"
             )
         if inner % ATTENTION_HEADS:

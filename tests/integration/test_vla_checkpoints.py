@@ -1,0 +1,245 @@
+"""Reading weights in every form they come in, and what is said when they do not fit."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from safetensors.torch import save_file  # noqa: E402
+from vla_models import engine, observation, options  # noqa: E402
+
+from policies.errors import PolicyError  # noqa: E402
+from policies.vla.__main__ import main  # noqa: E402
+from policies.vla.build import build  # noqa: E402
+from policies.vla.checkpoints import load_into, parameters_on_meta, plain_name, read_tensors, save  # noqa: E402
+from policies.vla.describe import describe  # noqa: E402
+from policies.vla.engine import Engine  # noqa: E402
+from policies.vla.model import VlaModel  # noqa: E402
+from policies.vla.options import VlaOptions  # noqa: E402
+
+CONFIG = options("policy_head_lstm").model
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, torch.Tensor]:
+    """A released-looking state dict: the trainer's ``model.`` before every name."""
+    model = build(CONFIG, seed=1).model
+    return {f"model.{name}": value.clone() for name, value in model.state_dict().items()}
+
+
+def same(path: Path, tensors: dict[str, Any], **more: Any) -> None:
+    model = build(CONFIG, checkpoint=path, **more).model
+    loaded = model.state_dict()
+    assert {f"model.{name}" for name in loaded} == {name for name in tensors if name.startswith("model.")}
+    for name, value in loaded.items():
+        assert torch.equal(value, tensors[f"model.{name}"]), name
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: {"state_dict": t, "epoch": 4, "global_step": 77},
+        lambda t: {"model_state_dict": t},
+        lambda t: {"state_dict": {f"module.{name}": value for name, value in t.items()}},
+        lambda t: {"module": {f"_forward_module.{name}": value for name, value in t.items()}},
+        lambda t: {name.removeprefix("model."): value for name, value in t.items()},
+        lambda t: {
+            "state_dict": {
+                **t,
+                "model.backbone.text_model.model.embed_positions.weights": torch.zeros(3, 4),
+                "model.backbone.vision_model.model.embeddings.position_ids": torch.arange(5)[None],
+                "model.lm_head.rnn.weight_ih_l0": torch.zeros(2),
+            }
+        },
+    ],
+    ids=["lightning", "model_state_dict", "module", "deepspeed", "bare", "old buffers"],
+)
+def test_torch_files(wrap: Any, tensors: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(wrap(tensors), tmp_path / "model.pt")
+    same(tmp_path / "model.pt", tensors)
+
+
+def test_safetensors_and_a_tied_tensor_stored_once(tensors: dict[str, Any], tmp_path: Path) -> None:
+    once = {name: value for name, value in tensors.items() if not name.endswith("lm_head.weight")}
+    save_file(once, tmp_path / "model.safetensors")
+    same(tmp_path / "model.safetensors", tensors)
+    model = build(CONFIG, checkpoint=tmp_path / "model.safetensors").model
+    text = model.backbone.text_model
+    assert text.lm_head.weight.data_ptr() == text.model.embed_tokens.weight.data_ptr()
+
+
+def test_own_format_says_what_it_is(tmp_path: Path) -> None:
+    made = engine("policy_head_lstm_bins", model={"state_token": True})
+    save(tmp_path, made.model, made.config)
+    again = Engine.from_options(VlaOptions.from_arguments({"checkpoint": str(tmp_path)}))
+    assert again.config == made.config
+    for each in (made, again):
+        each.reset(0, "push")
+    assert (made.act([0], [observation(0)])[0] == again.act([0], [observation(0)])[0]).all()
+
+
+def test_weights_are_mapped_not_copied(tensors: dict[str, Any], tmp_path: Path) -> None:
+    torch.save({"state_dict": tensors}, tmp_path / "model.pt")
+    mapped = read_tensors(tmp_path / "model.pt")
+    model = build(CONFIG, checkpoint=tmp_path / "model.pt").model
+    assert all(value.is_cpu and not value.is_meta for value in model.state_dict().values())
+    with parameters_on_meta():
+        other = VlaModel(CONFIG, _adapter())
+    load_into(other, mapped, dtype=torch.float32)
+    assert other.act_head.rnn.weight_hh_l0.data_ptr() == mapped["act_head.rnn.weight_hh_l0"].data_ptr()
+    load_into(other, mapped, dtype=torch.bfloat16)
+    assert {p.dtype for p in other.parameters()} == {torch.bfloat16}
+
+
+def _adapter() -> Any:
+    from policies.vla.backbones import backbone_class
+
+    chosen = backbone_class("tiny")
+    return chosen(chosen.build(chosen.tiny_config()))
+
+
+def test_names() -> None:
+    assert plain_name("module.model.act_head.fc.weight") == "act_head.fc.weight"
+    assert plain_name("_forward_module.model.action_token") == "action_token"
+    # Only the trainer's own prefix is taken off.
+    assert plain_name("model.backbone.text_model.model.x") == "backbone.text_model.model.x"
+
+
+def test_misfits_are_listed(tensors: dict[str, Any], tmp_path: Path) -> None:
+    wrong = dict(tensors)
+    del wrong["model.action_token"]
+    wrong["model.something_else"] = torch.zeros(2)
+    wrong["model.act_head.rnn.weight_hh_l0"] = torch.zeros(3, 3)
+    torch.save(wrong, tmp_path / "model.pt")
+    with pytest.raises(PolicyError) as caught:
+        build(CONFIG, checkpoint=tmp_path / "model.pt")
+    for part in (
+        "1 missing: action_token",
+        "1 unexpected: something_else",
+        "act_head.rnn.weight_hh_l0 (3, 3), not (64, 16)",
+        "python -m policies.vla describe",
+    ):
+        assert part in str(caught.value)
+
+
+def test_misfits_that_are_allowed(tensors: dict[str, Any], tmp_path: Path) -> None:
+    wrong = {name: value for name, value in tensors.items() if ".act_head." not in name}
+    torch.save({**wrong, "model.something_else": torch.zeros(2)}, tmp_path / "model.pt")
+    model = build(
+        CONFIG,
+        checkpoint=tmp_path / "model.pt",
+        allow_missing=["act_head."],
+        allow_unexpected=["something_else"],
+        seed=3,
+    ).model
+    assert torch.equal(
+        model.backbone.text_model.lm_head.weight, tensors["model.backbone.text_model.lm_head.weight"]
+    )
+    assert model.act_head.rnn.weight_hh_l0.abs().sum() > 0
+
+
+def test_checkpoint_of_another_structure(tensors: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(tensors, tmp_path / "model.pt")
+    with pytest.raises(PolicyError, match=r"missing: act_head\.gpt.*unexpected: act_head\.rnn"):
+        build(options("policy_head_gpt").model, checkpoint=tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+def test_truncated_file(name: str, tensors: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith(".pt"):
+        torch.save(tensors, path)
+    else:
+        save_file({k: v for k, v in tensors.items() if "lm_head" not in k}, path)
+    content = path.read_bytes()
+    for share in (0.0, 0.3, 0.9):
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(PolicyError, match=r"cannot be read.*truncated"):
+            read_tensors(path)
+
+
+def test_code_in_a_file_is_refused(tensors: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"state_dict": tensors, "hyper_parameters": argparse.Namespace(lr=1)}, path)
+    with pytest.raises(PolicyError, match=r"argparse\.Namespace.*policy\.trust_checkpoint=true"):
+        read_tensors(path)
+    same(path, tensors, trust=True)
+
+
+def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="there is no checkpoint"):
+        read_tensors(tmp_path / "model.pt")
+    torch.save({"optimizer": {"lr": 1.0}}, tmp_path / "model.pt")
+    with pytest.raises(PolicyError, match="no state_dict or model_state_dict; it holds optimizer"):
+        read_tensors(tmp_path / "model.pt")
+    (tmp_path / "two").mkdir()
+    with pytest.raises(PolicyError, match="holds 0 checkpoint files"):
+        read_tensors(tmp_path / "two")
+    (tmp_path / "two" / "latest").write_text("global_step1")
+    with pytest.raises(PolicyError, match=r"zero_to_fp32\.py"):
+        read_tensors(tmp_path / "two")
+
+
+def test_lora_is_merged(tensors: dict[str, Any], tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    torch.save(tensors, tmp_path / "model.pt")
+    plain = build(CONFIG, checkpoint=tmp_path / "model.pt").model
+    base = build(CONFIG, checkpoint=tmp_path / "model.pt").model
+    adapter = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj"], init_lora_weights=False)
+    peft.get_peft_model(base.backbone, adapter).save_pretrained(tmp_path / "lora")
+    merged = build(CONFIG, checkpoint=tmp_path / "model.pt", lora=tmp_path / "lora").model
+    assert set(merged.state_dict()) == set(plain.state_dict())
+    changed = {
+        name
+        for name, value in merged.state_dict().items()
+        if not torch.equal(value, plain.state_dict()[name])
+    }
+    assert changed and all("q_proj.weight" in name for name in changed)
+    with pytest.raises(PolicyError, match=r"no adapter_config\.json"):
+        build(CONFIG, checkpoint=tmp_path / "model.pt", lora=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "structure, model",
+    [
+        ("policy_head_lstm", {"latent": 2}),
+        ("policy_head_gpt", {}),
+        ("policy_head_lstm_bins", {}),
+        ("interleaved", {"latent": 2, "state_token": True}),
+        ("pooled", {}),
+        ("resampled", {}),
+        ("one_step_tokens", {}),
+    ],
+)
+def test_describe_names_the_structure(structure: str, model: dict[str, Any], tmp_path: Path) -> None:
+    made = build(options(structure, model=model).model, seed=0)
+    torch.save(made.model.state_dict(), tmp_path / "model.pt")
+    description = describe(tmp_path / "model.pt")
+    assert sum(group.tensors for group in description.groups) == len(made.model.state_dict())
+    fits = {**description.fits, "backbone": "tiny"}
+    assert fits.items() <= {**dataclasses.asdict(made.model.config)}.items()
+    assert {"head", "action_space"} <= set(fits)
+
+
+def test_describe_on_the_command_line(tensors: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    torch.save(tensors, tmp_path / "model.pt")
+    assert main(["describe", str(tmp_path / "model.pt"), "--shapes"]) == 0
+    shown = capsys.readouterr().out
+    assert "action_token  (32,)  float32" in shown
+    assert "policy.model.head=lstm" in shown
+    assert main(["describe", str(tmp_path / "other.pt")]) == 1
+    assert "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_own_configuration_is_plain(tmp_path: Path) -> None:
+    made = engine()
+    save(tmp_path, made.model, made.config)
+    assert json.loads((tmp_path / "vla.json").read_text())["head"] == "lstm"

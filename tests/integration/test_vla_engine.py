@@ -1,0 +1,213 @@
+"""Slots: their histories, and that a slot's numbers do not depend on the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation, options  # noqa: E402
+
+from envs.simulation import EnvironmentSpec  # noqa: E402
+from policies.errors import PolicyError  # noqa: E402
+from policies.vla.build import Built, build, device_named, dtype_named  # noqa: E402
+from policies.vla.engine import Engine  # noqa: E402
+from policies.vla.policy import VlaPolicy  # noqa: E402
+
+STEPS = 6
+
+
+def rollout(made: Engine, together: Sequence[Sequence[int]], only: int) -> np.ndarray:
+    """What slot ``only`` does over STEPS decisions, in the company of the slots it decides with."""
+    for slot in {slot for slots in together for slot in slots}:
+        made.reset(slot, INSTRUCTIONS[slot % 3])
+    seen: dict[int, int] = {}
+    commands = []
+    for slots in together:
+        shown = []
+        for slot in slots:
+            shown.append(observation(100 * slot + seen.get(slot, 0)))
+            seen[slot] = seen.get(slot, 0) + 1
+        chunks = dict(zip(slots, made.act(slots, shown), strict=True))
+        if only in chunks:
+            commands.append(chunks[only])
+    return np.stack(commands[:STEPS])
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_exact_whatever_the_company(structure: str) -> None:
+    made = engine(structure)
+    alone = rollout(made, [[1]] * STEPS, only=1)
+    assert len(np.unique(alone[:, 0, :6].round(9), axis=0)) > 1 or "tokens" in structure
+    for size in (2, 7, 16):
+        # Slots come and go, so that histories differ in length, and slot 1 stands at changing places.
+        random = np.random.default_rng(size)
+        company = [
+            [
+                0,
+                *[
+                    slot
+                    for slot in random.permutation(size).tolist()
+                    if slot != 0 and (slot == 1 or slot % 2)
+                ],
+            ]
+            for _ in range(STEPS)
+        ]
+        assert (rollout(made, company, only=1) == alone).all()
+
+
+def test_reset_forgets() -> None:
+    made = engine("policy_head_lstm")
+    first = rollout(made, [[0]] * STEPS, only=0)
+    assert (rollout(made, [[0]] * STEPS, only=0) == first).all()
+    made.reset(0, INSTRUCTIONS[0])
+    made.act([0], [observation(7)])
+    (after,) = made.act([0], [observation(0)])
+    made.reset(0, INSTRUCTIONS[0])
+    (fresh,) = made.act([0], [observation(0)])
+    assert (fresh[0] == first[0, 0]).all()
+    assert (after != fresh).any()
+
+
+def test_the_instruction_the_window_and_both_cameras_count() -> None:
+    made = engine("interleaved")
+
+    def last(instruction: str, shown: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+        made.reset(0, instruction)
+        for each in shown:
+            (chunk,) = made.act([0], [each])
+        return chunk
+
+    frames = [observation(seed) for seed in range(5)]
+    said = last("push", frames)
+    assert (last("pull", frames) != said).any()
+    # The window is three frames long: the first two of five are forgotten.
+    assert (last("push", frames[2:]) == said).all()
+    assert (last("push", frames[3:]) != said).any()
+    for camera in ("rgb_static", "rgb_gripper"):
+        changed = {**frames[4], camera: frames[4][camera] // 2}
+        assert (last("push", [*frames[:4], changed]) != said).any()
+
+
+def test_state_token_counts() -> None:
+    made = engine("state_token")
+    chunks = []
+    for gripper in (-1.0, 1.0):
+        shown = observation(0)
+        shown["robot_obs"][14] = gripper
+        made.reset(0, "push")
+        chunks.append(made.act([0], [shown])[0])
+    assert (chunks[0] != chunks[1]).any()
+
+
+def test_executed_chunk_and_ensemble() -> None:
+    single = engine("policy_head_lstm")
+    double = engine("policy_head_lstm", execute=2)
+    averaged = engine("policy_head_lstm", ensemble=0.01)
+    for made in (single, double, averaged):
+        made.reset(0, "push")
+    first = [made.act([0], [observation(0)])[0] for made in (single, double, averaged)]
+    assert first[1].shape == (2, 7)
+    assert (first[1][:1] == first[0]).all() and (first[2] == first[0]).all()
+    second = [made.act([0], [observation(1)])[0] for made in (single, averaged)]
+    weights = np.exp(-0.01 * np.arange(2))
+    expected = np.average([first[1][1, :6], second[0][0, :6]], axis=0, weights=weights)
+    np.testing.assert_allclose(second[1][0, :6], expected, rtol=1e-5)
+
+
+def test_generated_tokens_are_action_tokens_unless_released() -> None:
+    intended, released = (engine("interleaved_tokens", compat=compat) for compat in ("intended", "released"))
+    for made in (intended, released):
+        made.reset(0, "push")
+        for seed in range(3):
+            made.act([0], [observation(seed)])
+    ids = intended.last(0)["generated_ids"]
+    assert len(ids) == 14
+    assert ((ids > intended._tokens.begin) & (ids < intended._tokens.end)).all()
+    assert len(released.last(0)["generated_ids"]) == 7
+
+
+def test_question_prompt_is_an_option() -> None:
+    plain, asking = engine(), engine(model={"prompt": "question", "question_steps": 10})
+    released = engine(model={"prompt": "question"}, compat="released")
+    text = asking.tokenizer.decode(asking._prompt("push")[0])
+    assert "What 10 step actions should the robot take to push?" in text
+    assert plain.tokenizer.decode(released._prompt("push")[0]) == plain.tokenizer.decode(
+        plain._prompt("push")[0]
+    )
+
+
+def test_lower_precision_runs() -> None:
+    made = Engine.from_options(options("policy_head_gpt", dtype="bfloat16"))
+    assert {p.dtype for p in made.model.parameters()} == {torch.bfloat16}
+    made.reset(0, "push")
+    assert made.act([0], [observation(0)])[0].dtype == np.float32
+
+
+def test_random_weights_repeat() -> None:
+    one, two, other = (
+        build(options(model={"structure": "policy_head"}).model, seed=seed).model for seed in (4, 4, 5)
+    )
+    same = [
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    ]
+    assert all(same)
+    assert not torch.equal(one.act_head.rnn.weight_hh_l0, other.act_head.rnn.weight_hh_l0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_absent_gpu() -> None:
+    with pytest.raises(PolicyError, match=r"no GPU is found here; type policy\.device=cpu"):
+        device_named("cuda")
+    assert device_named("auto").type == "cpu"
+
+
+def test_unknown_device_and_dtype() -> None:
+    with pytest.raises(PolicyError, match="unknown device 'gpu'"):
+        device_named("gpu")
+    with pytest.raises(PolicyError, match="float32, bfloat16, float16"):
+        dtype_named("fp16")
+
+
+def test_unknown_backbone() -> None:
+    with pytest.raises(PolicyError, match="Did you mean 'kosmos2'"):
+        build(dataclasses.replace(options().model, backbone="kosmos"), seed=0)
+
+
+def test_backbone_folder_of_another_model(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from transformers import LlavaConfig
+
+    config = options().model
+    with pytest.raises(PolicyError, match="backbone_path="):
+        build(config, seed=0, backbone_path=tmp_path)
+    LlavaConfig().save_pretrained(tmp_path)
+    with pytest.raises(PolicyError, match="type 'llava'"):
+        build(config, seed=0, backbone_path=tmp_path)
+
+
+def test_gpt_head_with_more_latents_than_it_can_read() -> None:
+    with pytest.raises(PolicyError, match="needs hidden=32"):
+        engine("policy_head_gpt", model={"latent": 2})
+    with pytest.raises(PolicyError, match="8 attention heads"):
+        engine("policy_head_gpt", model={"hidden": 12})
+
+
+def test_policy_face() -> None:
+    plain = options("one_step")
+    policy = VlaPolicy(
+        EnvironmentSpec("calvin", (), {}, 30.0), seed=1, model=plain.model.to_mapping(), execute=2
+    )
+    policy.reset(0, "push", None)
+    (chunk,) = policy.act([0], [observation(0)])
+    assert chunk.shape == (2, 7)
+    engine_made = Engine(Built(policy._engine.model, policy._engine.tokenizer), plain)
+    engine_made.reset(0, "push")
+    assert (engine_made.act([0], [observation(0)])[0] == chunk[:1]).all()
+    policy.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        policy.act([0], [observation(0)])

@@ -1,0 +1,170 @@
+"""Arithmetic on actions: bins, chunks, frames, gripper rules, commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from policies.errors import PolicyError
+from policies.vla.actions.chunks import TemporalEnsemble, sliding_chunks
+from policies.vla.actions.commands import Prediction, commands
+from policies.vla.actions.frames import tcp_to_world, tool_pose_to_world, world_to_tcp
+from policies.vla.actions.gripper import DelayedGripper, StickyGripper
+from policies.vla.actions.normalisation import (
+    Quantiles,
+    inverse_mu_law,
+    mu_law,
+    normalise,
+    standardise,
+    unnormalise,
+    unstandardise,
+)
+from policies.vla.actions.simpler import SimplerCommands
+from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from policies.vla.config import VlaConfig
+
+RANDOM = np.random.default_rng(0)
+ACTIONS = np.concatenate([RANDOM.uniform(-0.6, 0.6, (5, 6)), RANDOM.choice([-1.0, 1.0], (5, 1))], axis=1)
+
+
+@pytest.mark.parametrize(
+    "forth, back",
+    [
+        (normalise, unnormalise),
+        (mu_law, inverse_mu_law),
+        (lambda a: standardise(a, 0.1, 0.3), lambda a: unstandardise(a, 0.1, 0.3)),
+    ],
+)
+def test_scaling_and_back_leaves_the_gripper(forth, back) -> None:  # type: ignore[no-untyped-def]
+    np.testing.assert_allclose(back(forth(ACTIONS)), ACTIONS, atol=1e-12)
+    assert (forth(ACTIONS)[:, 6] == ACTIONS[:, 6]).all()
+    assert not np.allclose(forth(ACTIONS)[:, :6], ACTIONS[:, :6])
+    assert forth(ACTIONS.astype(np.float32)).dtype == np.float32
+
+
+def test_quantiles(tmp_path: Path) -> None:
+    statistics = {"action": {"q01": [-0.1] * 6 + [0.0], "q99": [0.2] * 6 + [1.0]}}
+    path = tmp_path / "statistics.json"
+    path.write_text(json.dumps(statistics))
+    quantiles = Quantiles.read(path)
+    assert quantiles.mask == (True,) * 7
+    np.testing.assert_allclose(
+        quantiles.unnormalise(np.array([-1.0] * 3 + [1.0] * 4)), [-0.1] * 3 + [0.2] * 3 + [1.0]
+    )
+    inside = np.full(7, 0.05)
+    np.testing.assert_allclose(quantiles.unnormalise(quantiles.normalise(inside)), inside, atol=1e-6)
+    assert quantiles.normalise(np.full(7, 9.0)).max() == 1.0
+    path.write_text("{}")
+    with pytest.raises(PolicyError, match="is no statistics file"):
+        Quantiles.read(path)
+    with pytest.raises(PolicyError, match="there is no statistics file"):
+        Quantiles.read(tmp_path / "other.json")
+
+
+def test_bins_of_a_classifier() -> None:
+    bins = BinClassifier(256)
+    values = np.array([-1.5, -1.0, -0.0001, 0.0, 0.9999, 1.0, 2.0])
+    assert bins.encode(values).tolist() == [0, 0, 127, 128, 255, 255, 255]
+    centres = bins.decode(np.arange(256))
+    assert (bins.encode(centres) == np.arange(256)).all()
+    np.testing.assert_allclose(np.diff(centres), 2 / 256)
+
+
+def test_action_tokens_need_room() -> None:
+    tokenizer = SimpleNamespace(vocab_size=300, eos_token="</s>", additional_special_tokens=["<a>", "<b>"])
+    assert ActionTokens.for_tokenizer(tokenizer).end == 300 - 3 - 10
+    with pytest.raises(PolicyError, match="no room for 256"):
+        ActionTokens.for_tokenizer(SimpleNamespace(vocab_size=260))
+
+
+def test_chunks_of_a_window() -> None:
+    chunks = sliding_chunks(np.arange(5)[:, None], window=3, chunk=3)
+    assert chunks[..., 0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    with pytest.raises(ValueError, match="has 5 actions, not 4"):
+        sliding_chunks(np.zeros((4, 7)), window=3, chunk=3)
+
+
+def test_temporal_ensemble() -> None:
+    ensemble = TemporalEnsemble(decay=np.log(2.0))
+    assert ensemble(np.array([[0.0], [0.0], [0.0]])).tolist() == [[0.0]]
+    # The older prediction weighs 1, the newer one half.
+    np.testing.assert_allclose(ensemble(np.array([[3.0], [3.0], [3.0]])), [[1.0]])
+    np.testing.assert_allclose(ensemble(np.array([[7.0], [7.0], [7.0]])), [[(0 + 1.5 + 1.75) / 1.75]])
+    # The first chunk ends here.
+    np.testing.assert_allclose(ensemble(np.array([[1.0], [1.0], [1.0]])), [[(3.0 + 3.5 + 0.25) / 1.75]])
+
+
+def test_temporal_ensemble_over_several_steps() -> None:
+    ensemble = TemporalEnsemble(decay=0.0)
+    assert ensemble(np.array([[1.0], [2.0], [3.0]]), execute=2).tolist() == [[1.0], [2.0]]
+    assert ensemble(np.array([[5.0], [6.0], [7.0]]), execute=2).tolist() == [[4.0], [6.0]]
+
+
+def test_tool_frame_and_back() -> None:
+    states = np.concatenate([RANDOM.normal(size=(5, 3)), RANDOM.uniform(-1.2, 1.2, (5, 3))], axis=1)
+    there = world_to_tcp(ACTIONS, states)
+    assert not np.allclose(there[:, :3], ACTIONS[:, :3])
+    np.testing.assert_allclose(tcp_to_world(there, states), ACTIONS, atol=1e-9)
+    # A tool that is turned by 90 degrees about z moves along the world's y when it moves along its own x.
+    quarter = np.array([0, 0, 0, 0, 0, np.pi / 2])
+    moved = tcp_to_world(np.array([[1.0, 0, 0, 0, 0, 0, 1]]), quarter)
+    np.testing.assert_allclose(moved, [[0, 1, 0, 0, 0, 0, 1]], atol=1e-12)
+
+
+def test_metric_tool_pose() -> None:
+    quarter = np.array([0, 0, 0, 0, 0, np.pi / 2])
+    moved = tool_pose_to_world(np.array([[0.02, 0, 0, 0, 0, 0.05, 1]]), quarter)
+    np.testing.assert_allclose(moved, [[0, 1, 0, 0, 0, 1, 1]], atol=1e-12)
+
+
+def test_gripper_rules() -> None:
+    sticky, delayed = StickyGripper(repeat=3), DelayedGripper(needed=2)
+    assert [sticky(x) for x in (1, 0, 0, 0, 0, 1)] == [0.0, 2.0, 2.0, 2.0, 0.0, -2.0]
+    assert [delayed(x) for x in (1, 1, 1, 0, 1)] == [-1.0, 1.0, 1.0, -1.0, -1.0]
+    with pytest.raises(PolicyError, match="Did you mean 'widowx'"):
+        SimplerCommands.for_robot("widow")
+
+
+def prediction(opening: float, chunk: int = 3) -> Prediction:
+    return Prediction(np.full((chunk, 6), 0.5, np.float32), np.full(chunk, opening, np.float32), 0.5)
+
+
+def test_commands() -> None:
+    config = VlaConfig(chunk=3)
+    made = commands(prediction(0.6), config, execute=2)
+    assert made.shape == (2, 7) and made.dtype == np.float32
+    np.testing.assert_allclose(made, [[0.325] * 6 + [1.0]] * 2, rtol=1e-6)
+    assert commands(prediction(0.5), config)[0, 6] == -1.0
+    raw = commands(prediction(0.6), VlaConfig(chunk=3, norm=None))
+    np.testing.assert_allclose(raw[0, :6], 0.5)
+
+
+def test_released_gripper_depends_on_the_bound() -> None:
+    narrow = VlaConfig(norm=(-0.4, 0.4))
+    assert commands(prediction(0.9), narrow)[0, 6] == 1.0
+    # The released evaluation scales the gripper down with the arm, below its own threshold.
+    assert commands(prediction(0.9), narrow, released=True)[0, 6] == -1.0
+    assert commands(prediction(0.9), VlaConfig(), released=True)[0, 6] == 1.0
+
+
+def test_tool_frame_commands_need_the_robot() -> None:
+    config = VlaConfig(action_frame="tcp", norm=None)
+    with pytest.raises(PolicyError, match="needs robot_obs"):
+        commands(prediction(0.9), config)
+    state = np.zeros(15)
+    state[5] = np.pi / 2
+    np.testing.assert_allclose(
+        commands(prediction(0.9), config, robot_state=state)[0, :3], [-0.5, 0.5, 0.5], atol=1e-6
+    )
+
+
+def test_ensembled_gripper_is_decided_on_the_average() -> None:
+    ensemble = TemporalEnsemble(decay=0.0)
+    config = VlaConfig(chunk=3)
+    assert commands(prediction(0.9), config, ensemble=ensemble)[0, 6] == 1.0
+    assert commands(prediction(0.2), config, ensemble=ensemble)[0, 6] == 1.0
+    assert commands(prediction(0.2), config, ensemble=ensemble)[0, 6] == -1.0
