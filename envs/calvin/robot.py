@@ -47,8 +47,11 @@ not touch that target. Joint numbers are radians."""
 class Panda:
     """The arm in one physics client. Loaded anew with every world, since body ids are per load."""
 
-    def __init__(self, bullet: Any, client: int, data: Path, action: str) -> None:
-        """Loads the arm, its base cylinder and the constraint that keeps the fingers centred."""
+    def __init__(self, bullet: Any, client: int, data: Path, action: str, flags: int) -> None:
+        """Loads the arm, its base cylinder and the constraint that keeps the fingers centred.
+
+        ``flags`` are those of PyBullet's loadURDF.
+        """
         self._bullet = bullet
         self._client = client
         p = bullet
@@ -57,6 +60,7 @@ class Panda:
             ROBOT_BASE,
             p.getQuaternionFromEuler((0, 0, 0)),
             useFixedBase=True,
+            flags=flags,
             physicsClientId=client,
         )
         self._add_base_cylinder()

@@ -62,7 +62,7 @@ class CalvinSimulation:
         self._history = history
         self._bullet: Any = pybullet
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
-        self.world = World(pybullet, self._client, bundle, action)
+        self.world = World(pybullet, self._client, bundle, action, visuals=bool(sensors.cameras))
         self.renderer: Renderer = TinyRenderer(pybullet, self._client)
         self._loaded = ""
         self._subtask = ""

@@ -21,8 +21,8 @@ OFF_COLOUR = (1, 1, 1, 1)
 class Table:
     """The table of one scene in one physics client."""
 
-    def __init__(self, bullet: Any, client: int, data: Path, scene: Scene) -> None:
-        """Loads the table's URDF and sets the motors of its joints."""
+    def __init__(self, bullet: Any, client: int, data: Path, scene: Scene, flags: int) -> None:
+        """Loads the table's URDF, with these flags, and sets the motors of its joints."""
         self._bullet = bullet
         self._client = client
         p = bullet
@@ -31,6 +31,7 @@ class Table:
             (0, 0, 0),
             p.getQuaternionFromEuler((0, 0, 0)),
             globalScaling=GLOBAL_SCALING,
+            flags=flags,
             physicsClientId=client,
         )
         infos = [
