@@ -90,7 +90,7 @@ class RunConfig:
     overwrite: bool = False
     """Start afresh, discarding what the run's folder holds."""
     workers: int | None = None
-    """Simulations at once; null takes one per core there is."""
+    """Simulations at once; null takes one per core of this machine."""
     backend: Literal["ray", "local"] = "ray"
     """ray: Ray actors, on one machine or many; local: plain processes, starts faster."""
     address: str | None = None
@@ -121,6 +121,10 @@ class RunConfig:
             raise ConfigError(f"run.error_limit: a share between 0 and 1, got {self.error_limit}")
         if self.address is not None and self.backend != "ray":
             raise ConfigError("run.address names a Ray cluster; drop it, or type run.backend=ray")
+        if self.address is not None and self.workers is None:
+            raise ConfigError(
+                "run.address joins a cluster; say how many simulations it shall run: run.workers=<n>"
+            )
         if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
             raise ConfigError(
                 f"run.name={self.name!r}: a plain folder name; run.results= says where it is made"

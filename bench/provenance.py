@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -33,10 +34,12 @@ PACKAGES = (
 """Packages whose version may change a number or a file."""
 
 _ROOT = Path(__file__).resolve().parent.parent
+_CODE = ("bench", "envs", "policies", "configs", "run_benchmark.py", "pyproject.toml")
+"""What of the checkout takes part in a run."""
 
 
 def describe_code() -> dict[str, Any]:
-    """The checkout's commit, and whether files differ from it.
+    """The checkout's commit, and whether the code (:data:`_CODE`) differs from it.
 
     ``changes`` is the SHA-256 of the difference, so that two runs of the same dirty tree show it. All
     are None outside a git checkout.
@@ -44,8 +47,8 @@ def describe_code() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return {"commit": None, "dirty": None, "changes": None}
-    status = _git("status", "--porcelain") or ""
-    difference = (_git("diff", "HEAD") or "") + status if status else ""
+    status = _git("status", "--porcelain", "--", *_CODE) or ""
+    difference = (_git("diff", "HEAD", "--", *_CODE) or "") + status if status else ""
     return {
         "commit": commit.strip(),
         "dirty": bool(status),
@@ -61,6 +64,19 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+def describe_policy(target: str) -> dict[str, Any]:
+    """The policy's target, and for a class of the user's own its source file and that file's SHA-256."""
+    from policies.registry import find_policy
+
+    try:
+        file = inspect.getsourcefile(find_policy(target))
+    except TypeError:
+        file = None
+    if file is None or Path(file).is_relative_to(_ROOT):
+        return {"target": target}
+    return {"target": target, "file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
 
 
 def describe_packages() -> dict[str, str | None]:
@@ -118,8 +134,8 @@ class Provenance:
         self._path = path
         self._content: dict[str, Any] = {**fixed, "tries": [] if fresh else tries_of(path)}
 
-    def begin(self, placement: Mapping[str, Any]) -> None:
-        """Opens a try; ``placement`` says how it is run (workers, backend…)."""
+    def begin(self, policy: str, placement: Mapping[str, Any]) -> None:
+        """Opens a try; ``policy`` is its target, ``placement`` says how it is run (workers, backend…)."""
         self._content["tries"].append(
             {
                 "started": now(),
@@ -129,6 +145,7 @@ class Provenance:
                 "placement": dict(placement),
                 "python": platform.python_version(),
                 "code": describe_code(),
+                "policy": describe_policy(policy),
                 "packages": describe_packages(),
                 "machine": describe_machine(),
                 "workers": [],
@@ -148,11 +165,6 @@ class Provenance:
         self._content["tries"][-1] |= {"ended": now(), "episodes": episodes}
         self._write()
 
-    @property
-    def codes(self) -> set[tuple[str | None, str | None]]:
-        """The different states of the code over all tries, as commit and digest of changes."""
-        return {(each["code"]["commit"], each["code"]["changes"]) for each in self._content["tries"]}
-
     def _write(self) -> None:
         text = json.dumps(self._content, indent=2, ensure_ascii=False, default=str) + "\n"
         write_atomically(self._path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -162,8 +174,21 @@ def tries_of(path: Path) -> list[dict[str, Any]]:
     """The tries noted in a ``provenance.json``; none when there is no readable one."""
     try:
         return list(json.loads(path.read_text(encoding="utf-8"))["tries"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def changes_between(tries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was not the same in all tries that finished an episode: ``code``, ``policy``, a package…"""
+    counted = [each for each in tries if each.get("episodes") != 0]
+    changed = [
+        name
+        for name in ("code", "policy", "python")
+        if len({json.dumps(each.get(name), sort_keys=True) for each in counted}) > 1
+    ]
+    packages = [each.get("packages", {}) for each in counted]
+    names = sorted({name for each in packages for name in each})
+    return changed + [name for name in names if len({each.get(name) for each in packages}) > 1]
 
 
 class Elapsed(NamedTuple):

@@ -150,7 +150,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         start_deadline=run.start_deadline,
         recycle_mb=run.recycle_mb,
     )
-    provenance.begin({"backend": run.backend, "workers": workers, "address": run.address})
+    provenance.begin(job.policy.target, {"backend": run.backend, "workers": workers, "address": run.address})
     try:
         pool = make_pool(run.backend, workers, run.address)
         run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)

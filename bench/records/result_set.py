@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ResultSetError
 from bench.protocol import EpisodeRecord, Timings
-from bench.provenance import elapsed, tries_of
+from bench.provenance import changes_between, elapsed, tries_of
 from bench.records.journal import JournalContents, read_journal, write_atomically
 from bench.records.summary import Summary, summarize, summary_to_plain
 from bench.records.tables import to_markdown
@@ -81,8 +81,15 @@ class ResultSet:
     @cached_property
     def summary(self) -> Summary:
         """The numbers."""
-        took = elapsed(tries_of(self.folder / PROVENANCE), self._times)
-        return summarize(self.header, self.records, wall=took.wall, startup=took.startup)
+        tries = tries_of(self.folder / PROVENANCE)
+        took = elapsed(tries, self._times)
+        header = dict(self.header)
+        if changed := changes_between(tries):
+            header["notes"] = [
+                *header["notes"],
+                f"made in several tries, and not all the same: {', '.join(changed)} changed; see {PROVENANCE}",
+            ]
+        return summarize(header, self.records, wall=took.wall, startup=took.startup)
 
     @property
     def episodes(self) -> pandas.DataFrame:

@@ -121,11 +121,13 @@ def _with_errors(summary: Summary, bounds: str) -> str:
 
 def per_task(summary: Summary) -> Table:
     """Per-task success over the attempts within chains."""
+    never = [each.task for each in summary.tasks if not each.rate.n]
+    caption = "A task is attempted only when all before it in its sequence were solved."
     return Table(
         "Per-task success, % of attempts",
         ("task", "solved", "n", "%"),
-        tuple(_task_row(each) for each in summary.tasks),
-        "A task is attempted only when all before it in its sequence were solved.",
+        tuple(_task_row(each) for each in summary.tasks if each.rate.n),
+        caption + (f" Never attempted: {', '.join(never)}." if never else ""),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,3 +77,25 @@ def header(
         "scenes": list(scenes),
         "notes": ["built-in assets: not comparable with published CALVIN numbers"],
     }
+
+
+RECORD_TIME = 1_700_000_000.0
+"""Unix time that the seconds of :func:`attempt` count from."""
+
+
+def attempt(**changes: Any) -> dict[str, Any]:
+    """A try as ``provenance.json`` notes it; times are seconds after :data:`RECORD_TIME`."""
+    fields: dict[str, Any] = {
+        "started": 0,
+        "first_worker": 1,
+        "ended": 2,
+        "episodes": 3,
+        "code": {"commit": "a"},
+        "packages": {"numpy": "1", "torch": None},
+        **changes,
+    }
+    for name in ("started", "first_worker", "ended"):
+        if fields[name] is not None:
+            moment = datetime.datetime.fromtimestamp(RECORD_TIME + fields[name], datetime.UTC)
+            fields[name] = moment.isoformat()
+    return fields

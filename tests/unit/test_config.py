@@ -122,6 +122,11 @@ def test_joining_a_cluster_needs_ray():
         load_config(["run.address=auto", "run.backend=local"])
 
 
+def test_joining_a_cluster_needs_a_number_of_workers():
+    with pytest.raises(ConfigError, match=r"run\.workers=<n>"):
+        load_config(["run.address=auto"])
+
+
 def test_the_same_word_twice_is_a_mistake():
     with pytest.raises(ConfigError, match="benchmark is given twice"):
         load_config(["benchmark=fake", "benchmark=calvin_d"])

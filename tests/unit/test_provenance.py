@@ -1,0 +1,83 @@
+import math
+
+import pytest
+from sample_records import RECORD_TIME, attempt
+
+from bench import provenance
+from bench.provenance import (
+    Provenance,
+    changes_between,
+    describe_code,
+    describe_machine,
+    describe_packages,
+    describe_policy,
+    elapsed,
+    tries_of,
+    usable_cores,
+)
+
+
+def test_a_try_says_where_it_was_made(tmp_path):
+    path = tmp_path / "provenance.json"
+    made = Provenance(path, {"protocol": {"hash": "12"}})
+    made.begin("stub", {"workers": 2})
+    assert tries_of(path)[0]["ended"] is None
+    made.add_worker("local-0", {"pid": 7})
+    made.end(5)
+    (only,) = tries_of(path)
+    assert only["placement"] == {"workers": 2}
+    assert only["workers"] == [{"worker": "local-0", "pid": 7}]
+    assert only["started"] <= only["first_worker"] <= only["ended"]
+    assert only["packages"]["numpy"] and only["machine"]["cores"] >= only["machine"]["usable_cores"]
+
+
+def test_tries_add_up_unless_the_run_starts_afresh(tmp_path):
+    path = tmp_path / "provenance.json"
+    for _ in range(2):
+        Provenance(path, {}).begin("stub", {})
+    assert len(tries_of(path)) == 2
+    Provenance(path, {}, fresh=True).begin("stub", {})
+    assert len(tries_of(path)) == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}"])
+def test_a_missing_or_damaged_file_has_no_tries(tmp_path, content):
+    if content is not None:
+        (tmp_path / "provenance.json").write_text(content)
+    assert tries_of(tmp_path / "provenance.json") == []
+
+
+def test_time_of_tries_leaves_out_the_pauses():
+    whole = attempt(started=0, first_worker=2, ended=10)
+    killed = attempt(started=100, first_worker=103, ended=None)
+    late = attempt(started=200, first_worker=None, ended=201)
+    times = [RECORD_TIME + second for second in (5, 9, 120, 140)]
+    assert elapsed([whole, killed, late], times) == (10 + 40 + 1, 2 + 3 + 1)
+    assert math.isnan(elapsed([], times).wall)
+
+
+def test_changes_between_tries_are_named():
+    one, other = attempt(), attempt(code={"commit": "b"}, packages={"numpy": "2", "torch": None})
+    assert changes_between([one, one]) == []
+    assert changes_between([one, other]) == ["code", "numpy"]
+    assert changes_between([one, {**other, "episodes": 0}]) == []
+
+
+def test_code_outside_a_checkout_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "_ROOT", tmp_path)
+    assert describe_code() == {"commit": None, "dirty": None, "changes": None}
+
+
+def test_packages_and_machine():
+    assert describe_packages()["pybullet"] == "3.2.7"
+    assert describe_machine()["processor"]
+    assert usable_cores() >= 1
+
+
+def test_a_policy_of_ones_own_is_known_by_its_source(tmp_path, monkeypatch):
+    (tmp_path / "their_policy.py").write_text("class Mine:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    described = describe_policy("their_policy.Mine")
+    assert described["file"] == str(tmp_path / "their_policy.py")
+    assert len(described["sha256"]) == 64
+    assert describe_policy("stub") == {"target": "stub"}
