@@ -150,6 +150,7 @@ def led(files: MeshFiles, layout: Layout) -> Pair:
 def light(files: MeshFiles, layout: Layout) -> Pair:
     """The light bulb on the cupboard. Its frame's y is up, its z towards the viewer."""
     x, y = layout.light
+    mass, height = layout.light_mass
     centre = (0.0, d.BULB_CENTRE, y - d.BULB_Y)
     angles = np.radians(np.linspace(-50, 90, 9))
     profile = [(d.BULB_RADIUS * np.cos(a), d.BULB_CENTRE + d.BULB_RADIUS * np.sin(a)) for a in angles]
@@ -157,9 +158,7 @@ def light(files: MeshFiles, layout: Layout) -> Pair:
     bulb = turned(profile, "y", 20).moved(shift=(0.0, 0.0, centre[2]))
     link = Link(
         "light_link",
-        Inertial(
-            0.173918312, (0.0, 0.0280266379, centre[2]), (8.23031896e-05, 8.73804888e-05, 8.23031896e-05)
-        ),
+        Inertial(mass, (0.0, height, centre[2]), (8.23031896e-05, 8.73804888e-05, 8.23031896e-05)),
         visuals=((files.plain("bulb", bulb), WHITE),),
         collisions=(Sphere(d.BULB_RADIUS + d.HULL_MARGIN, centre),),
     )

@@ -46,6 +46,8 @@ class Layout:
     """x of the LED bar's centre."""
     light: tuple[float, float]
     """(x, y) of the light bulb's joint; the bulb itself stands at y = 0.2 in every scene."""
+    light_mass: tuple[float, float]
+    """Mass (kg) of the bulb, and the height of its centre of mass above the cupboard."""
     body: Wood
     """Wood of everything but the fronts."""
     fronts: Wood
@@ -81,6 +83,7 @@ LAYOUTS = {
         drawer=0.125,
         led=-0.35,
         light=(0.375, 0.165),
+        light_mass=(0.173918312, 0.0280266379),
         body=WALNUT,
         fronts=WALNUT,
     ),
@@ -94,6 +97,7 @@ LAYOUTS = {
         drawer=0.225,
         led=0.35,
         light=(-0.4, 0.17),
+        light_mass=(0.115259641, 0.0299036531),
         body=MAPLE,
         fronts=MAPLE,
     ),
@@ -107,6 +111,7 @@ LAYOUTS = {
         drawer=0.125,
         led=-0.15,
         light=(-0.4, 0.165),
+        light_mass=(0.173918312, 0.0280266379),
         body=OAK,
         fronts=WALNUT,
     ),
@@ -120,6 +125,7 @@ LAYOUTS = {
         drawer=0.225,
         led=-0.15,
         light=(0.375, 0.165),
+        light_mass=(0.173918312, 0.0280266379),
         body=CHESTNUT,
         fronts=CHESTNUT,
     ),
