@@ -87,7 +87,7 @@ class ResultSet:
         if changed := changes_between(tries):
             header["notes"] = [
                 *header["notes"],
-                f"made in several tries, and not all the same: {', '.join(changed)} changed; see {PROVENANCE}",
+                f"made in several tries that differ in {', '.join(changed)}; see {PROVENANCE}",
             ]
         return summarize(header, self.records, wall=took.wall, startup=took.startup)
 
