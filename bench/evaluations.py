@@ -64,10 +64,12 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec) -> Plan:
 
 
 def policy_facts(policy: PolicySpec) -> dict[str, Any]:
-    """The part of a policy that is protocol: what its actions mean and how many are executed."""
+    """The part of a policy that is protocol: what its actions mean, how many are executed, and the
+    switches it says may change a number."""
     action = to_plain(policy.action)
     del action["name"]
-    return {"action": action, "executed_chunk": policy.execute}
+    facts = {"action": action, "executed_chunk": policy.execute}
+    return facts | ({"policy_switches": dict(policy.switches)} if policy.switches else {})
 
 
 def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec) -> Plan:

@@ -242,8 +242,9 @@ def _mismatch(
     )
 
 
-def save(folder: str | Path, model: nn.Module, config: VlaConfig) -> None:
-    """Writes our own format: ``model.safetensors`` under the names of the network, and ``vla.json``."""
+def save(folder: str | Path, model: nn.Module, config: VlaConfig, tokenizer: Any) -> None:
+    """Writes our own format, which needs nothing beside it: ``model.safetensors`` under the names of the
+    network, ``vla.json``, and the backbone's configuration and tokenizer as transformers writes them."""
     from safetensors.torch import save_file
 
     folder = Path(folder)
@@ -257,6 +258,8 @@ def save(folder: str | Path, model: nn.Module, config: VlaConfig) -> None:
         tensors[name] = value.detach().contiguous().cpu()
     save_file(tensors, folder / OWN_WEIGHTS)
     (folder / OWN_CONFIG).write_text(json.dumps(config.to_mapping(), indent=1) + "\n")
+    model.backbone.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def merge_adapter(model: nn.Module, path: str | Path) -> None:

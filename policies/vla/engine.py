@@ -11,6 +11,7 @@ agrees with ``exact`` to float32 rounding (1e-5 on outputs in [-1, 1]).
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from torch import Tensor
 from policies.vla.actions.chunks import TemporalEnsemble
 from policies.vla.actions.commands import Prediction, commands
 from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
-from policies.vla.build import Built, build
+from policies.vla.backbones import backbone_class
+from policies.vla.build import TINY, Built, build
 from policies.vla.fusion import Frame
 from policies.vla.generation import generate
 from policies.vla.heads import HeadOutput
@@ -73,6 +75,9 @@ class Engine:
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.benchmark = False
+        if options.backbone_path == TINY:
+            side = backbone_class(options.model.backbone).tiny_image_size()
+            options = dataclasses.replace(options, model=dataclasses.replace(options.model, image_size=side))
         built = build(
             options.model,
             backbone_path=options.backbone_path,

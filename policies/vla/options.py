@@ -38,8 +38,10 @@ class VlaOptions:
     """The structure: ``policy.model.<field>=``, or read from ``config``."""
     checkpoint: str | None = None
     """Weights: a RoboVLMs .pt or .ckpt, safetensors, or a folder in our own format."""
-    backbone_path: str = "tiny"
-    """Folder or hub name with the backbone's config.json and tokenizer; ``tiny`` for a small random one."""
+    backbone_path: str = ""
+    """Folder or hub name with the backbone's config.json and tokenizer, e.g. microsoft/kosmos-2-patch14-224.
+    ``tiny``: a small configuration of that backbone, with random weights. Empty: the checkpoint's folder
+    if it is in our own format, or ``tiny`` when there is no checkpoint."""
     lora: str | None = None
     """Folder of a peft adapter for the backbone."""
     seed: int | None = None
@@ -119,6 +121,19 @@ class VlaOptions:
             )
         if self.checkpoint is not None and not Path(self.checkpoint).exists():
             raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")
+        if not self.backbone_path:
+            object.__setattr__(self, "backbone_path", self._backbone_beside())
+
+    def _backbone_beside(self) -> str:
+        if self.checkpoint is None:
+            return "tiny"
+        if (Path(self.checkpoint) / "config.json").is_file():
+            return self.checkpoint
+        raise PolicyError(
+            "policy.checkpoint needs policy.backbone_path=<folder or hub name with the backbone's "
+            "config.json "
+            "and tokenizer>, e.g. microsoft/kosmos-2-patch14-224"
+        )
 
     def spec(self) -> PolicySpec:
         """What the policy needs, and the switches that enter the protocol's hash."""

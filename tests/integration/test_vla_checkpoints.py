@@ -78,7 +78,7 @@ def test_safetensors_and_a_tied_tensor_stored_once(tensors: dict[str, Any], tmp_
 
 def test_own_format_says_what_it_is(tmp_path: Path) -> None:
     made = engine("policy_head_lstm_bins", model={"state_token": True})
-    save(tmp_path, made.model, made.config)
+    save(tmp_path, made.model, made.config, made.tokenizer)
     again = Engine.from_options(VlaOptions.from_arguments({"checkpoint": str(tmp_path)}))
     assert again.config == made.config
     for each in (made, again):
@@ -241,5 +241,5 @@ def test_describe_on_the_command_line(tensors: dict[str, Any], tmp_path: Path, c
 
 def test_own_configuration_is_plain(tmp_path: Path) -> None:
     made = engine()
-    save(tmp_path, made.model, made.config)
+    save(tmp_path, made.model, made.config, made.tokenizer)
     assert json.loads((tmp_path / "vla.json").read_text())["head"] == "lstm"

@@ -145,6 +145,7 @@ def test_configuration_that_is_none(tmp_path: Path) -> None:
         ({"compat": "released", "execute": 2}, "drop execute"),
         ({"checkpoint": "/nowhere/model.pt", "seed": None}, "no such file"),
         ({"seed": None}, "policy.checkpoint="),
+        ({"checkpoint": __file__}, "needs policy.backbone_path="),
         ({"model": None}, "is told no structure"),
         ({"model": "lstm"}, "policy.model.structure"),
         ({"batching": "exakt"}, "Did you mean 'exact'"),
