@@ -7,9 +7,9 @@ BLOCK_TEXTS = {
     "rotate_{}_block_left": "turn the {} block counterclockwise",
     "push_{}_block_right": "slide the {} block over to the right",
     "push_{}_block_left": "slide the {} block over to the left",
-    "lift_{}_block_table": "pick up the {} block lying on the table",
-    "lift_{}_block_slider": "pick up the {} block inside the cabinet",
-    "lift_{}_block_drawer": "pick up the {} block lying in the drawer",
+    "lift_{}_block_table": "pick the {} block up off the table",
+    "lift_{}_block_slider": "get the {} block out of the cabinet",
+    "lift_{}_block_drawer": "get the {} block out of the drawer",
 }
 """Texts of the tasks that exist for each colour."""
 TEXTS = {
