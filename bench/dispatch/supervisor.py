@@ -104,6 +104,9 @@ class Supervisor:
     def run(self, episode: EpisodeSpec, attempt: int) -> EpisodeRecord | Failure:
         """Runs one episode to its end. After a failure in it the child is gone; see :attr:`ready`."""
         assert self._child is not None and self._ready
+        self._child.idle = False
+        if self._stopped:  # stop() may have come while the child was idle, and spared it
+            self._child.kill()
         reply = self._child.ask({"episode": to_plain(episode)}, self._deadlines())
         if isinstance(reply, Failure):
             self.close()
