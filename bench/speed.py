@@ -46,9 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     what = " ".join([given.family, *options.values()])
     print(f"{what}, {STEPS} steps, CPU time, best of {given.rounds} rounds", flush=True)
 
-    bare = _in_process(simulation, episode, given.rounds, _bare_loop)
-    harness = _in_process(simulation, episode, given.rounds, lambda s, p, e: run_episode(s, p, e, seed=0))
-    engine = _supervised(simulation, episode, given.rounds)
+    bare, harness, engine = _episode_costs(simulation, episode, given.rounds)
     _print("bare loop", bare / STEPS, "step", f"{bare * 1e3:.0f} ms per episode")
     _print("+ checks and timings", (harness - bare) / STEPS, "step", _share(harness, bare))
     _print("+ process, supervisor", (engine - harness) / STEPS, "step", f"{_share(engine, bare)} in all")
@@ -81,42 +79,37 @@ def _bare_loop(simulation: Simulation, policy: Policy, episode: EpisodeSpec) -> 
         simulation.advance(policy.act((SLOT,), (simulation.observe(),))[0])
 
 
-def _in_process(
-    spec: SimulationSpec,
-    episode: EpisodeSpec,
-    rounds: int,
-    run: Callable[[Simulation, Policy, EpisodeSpec], object],
-) -> float:
+def _episode_costs(spec: SimulationSpec, episode: EpisodeSpec, rounds: int) -> tuple[float, float, float]:
+    """CPU seconds of the episode in a bare loop, in the rollout, and in a supervised child; taken in turns,
+    so that what else the machine does hits all three alike."""
     simulation = make_simulation(spec)
     policy = make_policy(PolicyChoice("stub"), environment_spec(spec.family, spec.options))
-
-    def once() -> float:
-        before = time.process_time()
-        run(simulation, policy, episode)
-        return time.process_time() - before
-
-    once()  # what is loaded once is not counted
-    best = min(once() for _ in range(rounds))
-    simulation.close()
-    return best
-
-
-def _supervised(spec: SimulationSpec, episode: EpisodeSpec, rounds: int) -> float:
     supervisor = Supervisor(Job(spec, PolicyChoice("stub"), directory=os.getcwd()), "speed")
     info = supervisor.start()
     if isinstance(info, Failure):
         raise SystemExit(info.error.message)
 
-    def once() -> float:
-        before = time.process_time() + _cpu_seconds(info["pid"])
+    def supervised() -> None:
         if isinstance(result := supervisor.run(episode, 1), Failure):
             raise SystemExit(result.error.message)
+
+    def cost(run: Callable[[], object]) -> float:
+        before = time.process_time() + _cpu_seconds(info["pid"])
+        run()
         return time.process_time() + _cpu_seconds(info["pid"]) - before
 
-    once()
-    best = min(once() for _ in range(rounds))
+    ways = (
+        lambda: _bare_loop(simulation, policy, episode),
+        lambda: run_episode(simulation, policy, episode, seed=0),
+        supervised,
+    )
+    for way in ways:
+        way()  # what is loaded once is not counted
+    costs = [[cost(way) for way in ways] for _ in range(rounds)]
     supervisor.close()
-    return best
+    simulation.close()
+    bare, harness, engine = (min(column) for column in zip(*costs, strict=True))
+    return bare, harness, engine
 
 
 def _cpu_seconds(pid: int) -> float:
