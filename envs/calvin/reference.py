@@ -187,6 +187,21 @@ class ReferenceSimulation:
             "assets_checksum": self.bundle.checksum,
         }
 
+    @property
+    def original(self) -> Any:
+        """The original environment itself, without its cameras; there after the first ``reset``."""
+        return self._env
+
+    @property
+    def original_cameras(self) -> list[Any]:
+        """Its cameras, which its own ``step`` would render every time."""
+        return list(self._cameras.values())
+
+    @property
+    def original_oracle(self) -> Any:
+        """Its ``Tasks``."""
+        return self._oracle
+
     def close(self) -> None:
         """Disconnects, once: the original would do so again when it is collected, and by then the
         number of its client may be another's."""
