@@ -19,7 +19,7 @@ from bench.dispatch.events import (
 )
 from bench.protocol import EpisodeRecord, Timings
 from bench.records.statistics import chain_table, rate
-from bench.records.tables import PARTS
+from bench.records.tables import PARTS, percent
 
 SPEED_SECONDS = 20.0
 """Time over which steps/s are averaged."""
@@ -185,7 +185,7 @@ class RunningTotals:
             names = [name for name, _ in named] + (["average"] if average else [])
             return [(name, "–", "") for name in names] + [("n", "0", "")]
         cells = [
-            (name, f"{100 * each.value:.1f}", f"{100 * each.low:.1f}–{100 * each.high:.1f}")
+            (name, f"{100 * each.value:.1f}", f"{percent(each.low)}–{percent(each.high)}")
             for name, each in named
         ]
         if average:

@@ -261,10 +261,15 @@ def _in_line(cell: Cell) -> str:
     return f"{cell.text} [{', '.join(cell.interval)}]" if cell.interval else cell.text
 
 
+def percent(share: float) -> str:
+    """An end of an interval in percent; 0 and 100 without a decimal, which they would only fill."""
+    return f"{100 * share:.1f}" if 0 < share < 1 else f"{100 * share:.0f}"
+
+
 def _rate_cell(of: Rate) -> Cell:
     if not of.n:
         return Cell("–")
-    return Cell(f"{100 * of.value:.1f}", (f"{100 * of.low:.1f}", f"{100 * of.high:.1f}"), of.value)
+    return Cell(f"{100 * of.value:.1f}", (percent(of.low), percent(of.high)), of.value)
 
 
 def _mean_cell(of: Mean) -> Cell:

@@ -96,6 +96,14 @@ def test_screen_fits_and_cuts_no_number(width):
     assert "…" not in text
 
 
+def test_a_perfect_score_fits_80_columns():
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(to_screen(summarize(header(1000), [chain_record(index, 5) for index in range(1000)])))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "5.00" in text and text.count("99.6–100") == 10
+
+
 def test_task_suite_has_a_column_per_scene():
     records = [
         task_record(index, task, scene, success=(index % 4 != 0))
