@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 10.0
 """How often a plain line says how far the run is."""
+WORKERS_SHOWN = 12
+"""Workers that get a line of their own in the live table."""
 
 
 class Screen(Protocol):
@@ -177,7 +179,9 @@ def draw(totals: RunningTotals) -> list[RenderableType]:
 
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
-        ProgressBar(total=max(totals.planned, 1), completed=totals.finished, width=30),
+        ProgressBar(
+            total=max(totals.planned, 1), completed=totals.finished, width=30, complete_style="green"
+        ),
         Text(f"{totals.finished}/{totals.planned}", style="bold"),
         Text(f"ETA {totals.eta_text()}"),
         Text(f"{totals.steps_per_second():.0f} steps/s"),
@@ -191,7 +195,8 @@ def draw(totals: RunningTotals) -> list[RenderableType]:
     numbers.add_row(*(Text(value, style="bold") for _, value, _ in cells))
     numbers.add_row(*(Text(interval, style="dim") for _, _, interval in cells))
     workers = Table.grid(padding=(0, 2))
-    for worker in totals.workers():
+    listed = totals.workers()
+    for worker in listed[:WORKERS_SHOWN]:
         workers.add_row(
             Text(worker.name, style="dim"),
             Text(worker.episode or worker.state),
@@ -202,6 +207,8 @@ def draw(totals: RunningTotals) -> list[RenderableType]:
     parts: list[RenderableType] = [bar, numbers]
     if shares := totals.shares():
         parts += [_share_bar(shares), Text("")]
+    if len(listed) > WORKERS_SHOWN:
+        workers.add_row(Text(f"and {len(listed) - WORKERS_SHOWN} more", style="dim"))
     return [*parts, workers]
 
 
@@ -214,7 +221,7 @@ def _share_bar(shares: list[tuple[str, float]]) -> RenderableType:
     for (name, share), colour in zip(shares, colours, strict=True):
         if share < 0.005:
             continue
-        bar.append("█" * round(30 * share), style=colour)
+        bar.append("█" * round(20 * share), style=colour)
         legend.append("  ■ ", style=colour).append(f"{name} {100 * share:.0f} %")
     return Text.assemble(bar, legend)
 

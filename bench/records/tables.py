@@ -101,7 +101,7 @@ def chain(summary: Summary) -> Table:
     longest = len(summary.chain.rates)
     names = [f"{length}/{longest}" for length in range(1, longest + 1)]
     cells = [*map(_rate_cell, summary.chain.rates), _mean_cell(summary.chain.average)]
-    caption = f"1/{longest} is the single-task success. Brackets: 95 % intervals."
+    caption = f"1/{longest} is the single-task success. All with 95 % intervals."
     if summary.chain_bounds:
         *rates, average = summary.chain_bounds
         bounds = [f"{name} {_bounds(bound)}" for name, bound in zip(names, rates, strict=True)]
@@ -154,7 +154,7 @@ def suite(summary: Summary) -> Table:
             _rate_cell(summary.overall),
         )
     )
-    caption = "Brackets: 95 % intervals."
+    caption = "With 95 % intervals."
     if summary.overall_bounds:
         caption += _with_errors(summary, f"{_bounds(summary.overall_bounds)} %")
     return Table(

@@ -15,7 +15,7 @@ from bench.dispatch.events import (
 )
 from bench.protocol import EpisodeError, EpisodeSpec
 from bench.records.journal import JournalContents
-from bench.screen import LiveScreen, PlainScreen
+from bench.screen import LiveScreen, PlainScreen, draw
 from bench.totals import RunningTotals, clock_text
 from envs.simulation import EpisodeStart
 
@@ -136,6 +136,17 @@ def test_plain_lines():
     assert "seq-0001: crash, given up: was killed by SIGSEGV" in lines
     assert "stopping: 1 running episode to finish; Ctrl-C again drops them" in lines
     assert "2/10 episodes" in lines[-1]
+
+
+def test_many_workers_do_not_fill_the_terminal():
+    totals = RunningTotals(header(10), [], 10, Clock())
+    for number in range(64):
+        totals.take(WorkerStarted(f"ray-{number}", {}))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(*draw(totals))
+    text = console.file.getvalue()
+    assert "and 52 more" in text
+    assert len(text.splitlines()) < 24
 
 
 def test_live_table():
