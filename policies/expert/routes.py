@@ -25,7 +25,7 @@ def leave(view: View, carries: str | None = None) -> list[Phase]:
     around a block would take it along if they closed, and there may be no room to open.
     """
     tool, phases = view.tool, []
-    gripper = float(view.state.robot_obs[14])
+    gripper = CLOSED if carries else float(view.state.robot_obs[14])
     if view.held and not carries:
         gripper = OPEN
         phases.append(Phase("let go", None, OPEN, steps=OPENING_STEPS))

@@ -56,7 +56,7 @@ class View:
     blocks: Mapping[str, Box]
     furniture: Furniture
     held: str | None
-    """The block between the closed fingers, if any."""
+    """The block between the fingers, if any."""
     touched: Mapping[str, frozenset[Contact]]
     """Bodies and links that each block touches."""
 
@@ -85,9 +85,11 @@ class View:
 
 
 def held_block(state: CalvinState) -> str | None:
-    """The block that both fingers touch near the tool centre point while told to close, if any."""
-    if state.robot_obs[14] > 0:
-        return None
+    """The block that both fingers touch near the tool centre point, if any.
+
+    The last gripper command does not matter: after a reset to a state with a block in the hand it
+    says open, but the fingers hold.
+    """
     for name, position in state.block_positions.items():
         if np.linalg.norm(position - state.robot_obs[:3]) > HELD_WITHIN:
             continue
