@@ -293,15 +293,14 @@ def growth(contender: Ours, resets: int) -> float:
 
 
 FIRST_STEP = """
-import resource
 from envs.calvin.bundle import find_bundle
 from envs.calvin.simulation import CalvinSimulation
-from bench.benchmarks.calvin_step import TASK, actions, start
+from bench.benchmarks.calvin_step import TASK, actions, resident, start
 simulation = CalvinSimulation(find_bundle("{assets}"))
 simulation.reset(start())
 simulation.begin(TASK)
 simulation.advance(actions(1))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+print(resident())
 """
 
 
