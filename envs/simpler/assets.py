@@ -21,6 +21,8 @@ from envs.simpler.variants import Variant
 
 VARIABLE = "SIMPLER_ASSETS"
 ORIGINAL_VARIABLE = "MS2_REAL2SIM_ASSET_DIR"
+ROBOTS_VARIABLE = "SIMPLER_ROBOTS"
+"""Folder that holds ManiSkill3's ``widowx``, where ``MS_ASSET_DIR`` does not."""
 REPOSITORY = "https://github.com/simpler-env/ManiSkill2_real2sim"
 COMMIT = "ef7a4d4fdf4b69f2c2154db5b15b9ac8dfe10682"
 STAGES = "hab2_bench_assets/stages"
@@ -42,8 +44,8 @@ def asset_folder() -> Path:
             folder = Path(named).expanduser().resolve()
             if not (folder / MODELS).is_dir():
                 raise AssetError(
-                    f"{variable} names {folder}, which has no {MODELS}; name the folder `data` of a checkout of "
-                    f"{REPOSITORY}"
+                    f"{variable} names {folder}, which has no {MODELS}; name the folder `data` of a checkout "
+                    f"of {REPOSITORY}"
                 )
             return folder
     default = Path("third_party/ManiSkill2_real2sim/data").resolve()

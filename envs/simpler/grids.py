@@ -7,9 +7,11 @@ Angles are radians, positions metres in the world frame, quaternions wxyz. Sourc
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
 
@@ -92,6 +94,17 @@ LAYOUTS = {
     "google_robot_move_near_v1": len(TRIPLETS) * len(PAIRS) * LAYOUTS_OF_THREE,
 }
 """Object layouts of the tasks that number them."""
+
+
+@functools.cache
+def eggplant_layouts() -> np.ndarray:
+    """Where eggplant and the plane in the basket lie once dropped: (24, 2, 7) float32, position and wxyz.
+
+    As the original package settles them; they touch nothing but the sink, whose mesh is official.
+    """
+    text = resources.files("envs.simpler").joinpath("data/eggplant_layouts.txt").read_text(encoding="ascii")
+    return np.loadtxt(text.splitlines(), dtype=np.float32).reshape(-1, 2, 7)
+
 
 COKE_X, COKE_Y = np.linspace(-0.35, -0.12, 5), np.linspace(-0.02, 0.42, 5)
 APPLE_X, APPLE_Y = np.linspace(-0.08, -0.02, 3), np.linspace(-0.02, 0.08, 3)

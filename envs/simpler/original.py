@@ -24,6 +24,7 @@ from envs.simpler.state import SimplerState
 from envs.simpler.tasks import CLOSE_DRAWER, MOVE_NEAR, OPEN_DRAWER, PICK, PLACE_IN_DRAWER, PUT_ON, Task
 from envs.simpler.trial import Verdict
 from envs.simpler.variants import Variant
+from envs.simpler.vulkan import prepare, renderer_name
 from envs.simulation import EpisodeStart
 
 OFFICIAL_SEED = int(np.random.RandomState(2022).randint(2**32))
@@ -46,9 +47,10 @@ class OriginalBackend:
 
         Raises:
             EnvironmentFault: the package or a version it needs is not there.
-            AssetError: the files are not.
+            AssetError, RendererError: the files, or a Vulkan device, are not.
         """
         self._folder = asset_folder()
+        self._device = prepare(2)
         os.environ["MS2_REAL2SIM_ASSET_DIR"] = str(self._folder)  # read when the package is imported
         self._seed = seed
         self._ray_traced = ray_traced
@@ -127,14 +129,16 @@ class OriginalBackend:
         )
 
     def describe(self) -> Mapping[str, object]:
-        """Versions; the renderer is known to :mod:`envs.simpler.vulkan`."""
+        """Versions, device and shader."""
         import sapien
 
         return {
             "backend": "simpler_env",
+            "renderer": renderer_name(self._device, "rt" if self._ray_traced else "ibl"),
+            "device": self._device.name,
+            "driver": self._device.driver,
             "sapien": sapien.__version__,
             "numpy": np.__version__,
-            "shader": "rt" if self._ray_traced else "ibl",
         }
 
     def close(self) -> None:

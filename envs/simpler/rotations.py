@@ -21,7 +21,7 @@ def euler_to_quaternion(euler: np.ndarray) -> np.ndarray:
 
 
 def quaternion_to_axis_angle(quaternion: np.ndarray) -> np.ndarray:
-    """Axis times angle (3,), the angle in [0, 2π): the sign of the quaternion is kept, as transforms3d does."""
+    """Axis times angle (3,), the angle in [0, 2π): the quaternion's sign counts, as in transforms3d."""
     w, vector = float(quaternion[0]), np.asarray(quaternion[1:], dtype=np.float64)
     length = math.sqrt(float(vector @ vector))
     if length < 1e-15:

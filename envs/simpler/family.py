@@ -1,0 +1,57 @@
+"""SimplerEnv as one of the families that :mod:`envs.simulation` knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from envs.errors import suggestion
+from envs.simpler.grids import SETS
+from envs.simpler.robots import ROBOTS, Robot
+from envs.simulation import EnvironmentSpec, SimulationSpec
+
+BACKENDS = ("simpler_env", "maniskill3")
+
+
+def robot_of(options: Mapping[str, Any]) -> Robot:
+    """The robot of ``options["set"]``; ValueError names the sets there are."""
+    name = str(options.get("set", "bridge"))
+    if name not in SETS:
+        raise ValueError(f"set={name} is not one of {', '.join(SETS)}.{suggestion(name, SETS)}")
+    return ROBOTS[SETS[name].robot]
+
+
+def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
+    """Conventions, camera and control rate of the set's robot."""
+    robot = robot_of(options)
+    return EnvironmentSpec(
+        family="simpler",
+        actions=robot.actions,
+        cameras={robot.camera: (robot.height, robot.width)},
+        control_hz=float(robot.control_hz),
+    )
+
+
+def build(spec: SimulationSpec) -> Any:
+    """A :class:`envs.simpler.trial.SimplerSimulation`.
+
+    Options: ``set``, ``backend``, ``advance``, ``ray_traced``.
+    """
+    from envs.simpler.trial import SimplerSimulation
+
+    options = dict(spec.options)
+    robot = robot_of(options)
+    action = next((each for each in robot.actions if each.name == spec.action), robot.actions[0])
+    backend: Any
+    if options.get("backend", BACKENDS[0]) == "maniskill3":
+        from envs.simpler.modern import ModernBackend
+
+        depth = next((camera.name for camera in spec.sensors.cameras if camera.depth), None)
+        if depth is not None:
+            raise ValueError(f"ManiSkill3's WidowX tasks give no depth of {depth}; ask for colours only")
+        backend = ModernBackend()
+    else:
+        from envs.simpler.original import OriginalBackend
+
+        backend = OriginalBackend(ray_traced=bool(options.get("ray_traced", False)))
+    return SimplerSimulation(backend, spec.sensors, action, options.get("advance", "official"))
