@@ -32,11 +32,13 @@ from policies.base import SubtaskContext
 from policies.expert import ExpertPolicy
 from policies.expert.furniture import (
     BUTTON_RADIUS,
+    DOOR_HALF_WIDTH,
     DRAWER_FLOOR,
     DRAWER_FRONT,
     LAYOUTS,
     TABLE_FRONT,
 )
+from policies.expert.plans import DOOR_MARGIN, WALL_MARGIN
 
 STATES = 30
 """States per scene and task."""
@@ -46,8 +48,6 @@ SLIDE_LEFT = {"A": 0.28, "B": 0.304, "C": 0.24, "D": 0.28}
 """The joint when the sliding door is on the left: its upper limit, metres."""
 GAP = 0.025
 """Least room between blocks, and between a block and the button, metres."""
-CABINET_MARGIN = 0.078
-"""A block's middle keeps this far from the cabinet's side walls, so that a finger fits between, metres."""
 CABINET_Y = (0.088, 0.098)
 PUSH_ROOM = 0.125
 """Room that a block to be pushed needs at its side, metres."""
@@ -239,13 +239,18 @@ class _Drawing:
         """A pose in one half of the cabinet."""
         g = self.generator
         right = bool(g.integers(2)) if right is None else right
-        low, high = (self.scene.slider_left, self.scene.slider_right)[right]
-        left_wall, right_wall = (
-            self.layout.cabinet[0] + CABINET_MARGIN,
-            self.layout.cabinet[1] - CABINET_MARGIN,
-        )
-        x = g.uniform(max(low[0], left_wall), min(high[0], right_wall))
-        return x, g.uniform(*CABINET_Y), low[2], math.pi / 2 + g.uniform(-math.pi / 8, math.pi / 8)
+        surface = self.scene.slider_right if right else self.scene.slider_left
+        slide = SLIDE_LEFT[self.scene.name] if right else 0.0
+        # The half lies between the cabinet's side wall and the edge of the door when that is on the
+        # other half.
+        if right:
+            left_end = self.layout.door - slide + DOOR_HALF_WIDTH + DOOR_MARGIN
+            right_end = self.layout.cabinet[1] - WALL_MARGIN
+        else:
+            left_end = self.layout.cabinet[0] + WALL_MARGIN
+            right_end = self.layout.door - slide - DOOR_HALF_WIDTH - DOOR_MARGIN
+        x = g.uniform(max(surface[0][0], left_end), min(surface[1][0], right_end))
+        return x, g.uniform(*CABINET_Y), surface[0][2], math.pi / 2 + g.uniform(-math.pi / 8, math.pi / 8)
 
     def drawer(self) -> tuple[float, float, float, float]:
         """A pose in the open drawer, clear of its walls and of the table's edge."""

@@ -55,6 +55,9 @@ HALF_FINGERS = 0.031
 """Half of the closed fingers' extent along the line they open on, metres."""
 HALF_HAND = 0.09
 """Half of the hand's width, less a little that it may push the door aside by, metres."""
+WALL_MARGIN, DOOR_MARGIN = 0.078, 0.105
+"""A block in the cabinet is put this far from its side wall and from the door's edge, so that a
+finger and the hand fit between when it is taken out again, metres."""
 HALF_FINGER = 0.014
 """Half of it across, metres."""
 DROP = 0.003
@@ -416,7 +419,12 @@ def _spots(now: View, surface: str) -> list[np.ndarray]:
     furniture = now.furniture
     if surface == "slider":
         low, high = furniture.cabinet_opening
-        xs, ys, height = np.linspace(low + 0.05, high - 0.05, 6), (0.065, 0.08, 0.095), TABLE_TOP
+        from_wall, from_door = WALL_MARGIN, DOOR_MARGIN
+        if low > furniture.layout.cabinet[0]:
+            from_wall, from_door = from_door, from_wall
+        left, right = low + from_wall, high - from_door
+        xs = np.linspace(left, right, 5) if left < right else ((low + high) / 2,)
+        ys, height = (0.075, 0.09, 0.10), TABLE_TOP
     elif surface == "drawer":
         (left, front), (right, back) = furniture.drawer_space
         xs, ys, height = np.linspace(left + 0.06, right - 0.06, 6), _between(front, back, 0.05), DRAWER_FLOOR
