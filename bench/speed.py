@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.dispatch import EpisodeFinished, EpisodeStarted, Event, Job, PolicyChoice, make_pool, run_episodes
-from bench.dispatch.supervisor import Failure, Supervisor
+from bench.dispatch.child_process import Failure
+from bench.dispatch.supervisor import Supervisor
 from bench.protocol import EpisodeSpec
 from bench.rollout import SLOT, run_episode
 from envs.observation import Sensors

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections.abc import Mapping
 
+from bench.dispatch.child_process import Failure
 from bench.dispatch.job import Job
 from bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
-from bench.dispatch.supervisor import Failure, Supervisor
-from bench.protocol import EpisodeSpec
+from bench.dispatch.supervisor import Supervisor
+from bench.protocol import EpisodeError, EpisodeSpec
 
 
 class LocalPool:
@@ -77,13 +79,19 @@ class LocalPool:
                 if not supervisor.ready:
                     info = supervisor.start()
                     if isinstance(info, Failure):
-                        self._gone.add(name)
-                        self._events.put(Gone(name, info.error, info.lasting))
+                        self._lose(Gone(name, info.error, info.lasting))
                         return
                 self._events.put(Ready(name, info))
                 task = self._tasks[name].get()
                 if task is None:
                     return
                 self._events.put(Answered(name, supervisor.run(*task)))
+        except Exception as error:  # ours; without an event the driver would wait for ever
+            detail = "".join(traceback.format_exception(error))
+            self._lose(Gone(name, EpisodeError("exception", f"{type(error).__name__}: {error}", detail)))
         finally:
             supervisor.close()
+
+    def _lose(self, event: Gone) -> None:
+        self._gone.add(event.worker)
+        self._events.put(event)

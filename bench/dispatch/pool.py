@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from bench.dispatch.child_process import Failure
 from bench.dispatch.job import Job
-from bench.dispatch.supervisor import Failure
 from bench.errors import ConfigError
 from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 

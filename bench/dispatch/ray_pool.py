@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.dispatch.child_process import Failure
 from bench.dispatch.job import Job, job_from_plain, job_to_plain
 from bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
-from bench.dispatch.supervisor import Failure, Supervisor
+from bench.dispatch.supervisor import Supervisor
 from bench.errors import ConfigError
 from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
@@ -27,6 +29,8 @@ DEATHS = 3
 """Deaths of an actor in a row after which its worker is given up."""
 PLACEMENT_SECONDS = 600.0
 """How long the first worker may wait for a place in the cluster, its own start aside."""
+KNOCK_SECONDS = 5.0
+"""What the head of a cluster gets to accept a connection."""
 CLOSE_SECONDS = 10.0
 """What idle workers get to close their simulations."""
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -180,11 +184,13 @@ class RayPool:
         quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._address:
             try:
+                _knock(self._address)
                 ray.init(address=self._address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0].rstrip(".")
                 raise ConfigError(
-                    f"cannot join the Ray cluster run.address={self._address}: {str(error).splitlines()[0]} "
-                    "Start one with 'ray start --head', or leave run.address out."
+                    f"cannot join the Ray cluster run.address={self._address}: {reason}. Start one with "
+                    "'ray start --head', or leave run.address out."
                 ) from None
         else:
             folder = _own_ray_folder()
@@ -246,6 +252,13 @@ class RayPool:
         names, self._give_up_at = list(self._actors), None
         self._actors.clear()
         return [Gone(name, error, lasting=True) for name in names]
+
+
+def _knock(address: str) -> None:
+    """OSError when nobody listens at ``host:port``, which Ray would take minutes to say."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def _own_ray_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import FrameType
 
+from bench.dispatch.child_process import Failure
 from bench.dispatch.events import (
     EpisodeFinished,
     EpisodeRetried,
@@ -20,11 +22,10 @@ from bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from bench.dispatch.job import Job
+from bench.dispatch.job import Job, job_to_plain
 from bench.dispatch.pool import Answered, Gone, Pool, PoolEvent, Ready
 from bench.dispatch.queue import EpisodeQueue, Retry
-from bench.dispatch.supervisor import Failure
-from bench.errors import RunFailed, UserError
+from bench.errors import ConfigError, RunFailed, UserError
 from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 PROGRESS_SECONDS = 0.5
@@ -47,10 +48,14 @@ def run_episodes(
     ``on_event`` is called in this thread. What it raises ends the run and passes through. Ctrl-C
     once lets the running episodes finish, twice drops them; then False is returned. The pool is closed
     in any case. UserError: no worker could start because of something the user can mend; RunFailed: no worker
-    is left for another reason.
+    is left for another reason; ConfigError: the job is not plain data.
     """
     if not job.directory:
         job = replace(job, directory=os.getcwd())
+    try:
+        json.dumps(job_to_plain(job))
+    except TypeError as error:
+        raise ConfigError(f"options and arguments must be plain data, as in YAML: {error}") from None
     queue = EpisodeQueue(episodes, max_attempts=max_attempts, lease_seconds=LEASE_SECONDS)
     if queue.finished:
         return True

@@ -6,10 +6,14 @@ tried on one. Ray is started once for the module.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -288,6 +292,90 @@ def test_a_run_goes_on_with_the_workers_that_start(tmp_path: Path):
     run = Run(job(failing, slow, counter=tmp_path), episodes(4), "local", 2)
     assert run.complete and len(run.records) == 4
     assert len(run.of(WorkerLost)) <= 1
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_actor_is_replaced_and_costs_its_episode_an_attempt(
+    ray: None, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+):
+    """Killed, which Ray notices; or silent, which only the lease tells."""
+    monkeypatch.setattr("bench.dispatch.run.LEASE_SECONDS", 2.0)
+    children: list[int] = []
+    actors: list[int] = []
+
+    def strike(event: Event) -> None:
+        if isinstance(event, WorkerStarted):
+            children.append(event.info["pid"])
+        if isinstance(event, Progress) and not actors:
+            actors.append(parent_of(children[0]))
+            os.kill(actors[0], number)
+
+    try:
+        run = Run(job(step_seconds=0.02), episodes(2), "ray", hook=strike)
+    finally:
+        for actor in actors:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(actor, signal.SIGKILL)
+    assert run.complete and {i: r.attempt for i, r in run.records.items()} == {0: 2, 1: 1}
+    (retried,) = run.of(EpisodeRetried)
+    silent = number == signal.SIGSTOP
+    assert ("was not heard from for 2 s" if silent else "Ray actor died") in retried.error.message
+    assert len(set(children)) == 2
+    assert run.outcomes == Run(job(), episodes(2), "local").outcomes
+
+
+def test_a_full_cluster_is_not_waited_for_without_end(ray: None, monkeypatch: pytest.MonkeyPatch):
+    import ray as cluster
+
+    class Occupant:
+        def there(self) -> bool:
+            return True
+
+    occupant = cluster.remote(num_cpus=3)(Occupant).remote()
+    assert cluster.get(occupant.there.remote())
+    monkeypatch.setattr("bench.dispatch.ray_pool.PLACEMENT_SECONDS", 1.0)
+    try:
+        with pytest.raises(UserError, match="gave no worker a place; each needs 1 CPU, 0 of its 3 are free"):
+            Run(job(start_deadline=0.0), episodes(1), "ray")
+    finally:
+        cluster.kill(occupant)
+
+
+def test_a_cluster_that_is_not_there_is_named():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    program = (
+        "from bench.dispatch import *; from bench.errors import ConfigError\n"
+        "from envs.simulation import SimulationSpec\n"
+        f"pool = make_pool('ray', 1, '{address}')\n"
+        "try: pool.start(Job(SimulationSpec('fake'), PolicyChoice('stub')))\n"
+        "except ConfigError as error: print(error)\n"
+        "pool.close()"
+    )
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert said.startswith(f"cannot join the Ray cluster run.address={address}: ")
+    assert "refused. Start one with 'ray start --head'" in said
+
+
+def test_a_job_that_is_not_plain_data_is_refused():
+    with pytest.raises(ConfigError, match=r"must be plain data.*Path"):
+        Run(job(policy="replay", arguments={"path": Path("x.npz")}), episodes(1), "local")
+
+
+def test_an_interpreter_that_is_not_there_is_named():
+    with pytest.raises(RunFailed, match=r"cannot start /no/such/python: .*No such file"):
+        Run(job(python="/no/such/python"), episodes(1), "local")
+
+
+def test_modules_beside_the_user_do_not_hide_the_standard_library(my_policies: str):
+    Path("random.py").write_text("raise ImportError('not the one you are looking for')")
+    run = Run(camera_job(f"{my_policies}:Good"), episodes(1), "local")
+    assert run.records[0].status == "done"
 
 
 def test_a_process_that_grows_is_replaced_between_episodes():

@@ -228,6 +228,25 @@ def test_a_simulation_that_does_not_advance_is_found_out():
         run_episode(Stuck([], fake()), Scripted([]), episode("raise"), seed=0)
 
 
+class Flagged(Watched):
+    """Reports a partial success that comes and goes."""
+
+    def advance(self, actions: np.ndarray) -> Outcome:
+        outcome = self.inner.advance(actions)
+        return dataclasses.replace(outcome, flags={"grasped": outcome.success, "distance": 0.25})
+
+
+def test_an_episode_judged_by_its_last_subtask_runs_them_all():
+    spec = dataclasses.replace(episode("raise", "lower", "raise", step_limit=2), judged="last")
+    simulation = Flagged([], fake({"do": "succeed", "subtask": "lower"}))
+    record = run_episode(simulation, Scripted([]), spec, seed=0)
+    assert [s.success for s in record.subtasks] == [False, True, False]
+    assert record.chain_length == 0
+    assert dict(record.subtasks[1].flags) == {"grasped": 1.0, "distance": 0.25}
+    won = dataclasses.replace(spec, subtasks=spec.subtasks[:2], instructions=spec.instructions[:2])
+    assert run_episode(simulation, Scripted([]), won, seed=0).chain_length == 1
+
+
 def test_records_survive_plain_data():
     record = run_episode(fake({"do": "succeed", "step": 3}), Scripted([]), episode("raise", "lower"), seed=0)
     assert record_from_plain(to_plain(record)) == record
