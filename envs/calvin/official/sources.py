@@ -71,8 +71,11 @@ class FolderSource:
                     raise AssetError(
                         f"{path} is a link that leads out of {self._root}; copy the file there instead"
                     )
-                if resolved.is_file() and resolved.stat().st_size == file.size:
-                    yield file, resolved.read_bytes()
+                try:
+                    if resolved.is_file() and resolved.stat().st_size == file.size:
+                        yield file, resolved.read_bytes()
+                except OSError as error:
+                    raise AssetError(f"cannot read {path}: {error.strerror}") from error
 
 
 class GitSource:
