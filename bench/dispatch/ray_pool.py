@@ -183,15 +183,7 @@ class RayPool:
             return
         quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._address:
-            try:
-                _knock(self._address)
-                ray.init(address=self._address, **quiet)
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = str(error).splitlines()[0].rstrip(".")
-                raise ConfigError(
-                    f"cannot join the Ray cluster run.address={self._address}: {reason}. Start one with "
-                    "'ray start --head', or leave run.address out."
-                ) from None
+            _join(self._address, quiet)
         else:
             folder = _own_ray_folder()
             _sweep(folder)
@@ -254,11 +246,25 @@ class RayPool:
         return [Gone(name, error, lasting=True) for name in names]
 
 
-def _knock(address: str) -> None:
-    """OSError when nobody listens at ``host:port``, which Ray would take minutes to say."""
+def _join(address: str, options: Mapping[str, Any]) -> None:
+    import ray
+
+    def refuse(error: Exception, advice: str) -> ConfigError:
+        reason = str(error).splitlines()[0].rstrip(".")
+        return ConfigError(f"cannot join the Ray cluster run.address={address}: {reason}. {advice}")
+
+    # Ray itself would take minutes to say that nobody listens there.
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if separator and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+        except OSError as error:
+            raise refuse(error, "Start one with 'ray start --head', or leave run.address out.") from None
+    try:
+        ray.init(address=address, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        advice = "If one runs there with token authentication, set RAY_AUTH_MODE=token; else start one with "
+        raise refuse(error, advice + "'ray start --head', or leave run.address out.") from None
 
 
 def _own_ray_folder() -> Path:
