@@ -15,9 +15,11 @@ from policies.vla.actions.chunks import sliding_chunks  # noqa: E402
 from policies.vla.actions.frames import euler_to_axis_angle  # noqa: E402
 from policies.vla.actions.normalisation import inverse_mu_law, mu_law, normalise, unnormalise  # noqa: E402
 from policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
+from policies.vla.backbones.tokenizers import load_tokenizer  # noqa: E402
 from policies.vla.images import PixelRecipe  # noqa: E402
 from policies.vla.prompts import CAPTION_PROMPTS, QUESTION_PROMPTS, question_prompt  # noqa: E402
 from policies.vla.resampler import PerceiverResampler  # noqa: E402
+from policies.vla.token_targets import token_targets  # noqa: E402
 
 pytestmark = needs_recordings
 
@@ -100,3 +102,49 @@ def test_resampler() -> None:
         masked = resampler(padded, mask)
     torch.testing.assert_close(resampled, tensors["y"], atol=2e-5, rtol=0)
     torch.testing.assert_close(masked, tensors["y"], atol=2e-5, rtol=0)
+
+
+def test_labels_of_the_oxe_models() -> None:
+    recorded = read_json("oxe_convert_action.json")
+    # The loader hands over one action more than the windows need.
+    actions = normalise(np.array(recorded["inp"])[:-1])
+    np.testing.assert_allclose(actions, recorded["out"], atol=1e-6)
+    np.testing.assert_allclose(sliding_chunks(actions, window=2, chunk=3), recorded["chunk"], atol=1e-6)
+
+
+def test_token_rows_of_the_oxe_models() -> None:
+    recorded = read_json("oxe_discrete_wrap.json")
+    tokenizer = load_tokenizer(FOLDER / "tiny_kosmos")
+    text = question_prompt("phi", recorded["language"], 3, eos=tokenizer.eos_token)
+    actions = np.array(recorded["action"])
+    actions[:, 6] = np.where(actions[:, 6] > 0, 1.0, -1.0)
+    ids, labels, mask = token_targets(
+        tokenizer(text).input_ids,
+        sliding_chunks(actions, window=2, chunk=3),
+        sliding_chunks(np.array(recorded["action_mask"])[:, None], window=2, chunk=3)[..., 0],
+        ActionTokens.for_tokenizer(tokenizer),
+        attend_actions=False,
+    )
+    assert ids.tolist() == recorded["input_ids"]
+    assert labels.tolist() == recorded["labels"]
+    assert mask.tolist() == recorded["attention_mask"]
+
+
+def test_token_rows_of_the_calvin_models() -> None:
+    tensors = load_file(FOLDER / "onestep_disc" / "train.safetensors")
+    tokenizer = load_tokenizer(FOLDER / "tiny_kosmos")
+    tokens = ActionTokens.for_tokenizer(tokenizer)
+    for sample, language in enumerate(read_json("onestep_disc/train.json")["languages"]):
+        text = question_prompt("phi", language, 3, eos=tokenizer.eos_token)
+        actions = tensors["in.action"][sample].numpy()
+        actions[:, 6] = 2 * actions[:, 6] - 1
+        ids, labels, mask = token_targets(
+            tokenizer(text).input_ids,
+            actions[None],
+            tensors["in.chunck_mask"][sample].numpy(),
+            tokens,
+        )
+        length = ids.shape[1]
+        assert torch.equal(ids[0], tensors["in.instr_and_action_ids"][sample, 0, :length])
+        assert torch.equal(labels[0], tensors["in.instr_and_action_labels"][sample, 0, :length])
+        assert torch.equal(mask[0].bool(), tensors["in.instr_and_action_mask"][sample, 0, :length])
