@@ -25,7 +25,7 @@ class BenchmarkConfig:
 
     name: str = ""
     """Name shown in tables and in the folder's name; the preset's unless given."""
-    family: Literal["calvin", "fake"] = "calvin"
+    family: Literal["calvin", "simpler", "fake"] = "calvin"
     """Simulation family; fake is a toy that can crash and hang on cue."""
     kind: Literal["chains", "tasks"] = "chains"
     """chains: five instructions in a row; tasks: each task on its own."""
@@ -36,11 +36,11 @@ class BenchmarkConfig:
     sequences: int = 1000
     """chains: the first n of the 1000 official sequences."""
     tasks: tuple[str, ...] = ()
-    """tasks: which ones; empty or all means all 34."""
+    """tasks: which ones; empty or all means all there are."""
     rollouts: int = 10
     """tasks: tries per task and scene."""
     step_limit: int = 360
-    """Control steps granted to each subtask; 360 is the official limit."""
+    """Control steps granted to each subtask; 360 is CALVIN's limit, SimplerEnv's tasks have lower ones."""
     assets: Literal["official", "builtin"] = "official"
     """Asset bundle: the official play tables, or the one shipped here (no download)."""
     renderer: Literal["auto", "tiny", "egl", "fast"] = "auto"

@@ -33,6 +33,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     """Sentences that must stand beside every number, e.g. that it is not comparable with published
     ones."""
+    python: str = ""
+    """Interpreter that has the simulator; empty: our own."""
 
 
 def environment_of(benchmark: BenchmarkConfig) -> EnvironmentSpec:
@@ -57,6 +59,10 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec) -> Plan:
         from bench import calvin_protocol
 
         made = calvin_protocol.plan(benchmark, policy, environment)
+    elif benchmark.family == "simpler":
+        from bench import simpler_protocol
+
+        made = simpler_protocol.plan(benchmark, policy, environment)
     else:
         made = _plan_fake(benchmark, policy, environment)
     simulation = dataclasses.replace(made.simulation, sensors=policy.sensors, action=policy.action.name)

@@ -149,6 +149,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         decision_deadline=run.decision_deadline,
         start_deadline=run.start_deadline,
         recycle_mb=run.recycle_mb,
+        python=ready.plan.python,
     )
     provenance.begin(job.policy.target, {"backend": run.backend, "workers": workers, "address": run.address})
     try:

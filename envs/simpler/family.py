@@ -11,6 +11,11 @@ from envs.simpler.robots import ROBOTS, Robot
 from envs.simulation import EnvironmentSpec, SimulationSpec
 
 BACKENDS = ("simpler_env", "maniskill3")
+"""``simpler_env``: the original package on sapien 2, the reference. ``maniskill3``: the WidowX tasks only."""
+MODERN_NOTE = (
+    "ManiSkill3: another release of PhysX and of the renderer, and another model of the WidowX, than the "
+    "paper's package; comparable with other ManiSkill3 numbers only"
+)
 
 
 def robot_of(options: Mapping[str, Any]) -> Robot:

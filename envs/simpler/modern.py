@@ -2,7 +2,7 @@
 
 ManiSkill3's own protocol is not the paper's. Set right here, from outside: the paper's 24 layouts (it has
 64 others of the eggplant), the paper's judge (:mod:`envs.simpler.put_on`), the photo of each scene. What
-stays different is named in :data:`DEVIATIONS` and stands beside every number.
+stays different is named in :data:`envs.simpler.family.MODERN_NOTE`, which stands beside every number.
 """
 
 from __future__ import annotations
@@ -28,10 +28,6 @@ from envs.simpler.variants import Variant
 from envs.simpler.vulkan import prepare, renderer_name
 from envs.simulation import EpisodeStart
 
-DEVIATIONS = (
-    "ManiSkill3: another release of PhysX and of the renderer, and another WidowX model, than the paper's "
-    "package; comparable with other ManiSkill3 numbers only"
-)
 ENVIRONMENTS_KEPT = 4
 LEAST_IMPULSE = 1e-6
 LARGEST_ANGLE = np.deg2rad(60)

@@ -55,7 +55,7 @@ def _release() -> str:
     facts = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', text, flags=re.MULTILINE))
     if facts.get("ID") != "debian" or not shutil.which("apt-get"):
         raise RendererError(
-            f"a software Vulkan driver can be fetched on Debian only, and this is {facts.get('NAME', 'not')}; "
+            f"a software Vulkan driver is fetched on Debian only, not on {facts.get('NAME', 'this')}; "
             "install your distribution's Vulkan driver of Mesa (lavapipe), 23 or newer, and its libvulkan1"
         )
     return facts["VERSION_CODENAME"]

@@ -156,9 +156,14 @@ def prepare(sapien: Sapien) -> Device:
     device = probe()
     check(device)
     os.environ.update(settings(sapien, device))
-    for path in loader_paths():  # sapien asks for it by its plain name, which is then already there
-        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+    load_loader()
     return device
+
+
+def load_loader() -> None:
+    """Loads a fetched Vulkan loader: sapien asks for it by its plain name, which is then already there."""
+    for path in loader_paths():
+        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
 
 def loader_paths() -> list[str]:
