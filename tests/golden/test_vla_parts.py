@@ -143,6 +143,7 @@ def test_token_rows_of_the_calvin_models() -> None:
             actions[None],
             tensors["in.chunck_mask"][sample].numpy(),
             tokens,
+            predict_stop="always",
         )
         length = ids.shape[1]
         assert torch.equal(ids[0], tensors["in.instr_and_action_ids"][sample, 0, :length])

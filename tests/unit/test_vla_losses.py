@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,6 +20,7 @@ from policies.vla.losses import (  # noqa: E402
     token_losses,
     total_loss,
 )
+from policies.vla.token_targets import token_targets  # noqa: E402
 
 
 def test_masked_steps_do_not_count() -> None:
@@ -87,3 +89,14 @@ def test_clip_text_head_pulls_features_towards_the_text() -> None:
         said = head.lang_fc(torch.stack([frame.max(dim=0).values for frame in tokens]))
     assert head(tokens, said).item() == 0.0
     assert head(tokens, text).item() > 0.0
+
+
+def test_token_rows_without_a_stop_token() -> None:
+    tokens = ActionTokens(end=300)
+    chunks, inside = np.zeros((1, 2, 7)), np.array([[1, 0]])
+    with_stop = token_targets([5, 6, 2], chunks, inside, tokens, predict_stop="never")
+    without = token_targets([5, 6], chunks, inside, tokens, ends_in_stop=False)
+    assert with_stop[0][0].tolist() == [5, 6, *[172] * 14, 2]
+    assert without[0][0].tolist() == [5, 6, *[172] * 14]
+    assert with_stop[1][0].tolist() == [IGNORE, IGNORE, *[172] * 7, *[IGNORE] * 8]
+    assert without[1][0].tolist() == [IGNORE, IGNORE, *[172] * 7, *[IGNORE] * 7]
