@@ -82,7 +82,7 @@ class _StopButton:
 
     def __exit__(self, *_: object) -> None:
         if self._mine:
-            signal.signal(signal.SIGINT, self._before)
+            signal.signal(signal.SIGINT, self._before or signal.SIG_DFL)
 
     def _press(self, _number: int, _frame: FrameType | None) -> None:
         self.asked += 1
