@@ -39,15 +39,21 @@ lint: $(VENV)/.installed-$(DEV) ## check style and format
 clean: ## remove the virtual environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
 
+# 3.11 before 3.12: PyBullet has no wheel for 3.12, and compiling it takes ten minutes.
 $(BIN)/python:
-	@for python in $(or $(PYTHON),python3.11 python3.12 python3 python); do \
-		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then \
+	@for version in 3.11 3.12; do \
+		for python in $(or $(PYTHON),python$$version python3 python); do \
+			"$$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2>/dev/null || continue; \
 			echo "making $(VENV) with $$("$$python" --version)"; \
+			if [ $$version = 3.12 ]; then \
+				echo "PyBullet has no wheel for Python 3.12 and is compiled: some ten minutes. Python 3.11 needs none of it."; \
+				command -v c++ >/dev/null || { echo "There is no C++ compiler. Install one, or Python 3.11." >&2; exit 1; }; \
+			fi; \
 			"$$python" -m venv $(VENV) && exit 0; \
 			rm -rf $(VENV); \
-			echo "$$python cannot make virtual environments. On Debian or Ubuntu: apt install $$python-venv" >&2; \
+			echo "$$python cannot make virtual environments. On Debian or Ubuntu: apt install python$$version-venv" >&2; \
 			exit 1; \
-		fi; \
+		done; \
 	done; \
 	echo "Python 3.11 or 3.12 is needed$(if $(PYTHON),; $(PYTHON) is neither). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 	exit 1
