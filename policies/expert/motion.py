@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -121,7 +122,13 @@ def _limited(vector: np.ndarray, largest: float) -> np.ndarray:
 def _remaining(pose: Pose, state: CalvinState) -> tuple[np.ndarray, np.ndarray]:
     """Shift (3,) metres and change of Euler angles (3,) radians from the commanded target."""
     shift = pose.position - state.target_position
-    return shift, canonical_euler(pose.rotation) - nearest_turn(state.target_euler, REST_EULER)
+    return shift, _euler_of(pose) - nearest_turn(state.target_euler, REST_EULER)
+
+
+@lru_cache(maxsize=32)
+def _euler_of(pose: Pose) -> np.ndarray:
+    # Asked for twice a step, for the same pose during a whole phase.
+    return canonical_euler(pose.rotation)
 
 
 def canonical_euler(rotation: np.ndarray) -> np.ndarray:

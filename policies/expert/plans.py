@@ -55,6 +55,8 @@ HALF_FINGERS = 0.031
 """Half of the closed fingers' extent along the line they open on, metres."""
 HALF_HAND = 0.09
 """Half of the hand's width, less a little that it may push the door aside by, metres."""
+FARTHER = 10.0
+"""Cost of putting a block down a metre from where it might be put down nearest."""
 WALL_MARGIN, DOOR_MARGIN = 0.078, 0.105
 """A block in the cabinet is put this far from its side wall and from the door's edge, so that a
 finger and the hand fit between when it is taken out again, metres."""
@@ -409,9 +411,7 @@ def put_away(now: View) -> list[Phase]:
     box = now.blocks[now.held]
     if any(body != 0 for body, _ in now.touched[now.held]):
         return release(now.tool)
-    spots = _spots(now, "table")
-    spots.sort(key=lambda spot: float(np.hypot(*(spot - box.centre)[:2])))
-    return _put(now, now.held, spots[:12], 0)
+    return _put(now, now.held, _spots(now, "table"), 0, near=box.centre)
 
 
 def _spots(now: View, surface: str) -> list[np.ndarray]:
@@ -439,12 +439,19 @@ def _between(low: float, high: float, margin: float) -> np.ndarray:
     return middle + np.linspace(-half, half, 3)
 
 
-def _put(now: View, block: str, spots: list[np.ndarray], attempt: int) -> list[Phase]:
-    return _set_down(now, block, _putting_pose(now, block, spots, attempt).pose)
+def _put(
+    now: View, block: str, spots: list[np.ndarray], attempt: int, near: np.ndarray | None = None
+) -> list[Phase]:
+    return _set_down(now, block, _putting_pose(now, block, spots, attempt, near).pose)
 
 
-def _putting_pose(now: View, block: str, spots: list[np.ndarray], attempt: int) -> Choice:
-    """The best tool pose with the held block level, ``ROOM`` above one of the spots (3,)."""
+def _putting_pose(
+    now: View, block: str, spots: list[np.ndarray], attempt: int, near: np.ndarray | None = None
+) -> Choice:
+    """The best tool pose with the held block level, ``ROOM`` above one of the spots (3,).
+
+    ``near``: if given, the spots near this point (3,) are preferred.
+    """
     tool, box = now.tool, now.blocks[block]
     grip = tool.rotation.T @ (box.centre - tool.position)
     upright = int(np.argmax(np.abs(box.axes[2])))
@@ -452,10 +459,14 @@ def _putting_pose(now: View, block: str, spots: list[np.ndarray], attempt: int) 
     points = np.concatenate((OPEN_GRIPPER, held_points(tool, box)))
     rotations = list(level_rotations(tool, box, np.radians(np.arange(-180, 180, 30))))
     options = (
-        (Pose(spot + height * Z - rotation @ grip, rotation), 0.0)
+        (Pose(spot + height * Z - rotation @ grip, rotation), FARTHER * _across(spot, near))
         for spot, rotation in itertools.product(spots, rotations)
     )
     return best(options, now.obstacles(block), points, attempt)
+
+
+def _across(spot: np.ndarray, near: np.ndarray | None) -> float:
+    return 0.0 if near is None else float(np.hypot(*(spot - near)[:2]))
 
 
 def _set_down(now: View, block: str, above: Pose) -> list[Phase]:
