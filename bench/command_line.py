@@ -191,10 +191,16 @@ def _field_entry(field: FieldHelp) -> tuple[str, str]:
 
 def _entries(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Names and what they mean, in two columns that fit the terminal."""
+    listed = list(pairs)
+    column = max(18, *(len(name) for name, _ in listed)) + 3
     width = min(110, max(60, shutil.get_terminal_size().columns - 1))
     return [
         textwrap.fill(
-            text, width, initial_indent=f"  {name:<18} ", subsequent_indent=" " * 21, break_on_hyphens=False
+            text,
+            width,
+            initial_indent=f"  {name}".ljust(column),
+            subsequent_indent=" " * column,
+            break_on_hyphens=False,
         )
-        for name, text in pairs
+        for name, text in listed
     ]
