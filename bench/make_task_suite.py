@@ -38,7 +38,7 @@ from policies.expert.furniture import (
     LAYOUTS,
     TABLE_FRONT,
 )
-from policies.expert.plans import DOOR_MARGIN, WALL_MARGIN
+from policies.expert.placing import DOOR_MARGIN, WALL_MARGIN
 
 STATES = 30
 """States per scene and task."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from policies.expert.motion import CLOSED, OPEN, Phase
 from policies.expert.view import Pose, View
 
+X, Y, Z = np.eye(3)
 TRAVEL_HEIGHT = 0.60
 """High enough for the fingers, with a block between them, to pass over everything in front of the slope."""
 TRAVEL_BACK = -0.08
@@ -70,3 +73,13 @@ def close(at: Pose) -> Phase:
 def _above(pose: Pose) -> Pose:
     x, y, z = pose.position
     return Pose(np.array((x, min(y, TRAVEL_BACK), max(z, TRAVEL_HEIGHT))), pose.rotation)
+
+
+def preparing(phases: list[Phase]) -> list[Phase]:
+    """The same, marked as only making room for the next plan."""
+    return [*phases[:-1], dataclasses.replace(phases[-1], prepares=True)]
+
+
+def wait() -> list[Phase]:
+    """For when nothing can be done about the task as things are."""
+    return [Phase("wait", None, OPEN, steps=30)]
