@@ -1,4 +1,5 @@
-"""``python -m policies.vla describe <checkpoint>``: what a checkpoint is and which structure it fits."""
+"""``python -m policies.vla describe <checkpoint>`` says what a checkpoint is and which structure it fits;
+``python -m policies.vla speed`` how fast a structure decides, on random weights."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import argparse
 import sys
 
 from envs.errors import UserError
+
+_TIMED = ("policy_head", "interleaved")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,23 +27,55 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="read a file that holds more than tensors; doing so can run its code",
     )
+    timing = commands.add_parser("speed", help="decisions per second against the original's way")
+    timing.add_argument("--size", default="mid", help="tiny, mid or full (default: mid)")
+    timing.add_argument("--structures", nargs="+", default=["policy_head", "interleaved"], choices=_TIMED)
+    timing.add_argument("--slots", nargs="+", type=int, default=[1, 4], help="episodes that run at once")
+    timing.add_argument("--window", type=int, default=16, help="frames of history (default: 16)")
+    timing.add_argument("--decisions", type=int, default=3, help="calls that are timed (default: 3)")
+    timing.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0 or auto")
+    timing.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    timing.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     typed = parser.parse_args(arguments)
     try:
-        from policies.vla.checkpoints import read_tensors
-        from policies.vla.describe import as_text, describe_tensors
-
-        tensors = read_tensors(typed.checkpoint, trust=typed.trust)
-        if typed.shapes:
-            for name, tensor in tensors.items():
-                print(f"{name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix('torch.')}")
-            print()
-        print(as_text(describe_tensors(tensors)))
+        return _describe(typed) if typed.command == "describe" else _speed(typed)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         print(f"vla needs the package {error.name!r}; type: pip install -e '.[vla]'", file=sys.stderr)
         return 1
+
+
+def _describe(typed: argparse.Namespace) -> int:
+    from policies.vla.checkpoints import read_tensors
+    from policies.vla.describe import as_text, describe_tensors
+
+    tensors = read_tensors(typed.checkpoint, trust=typed.trust)
+    if typed.shapes:
+        for name, tensor in tensors.items():
+            print(f"{name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix('torch.')}")
+        print()
+    print(as_text(describe_tensors(tensors)))
+    return 0
+
+
+def _speed(typed: argparse.Namespace) -> int:
+    import torch
+
+    from policies.vla.speed import report
+
+    torch.set_num_threads(typed.threads)
+    lines = report(
+        typed.structures,
+        typed.slots,
+        size=typed.size,
+        device=typed.device,
+        dtype=typed.dtype,
+        window=typed.window,
+        decisions=typed.decisions,
+    )
+    print("\n".join(lines))
     return 0
 
 
