@@ -9,7 +9,7 @@ import numpy as np
 from envs.calvin.bundle import AssetBundle
 from envs.calvin.cameras import LENSES, view_of
 from envs.calvin.oracle import Rule
-from envs.calvin.renderers import Renderer, TinyRenderer, resolve_renderer
+from envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
 from envs.calvin.robot import ACTIONS
 from envs.calvin.scenes import scene_named
 from envs.calvin.snapshot import Snapshot
@@ -56,14 +56,15 @@ class CalvinSimulation:
         if action not in (spec.name for spec in ACTIONS):
             offered = ", ".join(spec.name for spec in ACTIONS)
             raise ValueError(f"CALVIN has no action convention {action!r}; it has {offered}")
-        renderer = resolve_renderer(renderer)
+        renderer = resolve_renderer(renderer) if sensors.cameras else "none"
         self.bundle = bundle
         self.sensors = sensors
         self._history = history
         self._bullet: Any = pybullet
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
-        self.world = World(pybullet, self._client, bundle, action, visuals=bool(sensors.cameras))
-        self.renderer: Renderer = TinyRenderer(pybullet, self._client)
+        # Only TinyRenderer looks at the client that does the physics.
+        self.world = World(pybullet, self._client, bundle, action, visuals=renderer == "tiny")
+        self.renderer: Renderer | None = make_renderer(renderer, pybullet) if sensors.cameras else None
         self._loaded = ""
         self._subtask = ""
         self._rule: Rule | None = None
@@ -84,6 +85,8 @@ class CalvinSimulation:
         if self._history == "fresh" or self._loaded != scene.name:
             self.world.load(scene, seed)
             self._loaded = scene.name
+            if self.renderer is not None:
+                self.renderer.load(self.world)
         self.world.reset(**vectors)
         self._rule = self._start = None
 
@@ -144,8 +147,14 @@ class CalvinSimulation:
             information=world,
         )
 
+    def describe(self) -> dict[str, dict[str, str]]:
+        """What the pixels depend on beyond the protocol: the renderer, down to its driver."""
+        return {"renderer": self.renderer.describe() if self.renderer else {"name": "none"}}
+
     def close(self) -> None:
         """Disconnects from Bullet."""
+        if self.renderer is not None:
+            self.renderer.close()
         if self._client is not None:
             client, self._client = self._client, None
             if self._bullet.isConnected(client):

@@ -5,6 +5,7 @@ Joint motors and trigger thresholds are those of calvin_env 797142c (``scene/obj
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ class Table:
             self._bullet.resetJointState(self.body, joint, value, physicsClientId=self._client)
         self._button_on = self.lights["led"]
         self._switch_on = False
+
+    def show_lights(self, lights: Mapping[str, int]) -> None:
+        """Gives each light the look of 1 (on) or 0 (off)."""
+        for name, on in lights.items():
+            self._set_light(name, on)
 
     def _set_light(self, name: str, on: int) -> None:
         self.lights[name] = on

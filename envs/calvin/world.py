@@ -43,7 +43,7 @@ class World:
         """
         self._bullet = bullet
         self.client = self._client = client
-        self._bundle = bundle
+        self.bundle = self._bundle = bundle
         self._action = action
         self._flags = 0 if visuals else bullet.URDF_IGNORE_VISUAL_SHAPES
         bullet.setTimeStep(1.0 / SUBSTEP_HZ, physicsClientId=client)

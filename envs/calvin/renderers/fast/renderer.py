@@ -1,0 +1,171 @@
+"""The renderer: a loaded world and a camera in, pixels out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs.calvin.cameras import View
+from envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts
+from envs.calvin.renderers.fast.library import Library
+from envs.calvin.renderers.fast.light import LIGHT_MATRIX, WINDOW_TEXELS
+from envs.calvin.renderers.fast.posed import PosedScene
+from envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, FARTHEST, NOTHING, RANK_BITS
+from envs.calvin.renderers.fast.shading import backdrop, describe, illuminate
+from envs.calvin.world import World
+
+VERSION = "1"
+"""Goes up whenever a pixel may change."""
+
+
+STILL_CAMERAS = frozenset({"static"})
+"""Cameras that see what is at rest from one place, so that it can be kept."""
+
+
+class _Backdrop(NamedTuple):
+    """What is at rest, as a camera that never moves sees it."""
+
+    epoch: int
+    view: View
+    depths: np.ndarray
+    """(H, W) int32: depth with rank 0."""
+    parts: np.ndarray
+    """(H, W) intp: which part is seen; one past the last for none."""
+    surfaces: np.ndarray
+    """(H, W, SURFACE_FIELDS) float32."""
+
+
+class FastRenderer:
+    """Draws what PyBullet's OpenGL renderer draws, on the processor."""
+
+    def __init__(self, bullet: Any, library: Library | None = None) -> None:
+        """``library`` reads meshes; by default one that simplifies them."""
+        self._bullet = bullet
+        self._library = library or Library()
+        self._scenes: dict[str, _Stage] = {}
+        self._stage: _Stage | None = None
+
+    def load(self, world: World) -> None:
+        """See :class:`envs.calvin.renderers.Renderer`."""
+        name = world.scene.name
+        if name not in self._scenes:
+            self._scenes[name] = _Stage(PosedScene(self._bullet, world, self._library))
+        self._stage = self._scenes[name]
+        self._stage.posed.begin(world)
+
+    def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`envs.calvin.renderers.Renderer`."""
+        if self._stage is None:
+            raise RuntimeError("render() before load()")
+        return self._stage.render(view)
+
+    def describe(self) -> dict[str, str]:
+        """See :class:`envs.calvin.renderers.Renderer`."""
+        import numba
+
+        return {
+            "name": "fast",
+            "renderer": f"software rasteriser {VERSION}, modelled on PyBullet's OpenGL renderer",
+            "numba": numba.__version__,
+        }
+
+    def close(self) -> None:
+        """Lets go of meshes and images."""
+        self._scenes.clear()
+        self._stage = None
+
+
+class _Stage:
+    """One scene with everything that is kept between its frames."""
+
+    def __init__(self, posed: PosedScene) -> None:
+        self.posed = posed
+        self._workspace = Workspace.of(len(posed.scene.positions))
+        self._shadows = np.zeros((WINDOW_TEXELS, WINDOW_TEXELS), dtype=np.uint16)
+        self._shadows_at_rest = np.zeros_like(self._shadows)
+        self._shadows_epoch = self._shadows_frame = -1
+        self._backdrop: _Backdrop | None = None
+
+    def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
+        posed, scene = self.posed, self.posed.scene
+        posed.update()
+        self._cast_shadows()
+        ranks = _drawing_order(view, scene.worlds)
+        owners = np.full((view.height, view.width), NOTHING, dtype=np.int32)
+        if view.name in STILL_CAMERAS:
+            rest = self._see_at_rest(view, ranks)
+            depths = rest.depths | np.append(ranks, np.int32(0))[rest.parts]
+            behind = rest.surfaces
+            parts = posed.moving
+        else:
+            depths = np.full(owners.shape, FARTHEST, dtype=np.int32)
+            behind = backdrop(*owners.shape)
+            parts = np.arange(len(ranks))
+        self._draw(view, parts, ranks, depths, owners)
+        seen = np.empty_like(behind)
+        describe(owners, scene, seen)
+        colours = np.empty((*owners.shape, 3), dtype=np.uint8)
+        illuminate(owners, seen, behind, self._shadows, colours)
+        if not view.depth:
+            return colours, None
+        buffer = (depths >> RANK_BITS).astype(np.float32) / np.float32(DEPTH_STEPS)
+        return colours, view.metric_depth(np.minimum(buffer, np.float32(1)))
+
+    def _cast_shadows(self) -> None:
+        posed = self.posed
+        if self._shadows_frame == posed.frame:
+            return
+        if self._shadows_epoch != posed.epoch:
+            self._shadows_at_rest.fill(DEPTH_STEPS)
+            cast_shadows(posed.scene, posed.at_rest, LIGHT_MATRIX, self._workspace, self._shadows_at_rest)
+            self._shadows_epoch = posed.epoch
+        np.copyto(self._shadows, self._shadows_at_rest)
+        cast_shadows(posed.scene, posed.moving, LIGHT_MATRIX, self._workspace, self._shadows)
+        self._shadows_frame = posed.frame
+
+    def _draw(
+        self, view: View, parts: np.ndarray, ranks: np.ndarray, depths: np.ndarray, owners: np.ndarray
+    ) -> None:
+        scene = self.posed.scene
+        camera = _camera_matrix(view)
+        draw_parts(scene, parts, ranks, camera, view.near, view.far, self._workspace, depths, owners)
+
+    def _see_at_rest(self, view: View, ranks: np.ndarray) -> _Backdrop:
+        posed = self.posed
+        if self._backdrop is None or (self._backdrop.epoch, self._backdrop.view) != (posed.epoch, view):
+            depths = np.full((view.height, view.width), FARTHEST, dtype=np.int32)
+            owners = np.full(depths.shape, NOTHING, dtype=np.int32)
+            self._draw(view, posed.at_rest, ranks, depths, owners)
+            surfaces = backdrop(*depths.shape)
+            describe(owners, posed.scene, surfaces)
+            parts = np.where(owners == NOTHING, len(ranks), posed.scene.part_of[owners])
+            depths = (depths >> RANK_BITS) << RANK_BITS
+            self._backdrop = _Backdrop(posed.epoch, view, depths, parts, surfaces)
+        return self._backdrop
+
+
+def _drawing_order(view: View, worlds: np.ndarray) -> np.ndarray:
+    """Rank of each part (P,) int32: the farthest along the optical axis is drawn first."""
+    back = np.array(view.view).reshape(4, 4)[:3, 2]
+    nearness = (worlds[:, :, 3] * back).sum(axis=1)
+    ranks = np.empty(len(worlds), dtype=np.int32)
+    ranks[np.argsort(nearness, kind="stable")] = np.arange(len(worlds))
+    return ranks
+
+
+def _camera_matrix(view: View) -> np.ndarray:
+    """(3, 4): world position to (column w, row w, w), pixel centres at whole numbers."""
+    eye = np.array(view.view).reshape(4, 4)
+    projection = np.array(view.projection).reshape(4, 4)
+    clip = np.array(
+        [[sum(eye[j, k] * projection[k, i] for k in range(4)) for j in range(4)] for i in range(4)]
+    )
+    x, y, _, w = clip
+    return np.stack(
+        [
+            0.5 * view.width * x + (0.5 * view.width - 0.5) * w,
+            -0.5 * view.height * y + (0.5 * view.height - 0.5) * w,
+            w,
+        ]
+    )
