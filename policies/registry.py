@@ -34,6 +34,11 @@ BUILT_IN: Mapping[str, str] = {
 }
 """Names of the policies in this repository."""
 
+BY_FAMILY: Mapping[tuple[str, str], str] = {
+    ("expert", "simpler"): "policies.expert_simpler:SimplerExpert",
+}
+"""Names that stand for another class in the environments of a family."""
+
 ENTRY_POINTS = "vla_bench.policies"
 """Entry-point group in which an installed package names its policies."""
 
@@ -53,7 +58,7 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
     Cheap when the class has a classmethod ``describe(environment, **arguments)``; otherwise the
     policy is built and closed again. PolicyError: unknown name, class, argument, convention or camera.
     """
-    factory = find_policy(choice.target)
+    factory = find_policy(choice.target, environment.family)
     describe = getattr(factory, "describe", None)
     if describe is None:
         policy = _build(factory, choice, environment)
@@ -67,14 +72,14 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
 
 def make_policy(choice: Choice, environment: EnvironmentSpec) -> Policy:
     """Builds the policy; a plain class is given the batched face. Errors as :func:`describe_policy`."""
-    policy = _build(find_policy(choice.target), choice, environment)
+    policy = _build(find_policy(choice.target, environment.family), choice, environment)
     checked_spec(policy.spec, environment)
     return policy
 
 
-def find_policy(target: str) -> Callable[..., Any]:
-    """The class (or factory function) of that name or path."""
-    path = BUILT_IN.get(target)
+def find_policy(target: str, family: str = "") -> Callable[..., Any]:
+    """The class (or factory function) of that name or path, for environments of that family."""
+    path = BY_FAMILY.get((target, family)) or BUILT_IN.get(target)
     if path is None and not ("." in target or ":" in target):
         installed = {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
         path = installed.get(target)

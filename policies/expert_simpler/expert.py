@@ -1,0 +1,213 @@
+"""The policy: follows a plan, a bounded step at a time, in the robot's own action convention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from envs.observation import Observation
+from envs.simpler.rotations import conjugate, product, quaternion_to_axis_angle, rotation_matrix
+from envs.simpler.state import SimplerState
+from envs.simulation import EnvironmentSpec
+from policies.base import PolicySpec, SubtaskContext
+from policies.errors import PolicyError
+from policies.expert_simpler.grasps import closing_direction
+from policies.expert_simpler.plans import PLANS, Stage
+
+CLOSE_ENOUGH = 0.004
+"""Metres from a stage's place at which the stage is done."""
+PATIENCE = 5
+"""Steps after which a stage whose place has been commanded is done all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a robot is led. The gripper's axes are columns of its rotation."""
+
+    stride: float
+    """Metres per step at most."""
+    turn: float
+    """Radians per step at most."""
+    pointing: int
+    """Column that points out of the hand; column 1 is the one along which the fingers close."""
+    accumulates: bool
+    """Whether a delta is added to the last target (else to where the hand is)."""
+    near: float
+    """Metres within which the hand must be of its place."""
+
+
+REACHES = {
+    "bridge": Reach(stride=0.03, turn=0.25, pointing=0, accumulates=True, near=0.012),
+    "fractal": Reach(stride=0.06, turn=0.35, pointing=2, accumulates=False, near=0.006),
+}
+
+
+@dataclass(slots=True)
+class _Slot:
+    stages: list[Stage] = field(default_factory=list)
+    position: np.ndarray | None = None
+    """Commanded position (3,)."""
+    turned: np.ndarray | None = None
+    """Commanded rotation (4,)."""
+    goal: np.ndarray | None = None
+    """Place of the stage that is on."""
+    facing: np.ndarray | None = None
+    """Rotation (4,) to grasp with."""
+    resting: int = 0
+    waited: int = 0
+    state: SimplerState | None = None
+
+
+class SimplerExpert:
+    """Solves the WidowX tasks and pick coke can; asks for no camera."""
+
+    def __init__(self, environment: EnvironmentSpec) -> None:
+        self._spec = self.describe(environment)
+        self._reach = REACHES[self._spec.action.name]
+        self._slots: dict[int, _Slot] = {}
+
+    @classmethod
+    def describe(cls, environment: EnvironmentSpec) -> PolicySpec:
+        """What it needs: the simulator's state, and the robot's axis-angle convention."""
+        return PolicySpec("expert", environment.actions[0], privileged=True)
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Fixed for the life of the policy."""
+        return self._spec
+
+    def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
+        """Forgets the plan; the next one is made from the first state that is seen."""
+        self._slots[slot] = _Slot()
+
+    def see(self, slot: int, state: SimplerState) -> None:
+        """Takes note of the state; makes the plan at first sight. PolicyError: no plan for the task."""
+        known = self._slots[slot]
+        if known.state is None:
+            if state.task not in PLANS:
+                raise PolicyError(
+                    f"the expert has no plan for {state.task}; it has plans for {', '.join(PLANS)}. "
+                    "Name some of those with benchmark.tasks="
+                )
+            known.stages = list(PLANS[state.task].stages(state))
+            known.position = state.tcp[:3].astype(np.float64)
+            known.turned = state.tcp[3:].astype(np.float64)
+            known.facing = self._facing(state)
+        known.state = state
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
+        """One action (1, 7) float64 per slot."""
+        return [self._action(self._slots[slot])[None] for slot in slots]
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+    def _facing(self, state: SimplerState) -> np.ndarray:
+        """The hand's rotation pointing straight down, its fingers across the source; the least turn to it."""
+        current = rotation_matrix(state.tcp[3:])
+        closing = closing_direction(state, current[:, 1])
+        columns = np.zeros((3, 3))
+        columns[:, self._reach.pointing] = (0, 0, -1)
+        columns[:, 1] = closing
+        third = 2 - self._reach.pointing
+        columns[:, third] = np.cross(columns[:, (third + 1) % 3], columns[:, (third + 2) % 3])
+        return _quaternion(columns)
+
+    def _action(self, slot: _Slot) -> np.ndarray:
+        state = slot.state
+        assert state is not None and slot.position is not None and slot.facing is not None
+        assert slot.turned is not None
+        stage = self._current_stage(slot, state)
+        here = slot.position if self._reach.accumulates else state.tcp[:3].astype(np.float64)
+        turned = slot.turned if self._reach.accumulates else state.tcp[3:].astype(np.float64)
+        goal = slot.goal if slot.goal is not None else here
+        step = _bounded(goal - here, self._reach.stride)
+        turn = _bounded(_shortest(product(slot.facing, conjugate(turned))), self._reach.turn)
+        slot.position = here + step
+        slot.turned = product(_of_axis_angle(turn), turned)
+        to_base = rotation_matrix(state.base[3:]).T
+        action = self._spec.action
+        gripper = action.gripper_closed if stage.closed else action.gripper_open
+        return np.concatenate([to_base @ step, to_base @ turn, [gripper]])
+
+    def _current_stage(self, slot: _Slot, state: SimplerState) -> Stage:
+        """Goes on to the next stage when the present one is done; the last one is kept for ever."""
+        stage = slot.stages[0]
+        if slot.goal is None or stage.follows:
+            slot.goal = np.asarray(stage.place(state), dtype=np.float64)
+        assert slot.position is not None
+        commanded = np.linalg.norm(slot.goal - slot.position) < CLOSE_ENOUGH or not self._reach.accumulates
+        arrived = bool(np.linalg.norm(slot.goal - state.tcp[:3]) < self._reach.near)
+        slot.waited += bool(commanded)
+        if len(slot.stages) > 1 and commanded and (arrived or slot.waited > self._patience):
+            slot.resting += 1
+            if slot.resting > stage.rest:
+                slot.stages.pop(0)
+                slot.goal, slot.resting, slot.waited = None, 0, 0
+                return self._current_stage(slot, state)
+        return stage
+
+    @property
+    def _patience(self) -> int:
+        return PATIENCE if self._reach.accumulates else 4 * PATIENCE
+
+
+def _bounded(vector: np.ndarray, most: float) -> np.ndarray:
+    length = float(np.linalg.norm(vector))
+    return vector * (most / length) if length > most else vector
+
+
+def _shortest(quaternion: np.ndarray) -> np.ndarray:
+    """Axis times angle of a rotation, the angle at most π."""
+    return quaternion_to_axis_angle(quaternion if quaternion[0] >= 0 else -quaternion)
+
+
+def _of_axis_angle(vector: np.ndarray) -> np.ndarray:
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.array([1.0, 0.0, 0.0, 0.0])
+    return np.concatenate([[np.cos(angle / 2)], np.sin(angle / 2) * vector / angle])
+
+
+def _quaternion(matrix: np.ndarray) -> np.ndarray:
+    """wxyz of a rotation matrix."""
+    numbers = np.array(
+        [
+            1 + matrix[0, 0] + matrix[1, 1] + matrix[2, 2],
+            1 + matrix[0, 0] - matrix[1, 1] - matrix[2, 2],
+            1 - matrix[0, 0] + matrix[1, 1] - matrix[2, 2],
+            1 - matrix[0, 0] - matrix[1, 1] + matrix[2, 2],
+        ]
+    )
+    largest = int(np.argmax(numbers))
+    skew = np.array(
+        [
+            [
+                numbers[0],
+                matrix[2, 1] - matrix[1, 2],
+                matrix[0, 2] - matrix[2, 0],
+                matrix[1, 0] - matrix[0, 1],
+            ],
+            [
+                matrix[2, 1] - matrix[1, 2],
+                numbers[1],
+                matrix[1, 0] + matrix[0, 1],
+                matrix[0, 2] + matrix[2, 0],
+            ],
+            [
+                matrix[0, 2] - matrix[2, 0],
+                matrix[1, 0] + matrix[0, 1],
+                numbers[2],
+                matrix[2, 1] + matrix[1, 2],
+            ],
+            [
+                matrix[1, 0] - matrix[0, 1],
+                matrix[0, 2] + matrix[2, 0],
+                matrix[2, 1] + matrix[1, 2],
+                numbers[3],
+            ],
+        ]
+    )[largest]
+    return skew / np.linalg.norm(skew)
