@@ -60,16 +60,16 @@ class PutOn:
             goal[2] = max(carry, float(now.centres[target][2]) + rest + self.over / 2) + held(now)[2]
             return goal
 
-        yield Stage(
-            "over the source", lambda now: at_source(now) + self.over * UP, closed=False, follows=True
-        )
+        def onto_target(now: SimplerState) -> np.ndarray:
+            return now.centres[target] + held(now) + rest * UP
+
+        above = self.over * UP
+        yield Stage("over the source", lambda now: at_source(now) + above, closed=False, follows=True)
         yield Stage("down to it", at_source, closed=False, rest=1, follows=True)
         yield Stage("grasp", lambda now: now.tcp[:3], closed=True, rest=4)
-        yield Stage("lift", lambda now: now.tcp[:3] + self.over * UP, closed=True)
+        yield Stage("lift", lambda now: now.tcp[:3] + above, closed=True)
         yield Stage("over the target", above_target, closed=True, rest=1, follows=True)
-        yield Stage(
-            "down to it", lambda now: now.centres[target] + held(now) + rest * UP, closed=True, rest=1
-        )
+        yield Stage("down to it", onto_target, closed=True, rest=1)
         yield Stage("let go", lambda now: now.tcp[:3], closed=False, rest=2)
         yield Stage("away", lambda now: now.tcp[:3] + above, closed=False)
 
