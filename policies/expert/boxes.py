@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CORNERS = np.array((*itertools.product((-1.0, 1.0), repeat=3), (0.0, 0.0, 0.0)))
+LATTICE = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,9 +27,9 @@ class Box:
         return float(np.abs(direction @ self.axes) @ self.half)
 
     @property
-    def corners(self) -> np.ndarray:
-        """The eight corners and the centre (9, 3), metres, world."""
-        return self.centre + (CORNERS * self.half) @ self.axes.T
+    def lattice(self) -> np.ndarray:
+        """Corners, middles of edges and faces, and the centre (27, 3), metres, world."""
+        return self.centre + (LATTICE * self.half) @ self.axes.T
 
     @property
     def bottom(self) -> float:

@@ -182,8 +182,8 @@ def grasps(block: Box) -> Iterable[Option]:
 
 
 def held_points(tool: Pose, block: Box) -> np.ndarray:
-    """Corners and middle (9, 3) of a held block in the tool's frame."""
-    return (block.corners - tool.position) @ tool.rotation
+    """Points (27, 3) of a held block in the tool's frame."""
+    return (block.lattice - tool.position) @ tool.rotation
 
 
 def level_rotations(tool: Pose, block: Box, yaws: Sequence[float]) -> Iterable[np.ndarray]:

@@ -40,6 +40,10 @@ HOP = 0.045
 """The same where it passes over the rim of the button, metres."""
 LAST_BIT = 0.04
 """The end of a drag is done off the table, so that the task is solved when the hand lets go, metres."""
+SIDESTEPS = (0.0, 0.03, -0.03, 0.05, -0.05, 0.07, -0.07, 0.085, 0.1)
+"""Ways aside that a dragged block may take, metres."""
+ENOUGH = 0.003
+"""Clearance with which a dragged block is put down beside something, metres."""
 OPENED = 0.1
 """A drawer that is pulled out further than this counts as open, metres."""
 
@@ -146,14 +150,15 @@ def _sidestep(now: View, block: str, distance: float) -> float:
     """How far to go aside in y, at least, so that the dragged block ends where it is free, metres."""
     box = now.blocks[block]
     obstacles = now.obstacles(block)
-    _, front, _ = now.state.scene.table[0]
-    _, back, _ = now.state.scene.table[1]
-    for aside in (0.0, 0.03, -0.03, 0.05, -0.05, 0.07, -0.07, 0.085):
+    (_, front, _), (_, back, _) = now.state.scene.table
+
+    def merit(aside: float) -> tuple[float, float]:
         end = dataclasses.replace(box, centre=box.centre + distance * X + aside * Y)
-        within = front - 0.01 <= end.centre[1] <= back
-        if within and float(distances(end.corners + ROOM * Z, obstacles).min()) > 0.003:
-            return aside
-    return 0.0
+        clearance = float(distances(end.lattice + ROOM * Z, obstacles).min())
+        return min(clearance, ENOUGH), -abs(aside)
+
+    ways = [a for a in SIDESTEPS if front - 0.01 <= box.centre[1] + a <= back + 0.01]
+    return max(ways or [0.0], key=merit)
 
 
 def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
@@ -163,8 +168,8 @@ def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
     path = (
         dataclasses.replace(box, centre=box.centre + part * distance * X) for part in (0.25, 0.5, 0.75, 1.0)
     )
-    corners = np.concatenate([place.corners for place in path]) + ROOM * Z
-    if float(distances(corners, obstacles).min()) < 0.002 or abs(box.centre[0] + distance) > TABLE_X - 0.02:
+    points = np.concatenate([place.lattice for place in path]) + ROOM * Z
+    if float(distances(points, obstacles).min()) < 0.002 or abs(box.centre[0] + distance) > TABLE_X - 0.02:
         return None
     position = box.centre - side * (box.reach(X) + FINGER_HALF_THICKNESS + BESIDE) * X + 0.004 * Z
     options = ((Pose(position, leaning(Y, side * X, lean)), 0.0) for lean in (0.0, 0.25, 0.5, -0.25))

@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.calvin.oracle import BASE_LINK, ROBOT, TABLE
 from policies.expert.fixtures import HALF_HAND, uncover
-from policies.expert.furniture import DRAWER_FLOOR, TABLE_TOP
+from policies.expert.furniture import CABINET_Y, DRAWER_FLOOR, TABLE_TOP
 from policies.expert.grasps import OPEN_GRIPPER, ROOM, Choice, best, held_points, level_rotations
 from policies.expert.handling import grasp_of, make_room, take
 from policies.expert.motion import CLOSED, Phase
@@ -17,11 +17,12 @@ from policies.expert.view import Pose, View
 
 DROP = 0.003
 """Height above a surface at which a block is let go, metres."""
-WALL_MARGIN, DOOR_MARGIN = 0.078, 0.105
-"""A block in the cabinet is put this far from its side wall and from the door's edge, so that a
-finger and the hand fit between when it is taken out again, metres."""
-FARTHER = 10.0
-"""Cost of putting a block down a metre from where it might be put down nearest."""
+WALL_MARGIN, DOOR_MARGIN, NEIGHBOUR_MARGIN = 0.078, 0.105, 0.10
+"""A block is put this far from the cabinet's side wall, from the door's edge and from other blocks, so
+that a finger or the hand fits between when it is taken again, metres."""
+FARTHER, CRAMPED = 10.0, 12.0
+"""Cost of putting a block down a metre from where it might be put down nearest, and a metre short of
+those margins."""
 
 
 def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
@@ -88,12 +89,7 @@ def _spots(now: View, surface: str) -> list[np.ndarray]:
     furniture = now.furniture
     if surface == "slider":
         low, high = furniture.cabinet_opening
-        from_wall, from_door = WALL_MARGIN, DOOR_MARGIN
-        if low > furniture.layout.cabinet[0]:
-            from_wall, from_door = from_door, from_wall
-        left, right = low + from_wall, high - from_door
-        xs = np.linspace(left, right, 5) if left < right else ((low + high) / 2,)
-        ys, height = (0.075, 0.09, 0.10), TABLE_TOP
+        xs, ys, height = np.linspace(low + 0.045, high - 0.045, 9), (0.075, 0.09, 0.10), TABLE_TOP
     elif surface == "drawer":
         (left, front), (right, back) = furniture.drawer_space
         xs, ys, height = np.linspace(left + 0.06, right - 0.06, 6), _between(front, back, 0.05), DRAWER_FLOOR
@@ -128,14 +124,25 @@ def _putting_pose(
     points = np.concatenate((OPEN_GRIPPER, held_points(tool, box)))
     rotations = list(level_rotations(tool, box, np.radians(np.arange(-180, 180, 30))))
     options = (
-        (Pose(spot + height * Z - rotation @ grip, rotation), FARTHER * _across(spot, near))
+        (Pose(spot + height * Z - rotation @ grip, rotation), _drawback(now, block, spot, near))
         for spot, rotation in itertools.product(spots, rotations)
     )
     return best(options, now.obstacles(block), points, attempt)
 
 
-def _across(spot: np.ndarray, near: np.ndarray | None) -> float:
-    return 0.0 if near is None else float(np.hypot(*(spot - near)[:2]))
+def _drawback(now: View, block: str, spot: np.ndarray, near: np.ndarray | None) -> float:
+    """What speaks against a spot apart from the way the tool gets there."""
+    cost = 0.0 if near is None else FARTHER * float(np.hypot(*(spot - near)[:2]))
+    for name, other in now.blocks.items():
+        # The block that another is stacked on is no neighbour.
+        if name != block and spot[2] < other.centre[2]:
+            cost += CRAMPED * max(0.0, NEIGHBOUR_MARGIN - float(np.hypot(*(spot - other.centre)[:2])))
+    if spot[1] > CABINET_Y[0]:
+        low, high = now.furniture.cabinet_opening
+        walls = now.furniture.layout.cabinet
+        left, right = (WALL_MARGIN if end in walls else DOOR_MARGIN for end in (low, high))
+        cost += CRAMPED * (max(0.0, left - (spot[0] - low)) + max(0.0, right - (high - spot[0])))
+    return cost
 
 
 def _set_down(now: View, block: str, above: Pose) -> list[Phase]:
