@@ -18,6 +18,10 @@ from policies.expert_simpler.plans import PLANS, Stage
 
 CLOSE_ENOUGH = 0.004
 """Metres from a stage's place at which the stage is done."""
+STUCK = 0.002
+"""Metres of a step below which a hand that should move is stuck: the pose asked for is out of reach."""
+LEAN_MORE, LEAN_MOST = 0.1, 0.9
+"""Radians by which a stuck hand leans outwards, each time and at most."""
 PATIENCE = 5
 """Steps after which a stage whose place has been commanded is done all the same."""
 
@@ -36,11 +40,13 @@ class Reach:
     """Whether a delta is added to the last target (else to where the hand is)."""
     near: float
     """Metres within which the hand must be of its place."""
+    lean: float = 0.0
+    """Radians by which the hand points outwards instead of straight down, to begin with."""
 
 
 REACHES = {
     "bridge": Reach(stride=0.03, turn=0.25, pointing=0, accumulates=True, near=0.012),
-    "fractal": Reach(stride=0.06, turn=0.35, pointing=2, accumulates=False, near=0.006),
+    "fractal": Reach(stride=0.06, turn=0.35, pointing=2, accumulates=False, near=0.006, lean=0.2),
 }
 
 
@@ -55,6 +61,9 @@ class _Slot:
     """Place of the stage that is on."""
     facing: np.ndarray | None = None
     """Rotation (4,) to grasp with."""
+    lean: float = 0.0
+    moving: bool = False
+    """Whether the last action asked for a real step."""
     resting: int = 0
     waited: int = 0
     state: SimplerState | None = None
@@ -94,7 +103,10 @@ class SimplerExpert:
             known.stages = list(PLANS[state.task].stages(state))
             known.position = state.tcp[:3].astype(np.float64)
             known.turned = state.tcp[3:].astype(np.float64)
-            known.facing = self._facing(state)
+            known.lean = self._reach.lean
+            known.facing = self._facing(state, known.lean)
+        elif known.moving and np.linalg.norm(state.tcp[:3] - known.state.tcp[:3]) < STUCK:
+            self._lean_out(known, state)
         known.state = state
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
@@ -104,16 +116,26 @@ class SimplerExpert:
     def close(self) -> None:
         """Holds nothing."""
 
-    def _facing(self, state: SimplerState) -> np.ndarray:
-        """The hand's rotation pointing straight down, its fingers across the source; the least turn to it."""
+    def _facing(self, state: SimplerState, lean: float) -> np.ndarray:
+        """The hand's rotation for the grasp: down and ``lean`` outwards, the fingers across the source."""
         current = rotation_matrix(state.tcp[3:])
+        outwards = (state.centres[state.source] - state.base[:3]) * (1, 1, 0)
+        pointing = np.cos(lean) * np.array([0.0, 0.0, -1.0])
+        pointing += np.sin(lean) * outwards / np.linalg.norm(outwards)
         closing = closing_direction(state, current[:, 1])
+        closing -= (closing @ pointing) * pointing
         columns = np.zeros((3, 3))
-        columns[:, self._reach.pointing] = (0, 0, -1)
-        columns[:, 1] = closing
+        columns[:, self._reach.pointing] = pointing
+        columns[:, 1] = closing / np.linalg.norm(closing)
         third = 2 - self._reach.pointing
         columns[:, third] = np.cross(columns[:, (third + 1) % 3], columns[:, (third + 2) % 3])
         return _quaternion(columns)
+
+    def _lean_out(self, slot: _Slot, state: SimplerState) -> None:
+        """Far away the arm cannot point straight down; the controller then does not move it at all."""
+        if self._reach.lean and slot.lean < LEAN_MOST and not slot.stages[0].closed:
+            slot.lean += LEAN_MORE
+            slot.facing = self._facing(state, slot.lean)
 
     def _action(self, slot: _Slot) -> np.ndarray:
         state = slot.state
@@ -126,6 +148,7 @@ class SimplerExpert:
         step = _bounded(goal - here, self._reach.stride)
         turn = _bounded(_shortest(product(slot.facing, conjugate(turned))), self._reach.turn)
         slot.position = here + step
+        slot.moving = bool(np.linalg.norm(step) > 5 * STUCK)
         slot.turned = product(_of_axis_angle(turn), turned)
         to_base = rotation_matrix(state.base[3:]).T
         action = self._spec.action
