@@ -58,7 +58,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
     options = _options(benchmark)
     backend = options.get("backend", BACKENDS[0])
     trials = _trials(benchmark, options)
-    python = _python(options) if backend == "simpler_env" else ""
+    python = find_python(options) if backend == "simpler_env" else ""
     folder = asset_folder()
     if backend == "simpler_env":
         _warm(trials, folder, python)
@@ -201,8 +201,8 @@ def _renderer(backend: str, ray_traced: bool) -> str:
     return vulkan.renderer_name(device, shader)
 
 
-def _python(options: Mapping[str, Any]) -> str:
-    """The interpreter that has the original package."""
+def find_python(options: Mapping[str, Any]) -> str:
+    """The interpreter that has the original package; ConfigError: there is none."""
     named = str(options.get("python") or os.environ.get(PYTHON_VARIABLE) or "")
     repository = Path(__file__).resolve().parent.parent
     places = [Path(named).expanduser()] if named else [DEFAULT_PYTHON.absolute(), repository / DEFAULT_PYTHON]
