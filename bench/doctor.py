@@ -56,8 +56,8 @@ def _ray_tracing() -> str:
 
     if not vulkan.has_denoiser():
         raise RendererError(
-            "no OptiX denoiser (libnvoptix.so.1, part of NVIDIA's driver): drawers cannot be path-traced as in "
-            "the paper; benchmark.options.allow_rasterised_drawers=true rasterises them and marks the table"
+            "no OptiX denoiser (libnvoptix.so.1, part of NVIDIA's driver): drawers cannot be path-traced as "
+            "in the paper; benchmark.options.allow_rasterised_drawers=true rasterises them and marks the table"
         )
     return "OptiX is there: drawers are path-traced as in the paper"
 

@@ -21,7 +21,7 @@ def grippers(robot: str, openings: list[float]) -> list[float]:
 
 
 def test_octo_holds_a_change_of_the_google_gripper_for_fifteen_steps():
-    # The ensemble of constant predictions needs four steps to follow a jump; feed it jumps of single predictions.
+    # Four predictions are averaged, so one of -3 among ones brings the mean from 1 to 0.
     commands = grippers("google_robot", [1.0] * 4 + [-3.0] + [0.0] * 20)
     assert commands[:4] == [0.0] * 4
     assert commands[4] == pytest.approx(1.0)  # the mean fell from 1 to (1 + 1 + 1 - 3) / 4 = 0
@@ -75,7 +75,7 @@ def test_euler_angles_become_the_recorded_axis_angle():
 
 
 def test_an_unknown_family_or_robot_is_named():
-    with pytest.raises(PolicyError, match="octa.*Did you mean 'octo'"):
+    with pytest.raises(PolicyError, match=r"octa.*Did you mean 'octo'"):
         rules_of("octa", "widowx")
     with pytest.raises(PolicyError, match="panda"):
         rules_of("octo", "panda")
