@@ -69,27 +69,38 @@ def rate(successes: int, n: int) -> Rate:
 def mean_length(counts: Sequence[int]) -> Mean:
     """The mean of whole numbers 0, 1, …, given how often each occurred, with its interval.
 
+    Args:
+        counts: ``counts[k]`` is how many values were k; its length fixes the largest possible value.
+    """
+    return mean_of_counts(dict(enumerate(counts)))
+
+
+def mean_of_counts(counts: Mapping[int, int]) -> Mean:
+    """The mean of whole numbers, given how often each occurred, with its interval.
+
     The interval is the bias-corrected and accelerated bootstrap (B. Efron, "Better bootstrap
     confidence intervals", JASA 82, 1987) with a fixed seed. Resampling n values of a few kinds is
     drawing their counts from a multinomial distribution, so it is done on the counts: the same
     distribution as resampling the values, and milliseconds for any n.
 
     When all values are equal the bootstrap would claim certainty. The interval then says what n equal
-    values leave open: a share of at most the Wilson bound of 0 in n could have been as small as 0 or as
-    large as the largest value possible.
+    values leave open: a share of at most the Wilson bound of 0 in n could have been as small as the
+    smallest or as large as the largest value possible.
 
     Args:
-        counts: ``counts[k]`` is how many values were k; its length fixes the largest possible value.
+        counts: how often each value occurred. Its smallest and largest key are the values possible.
     """
-    counts_of = np.asarray(counts, dtype=np.int64)
-    values = np.arange(len(counts_of), dtype=np.float64)
+    ordered = sorted(counts)
+    values = np.asarray(ordered, dtype=np.float64)
+    counts_of = np.asarray([counts[value] for value in ordered], dtype=np.int64)
     n = int(counts_of.sum())
     if n == 0:
         return Mean(math.nan, 0, math.nan, math.nan)
     mean = float(counts_of @ values) / n
     if np.count_nonzero(counts_of) == 1:
         open_share = rate(0, n).high
-        return Mean(mean, n, mean * (1 - open_share), mean + (len(counts_of) - 1 - mean) * open_share)
+        low, high = mean - (mean - ordered[0]) * open_share, mean + (ordered[-1] - mean) * open_share
+        return Mean(mean, n, low, high)
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     resampled = np.sort(generator.multinomial(n, counts_of / n, size=RESAMPLES) @ values / n)
     deviation = values - mean  # leaving one value k out moves the mean by -(k - mean) / (n - 1)
