@@ -66,7 +66,7 @@ def _speed(typed: argparse.Namespace) -> int:
     from policies.vla.speed import report
 
     torch.set_num_threads(typed.threads)
-    lines = report(
+    for line in report(
         typed.structures,
         typed.slots,
         size=typed.size,
@@ -74,8 +74,8 @@ def _speed(typed: argparse.Namespace) -> int:
         dtype=typed.dtype,
         window=typed.window,
         decisions=typed.decisions,
-    )
-    print("\n".join(lines))
+    ):
+        print(line, flush=True)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from envs.errors import suggestion
 from policies.errors import PolicyError
+from policies.vla.backbones import BACKBONES, unknown_backbone
 
 Structure = Literal["one_step", "interleaved", "policy_head", "video"]
 ActionSpace = Literal["continuous", "discrete"]
@@ -86,6 +87,11 @@ class VlaConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise PolicyError(f"vla: {name}={value!r} must be a whole number of at least 1")
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise PolicyError(f"vla: {name}={getattr(self, name)!r} must be true or false")
+        if self.backbone not in BACKBONES:
+            raise PolicyError(unknown_backbone(self.backbone))
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -153,6 +159,7 @@ class VlaConfig:
         return plain
 
 
+_FLAGS = ("gripper_camera", "state_token", "vision_resampler", "clip_text", "mask_action_token")
 _CHOICES: dict[str, Any] = {
     "structure": Structure,
     "action_space": ActionSpace,

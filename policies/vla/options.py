@@ -16,6 +16,7 @@ from policies.errors import PolicyError
 from policies.vla.config import Compatibility, VlaConfig
 
 Batching = Literal["exact", "fast"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 RELATIVE = ActionSpec(
     name="relative",
@@ -52,7 +53,7 @@ class VlaOptions:
     allow_unexpected: tuple[str, ...] = ()
     """Prefixes of parameter names that the file may lack, or that are left out."""
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """float32, bfloat16 or float16. The released evaluation runs in float32 unless its configuration says
     precision ``bf16`` or ``fp16``; the published Kosmos-2 configurations say ``16``, which is float32
     there."""
@@ -93,7 +94,8 @@ class VlaOptions:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        for name, choices in (("batching", get_args(Batching)), ("compat", get_args(Compatibility))):
+        for name, kind in (("batching", Batching), ("compat", Compatibility), ("dtype", Dtype)):
+            choices = get_args(kind)
             value = getattr(self, name)
             if value not in choices:
                 raise PolicyError(
@@ -104,6 +106,10 @@ class VlaOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise PolicyError(f"policy.{name}={value!r} must be a whole number of at least 1")
+        if self.ensemble is not None and (
+            isinstance(self.ensemble, bool) or not isinstance(self.ensemble, int | float)
+        ):
+            raise PolicyError(f"policy.ensemble={self.ensemble!r} must be a number such as 0.01, or null")
         if self.execute > self.model.chunk:
             raise PolicyError(
                 f"policy.execute={self.execute}, but the model predicts {self.model.chunk} actions at once"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,18 +164,18 @@ def report(
     dtype: str,
     window: int,
     decisions: int,
-) -> list[str]:
-    """Lines of a table: for each structure the original's way, then ours for each number of slots."""
+) -> Iterator[str]:
+    """Lines of a table as they come: for each structure the original's way, then ours by number of slots."""
     fields = {
         "policy_head": {"structure": "policy_head", "head": "lstm"},
         "interleaved": {"structure": "interleaved", "head": "fc"},
     }
     threads = torch.get_num_threads()
-    lines = [
-        f"kosmos2 {size}, {dtype} on {device}, {threads} threads, window {window}, two cameras",
+    yield f"kosmos2 {size}, {dtype} on {device}, {threads} threads, window {window}, two cameras"
+    yield (
         f"{'structure':<12} {'way':<9} {'slots':>5} {'decisions/s':>12} {'ms/call':>9} {'x':>6} "
-        f"{'peak MB':>8}",
-    ]
+        f"{'peak MB':>8}"
+    )
     for structure in structures:
         config = VlaConfig.from_mapping(
             {
@@ -190,10 +190,14 @@ def report(
             for batching in ("exact", "fast")
         )
         first = measure(exact, 1, decisions, original=True)
-        rows = [first, *(measure(made, n, decisions) for n in slots for made in (exact, fast))]
-        for row in rows:
-            lines.append(
-                f"{structure:<12} {row.way:<9} {row.slots:>5} {row.per_second:>12.2f} "
-                f"{1e3 * row.latency:>9.1f} {row.per_second / first.per_second:>6.2f} {row.memory:>8.0f}"
-            )
-    return lines
+        yield _line(structure, first, first)
+        for count in slots:
+            for made in (exact, fast):
+                yield _line(structure, measure(made, count, decisions), first)
+
+
+def _line(structure: str, speed: Speed, first: Speed) -> str:
+    return (
+        f"{structure:<12} {speed.way:<9} {speed.slots:>5} {speed.per_second:>12.2f} "
+        f"{1e3 * speed.latency:>9.1f} {speed.per_second / first.per_second:>6.2f} {speed.memory:>8.0f}"
+    )

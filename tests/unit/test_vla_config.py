@@ -95,6 +95,8 @@ def test_mapping_and_back() -> None:
         ({"norm": [0.65, -0.65]}, "smaller first"),
         ({"norm": "wide"}, r"\[-0.65, 0.65\]"),
         ({"bins": True}, "bins=True"),
+        ({"backbone": "kosmos"}, "Did you mean 'kosmos2'"),
+        ({"gripper_camera": "yes"}, "gripper_camera='yes' must be true or false"),
     ],
 )
 def test_impossible_structures(fields: dict[str, Any], said: str) -> None:
@@ -149,6 +151,8 @@ def test_configuration_that_is_none(tmp_path: Path) -> None:
         ({"model": None}, "is told no structure"),
         ({"model": "lstm"}, "policy.model.structure"),
         ({"batching": "exakt"}, "Did you mean 'exact'"),
+        ({"dtype": "fp16"}, "float32, bfloat16, float16"),
+        ({"ensemble": "act"}, "ensemble='act' must be a number"),
     ],
 )
 def test_impossible_options(arguments: dict[str, Any], said: str) -> None:

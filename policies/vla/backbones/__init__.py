@@ -30,13 +30,16 @@ BACKBONES = {
 """Name to ``module:class``."""
 
 
+def unknown_backbone(name: str) -> str:
+    """What is said of a name that is none; names the nearest known one."""
+    hint = suggestion(name, BACKBONES)
+    return f"vla: unknown backbone {name!r}.{hint} Known: {', '.join(sorted(BACKBONES))}."
+
+
 def backbone_class(name: str) -> type[Backbone]:
-    """The class of that name; PolicyError names the nearest known one."""
+    """The class of that name; PolicyError if there is none, or if its packages are not installed."""
     if name not in BACKBONES:
-        raise PolicyError(
-            f"vla: unknown backbone {name!r}.{suggestion(name, BACKBONES)} Known: "
-            f"{', '.join(sorted(BACKBONES))}."
-        )
+        raise PolicyError(unknown_backbone(name))
     module, _, attribute = BACKBONES[name].partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
