@@ -27,7 +27,9 @@ OPTIONS = {"history": ("fresh", "official"), "backend": BACKENDS}
 NOT_COMPARABLE = "built-in assets: not comparable with published CALVIN numbers"
 RENDERER_NOTES = {
     "tiny": "rendered by TinyRenderer, which looks visibly different from the EGL images of CALVIN's data",
+    "fast": "rendered by our own software renderer, within about 1 of 255 of EGL's images on average",
 }
+SOFTWARE_EGL = "rendered by EGL on a software driver ({driver}); CALVIN's data were rendered on a GPU"
 
 
 def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec) -> Plan:
@@ -51,8 +53,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         **policy_facts(policy),
     }
     notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
-    if renderer in RENDERER_NOTES:
-        notes.append(RENDERER_NOTES[renderer])
+    notes += _renderer_notes(renderer)
     return Plan(
         protocol=EvaluationProtocol(f"calvin-{benchmark.kind}", facts, episodes),
         simulation=SimulationSpec(
@@ -96,6 +97,15 @@ def _renderer(benchmark: BenchmarkConfig, backend: str) -> str:
 
         return reference.resolve_renderer(benchmark.renderer)
     return resolve_renderer(benchmark.renderer)
+
+
+def _renderer_notes(renderer: str) -> list[str]:
+    if renderer == "egl":
+        from envs.calvin.renderers.egl_plugin import probe
+
+        driver = probe()
+        return [SOFTWARE_EGL.format(driver=driver.renderer)] if driver.software else []
+    return [RENDERER_NOTES[renderer]] if renderer in RENDERER_NOTES else []
 
 
 def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec, ...]:

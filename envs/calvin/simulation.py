@@ -147,9 +147,15 @@ class CalvinSimulation:
             information=world,
         )
 
-    def describe(self) -> dict[str, dict[str, str]]:
-        """What the pixels depend on beyond the protocol: the renderer, down to its driver."""
-        return {"renderer": self.renderer.describe() if self.renderer else {"name": "none"}}
+    def describe(self) -> dict[str, Any]:
+        """What the numbers depend on, for the provenance: renderer (down to its driver) and assets."""
+        details = self.renderer.describe() if self.renderer else {"name": "none"}
+        return {
+            "renderer": details["name"],
+            "renderer_details": details,
+            "assets": self.bundle.name,
+            "assets_checksum": self.bundle.checksum,
+        }
 
     def close(self) -> None:
         """Disconnects from Bullet."""
