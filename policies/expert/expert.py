@@ -31,6 +31,8 @@ class _Subtask:
     planned: View | None = None
     follower: Follower | None = None
     attempt: int = 0
+    prepared: bool = False
+    """Whether the plan before this one only made room."""
 
 
 class ExpertPolicy:
@@ -96,8 +98,10 @@ class ExpertPolicy:
         now = View.of(state)
         if subtask.start is None:
             subtask.start = now
-        elif subtask.follower is not None and not subtask.follower.prepares:
+        elif not subtask.follower.prepares or subtask.prepared:
             subtask.attempt += 1
+        # Making room twice in a row means that it did not work.
+        subtask.prepared = subtask.follower is not None and subtask.follower.prepares
         subtask.planned = now
         subtask.follower = Follower(plan(state.subtask, now, subtask.start, subtask.attempt))
         return subtask.follower

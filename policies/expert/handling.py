@@ -40,17 +40,28 @@ HOP = 0.045
 """The same where it passes over the rim of the button, metres."""
 LAST_BIT = 0.04
 """The end of a drag is done off the table, so that the task is solved when the hand lets go, metres."""
+ROOM_ATTEMPTS = 3
+"""Attempts after which the door and the drawer are left as they are."""
+BEHIND_LEANS = (0.0, 0.25, 0.5, -0.25)
+"""Leans, in the direction of the push, with which the fingers may stand behind a block, radians."""
+OFF_TABLE = 0.004
+"""How far the fingertips are kept off the table while they push, metres."""
 SIDESTEPS = (0.0, 0.03, -0.03, 0.05, -0.05, 0.07, -0.07, 0.085, 0.1)
 """Ways aside that a dragged block may take, metres."""
 ENOUGH = 0.003
-"""Clearance with which a dragged block is put down beside something, metres."""
+"""Clearance with which a block passes, or is put down beside, something else, metres."""
+EDGE = TABLE_X - 0.02
+"""A block is not pushed further out in x than this, metres."""
 OPENED = 0.1
 """A drawer that is pulled out further than this counts as open, metres."""
 
 
-def make_room(now: View, block: str) -> list[Phase]:
-    """Moves the door or the drawer so that the hand can get at the block; nothing if it can."""
+def make_room(now: View, block: str, attempt: int) -> list[Phase]:
+    """Moves the door or the drawer so that the hand can get at the block; nothing if it can, or if
+    moving them has not helped."""
     box = now.blocks[block]
+    if attempt >= ROOM_ATTEMPTS:
+        return []
     if box.centre[2] < TABLE_TOP:
         return uncover_drawer(now) if box.centre[1] > TABLE_FRONT - FINGER_HALF_THICKNESS else []
     return uncover(now, box.centre[0]) if box.centre[1] > CABINET_Y[0] else []
@@ -71,7 +82,7 @@ def take(now: View, block: str, grasp: Pose) -> list[Phase]:
 
 def lift(block: str, now: View, start: View, attempt: int) -> list[Phase]:
     """Grasps the block and backs out with it."""
-    if room := make_room(now, block):
+    if room := make_room(now, block, attempt):
         return room
     grasp = grasp_of(now, block, attempt).pose
     height = LIFT / max(0.5, -grasp.approach[2])
@@ -92,7 +103,7 @@ def rotate(block: str, sign: float, now: View, start: View, attempt: int) -> lis
         turn = about_z(angle)
         return Pose(centre + turn @ (pose.position - centre) + HOVER * Z, turn @ pose.rotation)
 
-    if room := make_room(now, block):
+    if room := make_room(now, block, attempt):
         return room
     grasp = grasp_of(now, block, attempt, then).pose
     return [
@@ -130,7 +141,7 @@ def drag(now: View, block: str, distance: float, attempt: int) -> list[Phase]:
     def then(pose: Pose) -> Pose:
         return pose.shifted(distance * X + aside * Y + HOP * Z)
 
-    if room := make_room(now, block):
+    if room := make_room(now, block, attempt):
         return room
     grasp = grasp_of(now, block, attempt, then).pose
     dragged = grasp.shifted((distance - last_bit) * X + 0.8 * aside * Y)
@@ -169,10 +180,10 @@ def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
         dataclasses.replace(box, centre=box.centre + part * distance * X) for part in (0.25, 0.5, 0.75, 1.0)
     )
     points = np.concatenate([place.lattice for place in path]) + ROOM * Z
-    if float(distances(points, obstacles).min()) < 0.002 or abs(box.centre[0] + distance) > TABLE_X - 0.02:
+    if float(distances(points, obstacles).min()) < ENOUGH or abs(box.centre[0] + distance) > EDGE:
         return None
-    position = box.centre - side * (box.reach(X) + FINGER_HALF_THICKNESS + BESIDE) * X + 0.004 * Z
-    options = ((Pose(position, leaning(Y, side * X, lean)), 0.0) for lean in (0.0, 0.25, 0.5, -0.25))
+    position = box.centre - side * (box.reach(X) + FINGER_HALF_THICKNESS + BESIDE) * X + OFF_TABLE * Z
+    options = ((Pose(position, leaning(Y, side * X, lean)), 0.0) for lean in BEHIND_LEANS)
     chosen = best(options, [*obstacles, box], CLOSED_GRIPPER)
     return chosen.pose if chosen.clearance > 0.0 else None
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from envs.calvin.oracle import BASE_LINK, ROBOT, TABLE
 from policies.expert.fixtures import HALF_HAND, uncover
-from policies.expert.furniture import CABINET_Y, DRAWER_FLOOR, TABLE_TOP
+from policies.expert.furniture import CABINET_Y, DRAWER_FLOOR, TABLE_BACK, TABLE_TOP
 from policies.expert.grasps import OPEN_GRIPPER, ROOM, Choice, best, held_points, level_rotations
-from policies.expert.handling import grasp_of, make_room, take
+from policies.expert.handling import ROOM_ATTEMPTS, grasp_of, make_room, take
 from policies.expert.motion import CLOSED, Phase
 from policies.expert.routes import Z, leave, preparing, release, travel, wait
 from policies.expert.view import Pose, View
@@ -20,6 +20,8 @@ DROP = 0.003
 WALL_MARGIN, DOOR_MARGIN, NEIGHBOUR_MARGIN = 0.078, 0.105, 0.10
 """A block is put this far from the cabinet's side wall, from the door's edge and from other blocks, so
 that a finger or the hand fits between when it is taken again, metres."""
+ELSEWHERE = 5.0
+"""Cost of stacking on a block that does not lie on the table top."""
 FARTHER, CRAMPED = 10.0, 12.0
 """Cost of putting a block down a metre from where it might be put down nearest, and a metre short of
 those margins."""
@@ -33,7 +35,11 @@ def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
         return _take_again(now, start.held, attempt)
     if surface == "slider":
         low, high = now.furniture.cabinet_opening
-        if high - low < 2 * HALF_HAND and attempt < 3 and (phases := uncover(now, (low + high) / 2)):
+        if (
+            high - low < 2 * HALF_HAND
+            and attempt < ROOM_ATTEMPTS
+            and (phases := uncover(now, (low + high) / 2))
+        ):
             return phases
     return _put(now, now.held, _spots(now, surface), attempt)
 
@@ -56,24 +62,28 @@ def stack(now: View, start: View, attempt: int) -> list[Phase]:
         return _take_again(now, start.held, attempt) if start.held else wait()
     choices = []
     for name, below in now.blocks.items():
-        buried = any(
-            other.centre[2] > below.centre[2] + 0.02 and np.hypot(*(other.centre - below.centre)[:2]) < 0.05
-            for key, other in now.blocks.items()
-            if key not in (name, block)
-        )
-        if name == block or buried:
+        if name == block or _covered(now, name, block):
             continue
-        spot = np.array((*below.centre[:2], below.top))
-        choice = _putting_pose(now, block, [spot], attempt)
-        choices.append((choice.score - 5.0 * (below.centre[1] > 0.0), choice))
+        choice = _putting_pose(now, block, [np.array((*below.centre[:2], below.top))], attempt)
+        choices.append((choice.score - ELSEWHERE * (below.centre[1] > TABLE_BACK), choice))
     if not choices:
         return wait()
     return _set_down(now, block, max(choices, key=lambda scored: scored[0])[1].pose)
 
 
+def _covered(now: View, block: str, held: str) -> bool:
+    """Whether another block than the held one lies on this one."""
+    below = now.blocks[block]
+    return any(
+        other.bottom > below.centre[2] and np.hypot(*(other.centre - below.centre)[:2]) < below.half[0]
+        for name, other in now.blocks.items()
+        if name not in (block, held)
+    )
+
+
 def _take_again(now: View, block: str, attempt: int) -> list[Phase]:
     """Takes a block, as the first part of putting it somewhere; where it goes is planned after that."""
-    return make_room(now, block) or preparing(take(now, block, grasp_of(now, block, attempt).pose))
+    return make_room(now, block, attempt) or preparing(take(now, block, grasp_of(now, block, attempt).pose))
 
 
 def put_away(now: View) -> list[Phase]:
