@@ -13,12 +13,10 @@ from enum import IntEnum
 from typing import Protocol
 
 from bench.inference import Actions
+from bench.preflight import SLOT, Watch
 from bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
 from envs.simulation import Simulation
 from policies.base import Policy, SubtaskContext
-
-SLOT = 0
-"""The policy's slot of a running episode: a process runs one episode at a time."""
 
 
 class Phase(IntEnum):
@@ -69,16 +67,17 @@ def run_episode(
 
     ``seed`` is the run's; each subtask's own is derived from it. ``clock`` gives seconds for the
     timings alone. Whatever simulation or policy raise passes through; the meter's last phase says
-    which of them it was. PolicyError: a chunk that is not what the policy's spec says.
+    which of them it was. PolicyError: a chunk that is not what the policy's spec says. RuntimeError: an
+    observation shows nothing, or nothing finite.
     """
     parts = _Parts(clock)
     meter.enter(Phase.SIMULATE)
     simulation.reset(episode.start)
     parts.lap("reset")
-    actions = Actions(policy.spec)
+    actions, watch = Actions(policy.spec), Watch(policy.spec.sensors)
     records: list[SubtaskRecord] = []
     for position in range(len(episode.subtasks)):
-        record = _run_subtask(simulation, policy, actions, episode, position, seed, parts, meter)
+        record = _run_subtask(simulation, policy, actions, watch, episode, position, seed, parts, meter)
         records.append(record)
         if not record.success and episode.judged == "chain":
             break
@@ -113,6 +112,7 @@ def _run_subtask(
     simulation: Simulation,
     policy: Policy,
     actions: Actions,
+    watch: Watch,
     episode: EpisodeSpec,
     position: int,
     seed: int,
@@ -137,6 +137,7 @@ def _run_subtask(
     flags: Mapping[str, float] = {}
     while steps < episode.step_limit and not stopped:
         observation = simulation.observe()
+        watch.check(observation)
         lap("rendering")
         enter(Phase.DECIDE)
         if see is not None:

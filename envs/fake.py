@@ -76,9 +76,10 @@ _CAMERAS = {"front": (32, 32), "wrist": (16, 16)}
 class Cue:
     """One thing that happens on purpose."""
 
-    do: Literal["abort", "segfault", "exit", "hang", "raise", "slow", "leak", "succeed"]
+    do: Literal["abort", "segfault", "exit", "hang", "raise", "slow", "leak", "blank", "nan", "succeed"]
     """``hang`` sleeps for ever without letting go of the interpreter lock, like a stuck physics
     engine. ``slow`` sleeps ``amount`` seconds, ``leak`` keeps ``amount`` megabytes for good,
+    ``blank`` makes pictures of nothing and ``nan`` a state of no numbers until the next reset,
     ``succeed`` solves the subtask from this step on."""
     when: Literal["build", "reset", "step", "observe"] = "step"
     """In which verb."""
@@ -139,6 +140,7 @@ class FakeSimulation:
             raise ValueError(f"start.state['point'] needs 3 numbers, got shape {self._point.shape}")
         self._velocity = np.zeros(3)
         self._gripper = 1.0
+        self._blank = self._nan = False
         self._begin("")
         self._play("build" if first else "reset")
 
@@ -195,6 +197,8 @@ class FakeSimulation:
         """``state`` (4,) float64: the point in metres and the gripper; images when asked for."""
         self._play("observe")
         arrays = {"state": np.array([*self._point, self._gripper])}
+        if self._nan:
+            arrays["state"][:] = np.nan
         for camera in self._cameras:
             own_height, own_width = _CAMERAS[camera.name]
             height, width = camera.height or own_height, camera.width or own_width
@@ -205,7 +209,9 @@ class FakeSimulation:
         return Observation(arrays)
 
     def _draw(self, height: int, width: int, *, top: bool) -> np.ndarray:
-        image = np.empty((height, width, 3), dtype=np.uint8)
+        image = np.zeros((height, width, 3), dtype=np.uint8)
+        if self._blank:
+            return image
         image[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
         image[..., 1] = np.linspace(0, 255, height, dtype=np.uint8)[:, None]
         image[..., 2] = 64
@@ -268,6 +274,10 @@ class FakeSimulation:
                 time.sleep(cue.amount)
             case "leak":
                 self._leaked.append(b"\1" * int(cue.amount * 1e6))
+            case "blank":
+                self._blank = True
+            case "nan":
+                self._nan = True
             case "succeed":
                 self._gifted = True
 

@@ -27,6 +27,7 @@ from bench.dispatch.job import Job, job_from_plain
 from bench.dispatch.page import Page
 from bench.dispatch.wire import STACK_SIGNAL, receive, send
 from bench.inference import connect
+from bench.preflight import try_out
 from bench.protocol import spec_from_plain, to_plain
 from bench.rollout import Phase, run_episode
 from envs.errors import UserError
@@ -75,6 +76,8 @@ def serve(connection: socket.socket, page: Page) -> None:
     try:
         started = time.perf_counter()
         simulation, policy = _build(job)
+        if job.trial is not None:
+            try_out(simulation, policy, job.trial, job.seed)
         info = _describe(simulation, policy, time.perf_counter() - started)
     except Exception as error:
         send(connection, {"start_error": _explain(error), "lasting": isinstance(error, UserError)})

@@ -117,6 +117,10 @@ class ChildProcess:
         """Control steps since the last message was sent, while it works on it."""
         return 0 if self.idle else self._page.read().steps - self._steps_before
 
+    def slowest(self, phase: Phase) -> float:
+        """Seconds of the longest call in that phase so far."""
+        return self._page.slowest(phase)
+
     def resident_bytes(self) -> int:
         """Resident memory of the process; 0 where /proc does not say."""
         try:
@@ -172,17 +176,18 @@ class ChildProcess:
         return f"was killed by {name}{hint}"
 
     def _hung(self, phase: Phase, deadline: float) -> Failure:
-        where = {
-            Phase.START: "while it was starting",
-            Phase.IDLE: "between episodes",
-            Phase.SIMULATE: "in the simulation",
-            Phase.DECIDE: "in the policy",
+        where, field = {
+            Phase.START: ("while it was starting", "start_deadline"),
+            Phase.IDLE: ("between episodes", "step_deadline"),
+            Phase.SIMULATE: ("in the simulation", "step_deadline"),
+            Phase.DECIDE: ("in the policy", "decision_deadline"),
         }[phase]
         # faulthandler answers in the signal handler itself, so also from within stuck native code.
         os.kill(self._process.pid, STACK_SIGNAL)
         time.sleep(POLL_SECONDS)
         self.kill()
-        return Failure(EpisodeError("hang", f"nothing happened {where} for {deadline:g} s", self._log_tail()))
+        message = f"nothing happened {where} for {deadline:.3g} s (run.{field})"
+        return Failure(EpisodeError("hang", message, self._log_tail()))
 
     def _log_tail(self) -> str:
         size = os.fstat(self._log.fileno()).st_size

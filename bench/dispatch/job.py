@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.inference import Placement
-from bench.protocol import to_plain
+from bench.protocol import EpisodeSpec, spec_from_plain, to_plain
 from envs.observation import Camera, Sensors
 from envs.simulation import SimulationSpec
 
@@ -31,15 +31,17 @@ class Job:
     policy: PolicyChoice
     seed: int = 0
     """Seed of the run; every subtask derives its own from it."""
-    step_deadline: float = 60.0
+    step_deadline: float | None = None
     """Seconds one call of the simulation (a reset, a frame, an executed chunk) may take before the
-    process is taken for hung."""
-    decision_deadline: float = 300.0
-    """Seconds one call of the policy may take."""
+    process is taken for hung; None: learned from how long they take (:mod:`bench.dispatch.deadlines`)."""
+    decision_deadline: float | None = None
+    """Seconds one call of the policy may take; None: learned likewise."""
     start_deadline: float = 300.0
     """Seconds that building simulation and policy may take."""
     recycle_mb: int = 0
     """Resident memory, in MiB, above which a worker's process is replaced between episodes; 0: never."""
+    trial: EpisodeSpec | None = None
+    """Tried out for one step before a worker's first episode (:mod:`bench.preflight`); None: no trial."""
     inference: Placement = "child"
     """Where decisions are made."""
     directory: str = ""
@@ -63,5 +65,6 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
             **plain,
             "simulation": SimulationSpec(**{**simulation, "sensors": Sensors(cameras)}),
             "policy": PolicyChoice(**plain["policy"]),
+            "trial": spec_from_plain(plain["trial"]) if plain["trial"] else None,
         }
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import time
 from typing import NamedTuple
 
 from bench.rollout import Phase
 
-_PHASE, _TICKS, _STEPS = range(3)
-_SIZE = 3 * 8
+_PHASE, _TICKS, _STEPS, _SLOWEST = range(4)
+_SIZE = (_SLOWEST + len(Phase)) * 8
 
 
 class Reading(NamedTuple):
@@ -34,11 +35,17 @@ class Page:
     def __init__(self, file_descriptor: int) -> None:
         self._map = mmap.mmap(file_descriptor, _SIZE)
         self._numbers = memoryview(self._map).cast("Q")
+        self._phase, self._since = Phase.START, time.monotonic_ns()
 
     def enter(self, phase: Phase) -> None:
-        """Notes the phase and that time is passing."""
-        self._numbers[_PHASE] = phase
-        self._numbers[_TICKS] += 1
+        """Notes the phase, that time is passing, and how much of it the phase before took."""
+        numbers, now = self._numbers, time.monotonic_ns()
+        numbers[_PHASE] = phase
+        numbers[_TICKS] += 1
+        took, place = now - self._since, _SLOWEST + self._phase
+        if took > numbers[place]:
+            numbers[place] = took
+        self._phase, self._since = phase, now
 
     def stepped(self, steps: int) -> None:
         """Counts control steps."""
@@ -47,6 +54,10 @@ class Page:
     def read(self) -> Reading:
         """The numbers now."""
         return Reading(Phase(self._numbers[_PHASE]), self._numbers[_TICKS], self._numbers[_STEPS])
+
+    def slowest(self, phase: Phase) -> float:
+        """Seconds that the longest stay in that phase has taken so far."""
+        return self._numbers[_SLOWEST + phase] / 1e9
 
     def close(self) -> None:
         """Unmaps the page."""

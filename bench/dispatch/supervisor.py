@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.dispatch.child_process import ChildProcess, Failure
+from bench.dispatch.deadlines import Deadlines
 from bench.dispatch.job import Job
 from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec, record_from_plain, to_plain
 from bench.rollout import Phase
@@ -24,6 +25,7 @@ class Supervisor:
     def __init__(self, job: Job, worker: str) -> None:
         self.worker = worker
         self._job = job
+        self._deadlines = Deadlines(job)
         self._child: ChildProcess | None = None
         self._ready = False
         self._stopped = False
@@ -53,7 +55,7 @@ class Supervisor:
             return Failure(EpisodeError("crash", message))
         if self._stopped:
             self._child.kill()
-        reply = self._child.wait(self._deadlines())
+        reply = self._child.wait(self._deadlines.seconds())
         if isinstance(reply, Failure):
             self.close()
             return reply
@@ -61,6 +63,7 @@ class Supervisor:
             self.close()
             return Failure(EpisodeError("exception", **reply["start_error"]), lasting=reply["lasting"])
         self._ready = True
+        self._job = replace(self._job, trial=None)  # what has worked once need not be tried again
         return reply["ready"]
 
     @property
@@ -74,7 +77,7 @@ class Supervisor:
         self._child.idle = False
         if self._stopped:  # stop() may have come while the child was idle, and spared it
             self._child.kill()
-        reply = self._child.ask({"episode": to_plain(episode)}, self._deadlines())
+        reply = self._child.ask({"episode": to_plain(episode)}, self._deadlines.seconds())
         if isinstance(reply, Failure):
             self.close()
             return reply
@@ -83,6 +86,8 @@ class Supervisor:
             if not failure.lasting:  # who knows what state the exception left behind
                 self.close()
             return failure
+        for phase in (Phase.SIMULATE, Phase.DECIDE):
+            self._deadlines.learn(phase, self._child.slowest(phase))
         if 0 < self._job.recycle_mb * 2**20 < self._child.resident_bytes():
             self.close()
         return replace(record_from_plain(reply["record"]), worker=self.worker, attempt=attempt)
@@ -107,12 +112,3 @@ class Supervisor:
         child = self._child
         if child is not None and not child.idle:
             child.kill()
-
-    def _deadlines(self) -> dict[Phase, float]:
-        job = self._job
-        return {
-            Phase.START: job.start_deadline,
-            Phase.IDLE: job.step_deadline,
-            Phase.SIMULATE: job.step_deadline,
-            Phase.DECIDE: job.decision_deadline,
-        }

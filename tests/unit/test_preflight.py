@@ -1,0 +1,87 @@
+"""The trial of one step, and the eye kept on observations; on the toy environment, in this process."""
+
+import numpy as np
+import pytest
+
+from bench.preflight import Watch, is_plain, try_out
+from bench.protocol import EpisodeSpec
+from bench.rollout import run_episode
+from envs.errors import EnvironmentFault, RendererError
+from envs.fake import environment_spec
+from envs.observation import Observation, Sensors
+from envs.simulation import EpisodeStart, SimulationSpec, make_simulation
+from policies.errors import PolicyError
+from policies.one_slot import OneSlotPolicy
+
+EPISODE = EpisodeSpec(0, "seq-0000", EpisodeStart("box"), ("reach_red",), ("go",), step_limit=10)
+
+
+class Good:
+    sensors = ("front", "wrist")
+
+    def reset(self, instruction):
+        self.seen = 0
+
+    def act(self, observation):
+        self.seen += 1
+        return np.array([0.1, 0.0, 0.0, 1.0])
+
+
+def parts(policy=Good, **cue):
+    options = {"cues": [cue]} if cue else {}
+    simulation = make_simulation(SimulationSpec("fake", options, Sensors.of("front", "wrist")))
+    return simulation, OneSlotPolicy(policy(), environment_spec({}))
+
+
+def test_a_trial_leaves_nothing_behind():
+    simulation, policy = parts()
+    fresh = run_episode(*parts(), EPISODE, seed=0).outcome()
+    try_out(simulation, policy, EPISODE, 0)
+    assert run_episode(simulation, policy, EPISODE, seed=0).outcome() == fresh
+
+
+def lying(**changes):
+    return type("Lying", (Good,), changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"act": lambda self, seen: np.zeros(3)}, r"shape \(1, 3\).*4 numbers per action"),
+        ({"act": lambda self, seen: np.full(4, np.inf)}, "must be finite"),
+        ({"act": lambda self, seen: np.zeros(4, int)}, "float32 or float64"),
+        ({"act": lambda self, seen: "left"}, "returned an array of shape"),
+        ({"act": lambda self, seen: np.zeros((2, 4)), "execute": 3}, "returned 2 actions, but 3"),
+        (
+            {"act": lambda self, seen: {}["x"]},
+            r"first act\(\): KeyError: 'x' \(test_preflight.py, line \d+\)",
+        ),
+        ({"reset": lambda self, text: 1 / 0}, r"first reset\(\): ZeroDivisionError"),
+        ({"act": lambda self, seen: seen["rgb_gripper"]}, "has no 'rgb_gripper'; it has rgb_front"),
+    ],
+)
+def test_a_policy_that_cannot_work_is_told_at_once(changes, message):
+    with pytest.raises(PolicyError, match=message):
+        try_out(*parts(lying(**changes)), EPISODE, 0)
+
+
+def test_a_renderer_that_shows_nothing_is_told_at_once():
+    with pytest.raises(RendererError, match=r"camera 'front' shows one plain colour, \[0, 0, 0\].*doctor"):
+        try_out(*parts(do="blank", when="observe"), EPISODE, 0)
+    with pytest.raises(EnvironmentFault, match="'state' holds numbers that are not finite"):
+        try_out(*parts(do="nan", when="observe"), EPISODE, 0)
+
+
+@pytest.mark.parametrize(("cue", "message"), [("blank", "renderer seems to have died"), ("nan", "'state'")])
+def test_garbage_in_mid_episode_is_an_error_and_no_failure(cue, message):
+    simulation, policy = parts(do=cue, when="observe", step=4)
+    with pytest.raises(RuntimeError, match=message):
+        run_episode(simulation, policy, EPISODE, seed=0)
+
+
+def test_one_camera_against_a_wall_is_no_garbage():
+    picture = np.zeros((32, 32, 3), dtype=np.uint8)
+    other = picture.copy()
+    other[5, 7, 1] = 1
+    assert is_plain(picture) and not is_plain(other)
+    Watch(Sensors.of("front", "wrist")).check(Observation({"rgb_front": picture, "rgb_wrist": other}))
