@@ -27,9 +27,9 @@ INTERRUPTION = "interrupted; the same command finishes the rest"
 DONE, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 EXIT_CODES = {
-    DONE: "every episode is judged (or given up within run.error_limit)",
+    DONE: "every episode is judged (or given up within run.max_error_rate)",
     USAGE: "something typed or set up is wrong; the message says what to type",
-    FAILED: "no worker could start, or more errors than run.error_limit allows",
+    FAILED: "no worker could start, or more errors than run.max_error_rate allows",
     INTERRUPTED: INTERRUPTION,
 }
 
@@ -105,7 +105,7 @@ def _run(config: Config) -> int:
             _print_tables(failure.result_set)
         raise
     _print_tables(result_set)
-    if not result_set.summary.complete:
+    if not result_set.has(config.run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
     return DONE

@@ -18,6 +18,9 @@ from typing import Any, Literal
 
 from bench.errors import ConfigError, suggestion
 
+LONGEST_DEADLINE = 1e6
+"""Seconds; nobody waits for longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkConfig:
@@ -89,6 +92,10 @@ class RunConfig:
     """Folder under which the run's folder is made, relative to where you are."""
     overwrite: bool = False
     """Start afresh, discarding what the run's folder holds."""
+    extend: bool = False
+    """Add further sequences to the result set in run.name; those it holds must come first."""
+    only: tuple[str, ...] = ()
+    """Run these episodes alone, e.g. seq-0007; empty or all means whatever is missing."""
     workers: int | None = None
     """Simulations at once; null takes one per core of this machine."""
     backend: Literal["ray", "local"] = "ray"
@@ -97,12 +104,12 @@ class RunConfig:
     """Ray cluster to join, e.g. auto or ray://head:10001; null starts Ray here."""
     max_attempts: int = 3
     """Tries of an episode that crashes or hangs before it is reported as an error."""
-    error_limit: float = 0.02
+    max_error_rate: float = 0.02
     """Share of episodes that may end in an error before the run is given up (exit code 2)."""
-    step_deadline: float = 60.0
-    """Seconds without a control step before a worker is taken for hung."""
-    decision_deadline: float = 300.0
-    """Seconds for one decision of the policy."""
+    step_deadline: float | None = None
+    """Seconds without a control step before a worker is taken for hung; null learns it from the first."""
+    decision_deadline: float | None = None
+    """Seconds for one decision of the policy; null learns it from the first."""
     start_deadline: float = 300.0
     """Seconds to build the simulation and the policy."""
     recycle_mb: int = 0
@@ -115,17 +122,24 @@ class RunConfig:
         _at_least("run.max_attempts", self.max_attempts, 1)
         _at_least("run.recycle_mb", self.recycle_mb, 0)
         for name in ("step_deadline", "decision_deadline", "start_deadline"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"run.{name}: must be more than 0 seconds, got {getattr(self, name)}")
-        if not 0 <= self.error_limit <= 1:
-            raise ConfigError(f"run.error_limit: a share between 0 and 1, got {self.error_limit}")
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds <= LONGEST_DEADLINE:
+                raise ConfigError(
+                    f"run.{name}: must be more than 0 seconds and at most {LONGEST_DEADLINE:g}, got {seconds}"
+                )
+        if not 0 <= self.max_error_rate <= 1:
+            raise ConfigError(f"run.max_error_rate: a share between 0 and 1, got {self.max_error_rate}")
+        if self.extend and self.overwrite:
+            raise ConfigError("run.extend keeps what run.overwrite discards; drop one of them")
+        if self.extend and self.name is None:
+            raise ConfigError("run.extend adds to a result set that is there; say which: run.name=<folder>")
         if self.address is not None and self.backend != "ray":
             raise ConfigError("run.address names a Ray cluster; drop it, or type run.backend=ray")
         if self.address is not None and self.workers is None:
             raise ConfigError(
                 "run.address joins a cluster; say how many simulations it shall run: run.workers=<n>"
             )
-        if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
+        if self.name is not None and not _is_folder_name(self.name):
             raise ConfigError(
                 f"run.name={self.name!r}: a plain folder name; run.results= says where it is made"
             )
@@ -229,6 +243,12 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
+
+
+def _is_folder_name(name: str) -> bool:
+    """Whether a file system takes it as one name, and it stays where it is put."""
+    plain = name.isprintable() and "/" not in name and not name.startswith(".")
+    return bool(name) and plain and len(name.encode()) <= 200
 
 
 def _at_least(where: str, value: int, least: int) -> None:

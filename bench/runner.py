@@ -7,10 +7,12 @@ where and how fast it is run may.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +27,28 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
-from bench.errors import ProtocolMismatch, ResultSetError, RunFailed
+from bench.errors import ConfigError, ProtocolMismatch, ResultSetError, RunFailed, suggestion
 from bench.evaluations import Plan, environment_of, plan
-from bench.protocol import EpisodeSpec, canonical_json, to_plain
+from bench.protocol import EpisodeError, EpisodeSpec, canonical_json, to_plain
 from bench.provenance import Provenance, now, usable_cores
 from bench.records.journal import Journal
-from bench.records.result_set import CONFIG, DERIVED, JOURNAL, PROVENANCE, ResultSet
+from bench.records.result_set import (
+    CONFIG,
+    DERIVED,
+    ERRORS,
+    JOURNAL,
+    PROVENANCE,
+    ResultSet,
+)
 from bench.screen import Screen, SilentScreen
 from policies.base import PolicySpec
 from policies.registry import describe_policy
 
 ERRORS_BEFORE_GIVING_UP = 3
-"""A run with fewer errors is finished before ``run.error_limit`` is held against it."""
+"""A run with fewer errors is finished before ``run.max_error_rate`` is held against it; one that has so
+many and not a single judged episode is not worth going on with."""
+
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE, errno.EACCES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +94,23 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
         The result set; not complete (``summary.complete``) when the run was interrupted.
 
     Raises:
-        UserError: see :func:`prepare`. ResultSetError: the folder is in use or belongs to another run.
-        RunFailed: no worker could start, or more errors than ``run.error_limit`` allows. What was
+        UserError: see :func:`prepare`. ConfigError: ``run.only`` names an episode there is not.
+        ResultSetError: the folder is in use, belongs to another run, or its disk is full.
+        RunFailed: no worker could start, or more errors than ``run.max_error_rate`` allows. What was
             finished is its ``result_set``.
     """
     screen = screen or SilentScreen()
     ready = prepare(config)
-    run, protocol = config.run, ready.plan.protocol
+    run = config.run
     header = _header(ready)
-    with Journal.open(ready.folder / JOURNAL, header, overwrite=run.overwrite) as journal:
-        _check_same_run(ready, journal.contents.header)
+    wanted = _wanted(ready)
+    with (
+        _writing_to(ready.folder),
+        Journal.open(ready.folder / JOURNAL, header, overwrite=run.overwrite) as journal,
+    ):
+        _check_same_run(ready, journal, header)
         judged = {record.index for record in journal.contents.records if record.status == "done"}
-        missing = [episode for episode in protocol.episodes if episode.index not in judged]
+        missing = [episode for episode in wanted if episode.index not in judged]
         if run.overwrite:
             for name in DERIVED:
                 (ready.folder / name).unlink(missing_ok=True)
@@ -110,8 +127,9 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
             result_set = ResultSet.load(ready.folder)
             result_set.write()
     summary = result_set.summary
-    if failure is None and summary.complete and summary.errors > run.error_limit * summary.planned:
-        failure = _too_many_errors(summary.errors, ready)
+    if failure is None and summary.complete and summary.errors > run.max_error_rate * summary.planned:
+        last = next(record.error for record in reversed(result_set.records) if record.error)
+        failure = _too_many_errors(summary.errors, last, ready)
     if failure is not None:
         failure.result_set = result_set
         raise failure
@@ -123,11 +141,12 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     about = {name: journal.contents.header[name] for name in ("protocol", "identity", "notes")}
     provenance = Provenance(ready.folder / PROVENANCE, about, fresh=run.overwrite)
     facts = ready.plan.protocol.facts
-    limit = max(ERRORS_BEFORE_GIVING_UP - 1, run.error_limit * len(ready.plan.protocol.episodes))
+    limit = max(ERRORS_BEFORE_GIVING_UP - 1, run.max_error_rate * len(ready.plan.protocol.episodes))
+    judged = sum(record.status == "done" for record in journal.contents.records)
     finished = errors = 0
 
     def take(event: Event) -> None:
-        nonlocal finished, errors
+        nonlocal finished, errors, judged
         match event:
             case WorkerStarted(worker, info):
                 _check_worker(worker, info, facts)
@@ -136,9 +155,11 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
                 journal.append(record)
                 finished += 1
                 errors += record.status == "error"
+                judged += record.status == "done"
         screen.take(event)
-        if errors > limit:
-            raise _too_many_errors(errors, ready)
+        broken = errors > limit or (errors >= ERRORS_BEFORE_GIVING_UP and not judged)
+        if broken and isinstance(event, EpisodeFinished) and event.record.error:
+            raise _too_many_errors(errors, event.record.error, ready)
 
     workers = min(run.workers or usable_cores(), len(missing))
     job = Job(
@@ -149,6 +170,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         decision_deadline=run.decision_deadline,
         start_deadline=run.start_deadline,
         recycle_mb=run.recycle_mb,
+        trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
     )
     provenance.begin(job.policy.target, {"backend": run.backend, "workers": workers, "address": run.address})
@@ -170,6 +192,7 @@ def _header(ready: Preparation) -> dict[str, Any]:
         "identity": dict(ready.identity),
         "protocol": {"name": protocol.name, "hash": protocol.hash, "facts": to_plain(protocol.facts)},
         "episodes": len(protocol.episodes),
+        "episode_digests": [episode.digest for episode in protocol.episodes],
         "longest": max(len(episode.subtasks) for episode in protocol.episodes),
         "tasks": sorted({task for episode in protocol.episodes for task in episode.subtasks}),
         "scenes": list(dict.fromkeys(episode.start.scene for episode in protocol.episodes)),
@@ -177,10 +200,45 @@ def _header(ready: Preparation) -> dict[str, Any]:
     }
 
 
-def _check_same_run(ready: Preparation, header: Mapping[str, Any]) -> None:
-    """Refuses to add to another run's journal, naming what differs."""
+def _wanted(ready: Preparation) -> list[EpisodeSpec]:
+    """The episodes of the protocol that this try is about."""
+    episodes, only = ready.plan.protocol.episodes, ready.config.run.only
+    names = {episode.episode for episode in episodes}
+    for name in only:
+        if name not in names:
+            raise ConfigError(
+                f"run.only={name}: this run has no such episode.{suggestion(name, names)} It has "
+                f"{len(episodes)}, from {episodes[0].episode} to {episodes[-1].episode}"
+            )
+    return [episode for episode in episodes if not only or episode.episode in only]
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Says in a sentence that a disk is full, read-only or gone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        raise ResultSetError(
+            f"cannot write to {folder}: {error.strerror or error}. What {JOURNAL} holds is safe; make room, "
+            "and the same command finishes the rest"
+        ) from error
+
+
+def _check_same_run(ready: Preparation, journal: Journal, mine_header: Mapping[str, Any]) -> None:
+    """Refuses to add to another run's journal, naming what differs; gives one that is to be extended
+    the header of the longer run."""
+    header = journal.contents.header
     theirs, mine = header["identity"], dict(ready.identity)
     if theirs == mine:
+        return
+    continues = _continues(ready, header)
+    if continues and ready.config.run.extend:
+        before = {"episodes": header["episodes"], "protocol": theirs["protocol"], "until": now()}
+        extended = [*header.get("extended", []), before]
+        journal.replace_header({**mine_header, "created": header.get("created"), "extended": extended})
         return
     differences = [
         f"{name} {theirs.get(name)!r} there, {mine[name]!r} now"
@@ -194,10 +252,20 @@ def _check_same_run(ready: Preparation, header: Mapping[str, Any]) -> None:
         differences += [f"{name} {then.get(name)!r} there, {today.get(name)!r} now" for name in changed]
         if not changed:
             differences.append("the episodes themselves (states, subtasks, instructions or step limit)")
+    more = "Add the further episodes to it with run.extend=true, or give" if continues else "Give"
     raise ResultSetError(
         f"{ready.folder} holds another run, which differs in: {'; '.join(differences)}. "
-        "Give this run its own folder with run.name=<name>, or discard that one with run.overwrite=true."
+        f"{more} this run its own folder with run.name=<name>, or discard that one with run.overwrite=true."
     )
+
+
+def _continues(ready: Preparation, header: Mapping[str, Any]) -> bool:
+    """Whether the run in the folder is the beginning of this one: the same but for further episodes."""
+    protocol, there = ready.plan.protocol, header["episodes"]
+    if there >= len(protocol.episodes):
+        return False
+    beginning = dataclasses.replace(protocol, episodes=protocol.episodes[:there])
+    return header["identity"] == {**ready.identity, "protocol": beginning.hash}
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -218,11 +286,12 @@ def _check_worker(worker: str, info: Mapping[str, Any], facts: Mapping[str, Any]
             )
 
 
-def _too_many_errors(errors: int, ready: Preparation) -> RunFailed:
+def _too_many_errors(errors: int, last: EpisodeError, ready: Preparation) -> RunFailed:
+    reason = last.message.partition("\n")[0]
     return RunFailed(
         f"{errors} of {len(ready.plan.protocol.episodes)} episodes ended in an error, more than "
-        f"run.error_limit={ready.config.run.error_limit:g} allows. What went wrong stands in "
-        f"{ready.folder / JOURNAL}; the same command tries those episodes again."
+        f"run.max_error_rate={ready.config.run.max_error_rate:g} allows. The last one: {last.kind}: "
+        f"{reason}. The logs are in {ready.folder / ERRORS}; the same command tries those episodes again."
     )
 
 
@@ -236,6 +305,7 @@ def _write_config(path: Path, config: Config) -> None:
 
     from bench.records.journal import write_atomically
 
-    plain = config_to_plain(dataclasses.replace(config, run=dataclasses.replace(config.run, overwrite=False)))
+    lasting = dataclasses.replace(config.run, overwrite=False, extend=False, only=())
+    plain = config_to_plain(dataclasses.replace(config, run=lasting))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -12,6 +12,7 @@ Line 1 is the header (whose run this is), each other line a record with the time
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -19,13 +20,13 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from bench.errors import ResultSetError
-from bench.protocol import EpisodeRecord, canonical_json, record_from_plain, to_plain
+from bench.protocol import EpisodeRecord, Timings, canonical_json, record_from_plain, to_plain
 
 FORMAT = 1
 """Version of the lines; raised when an old reader would misread them."""
@@ -56,6 +57,8 @@ def read_journal(path: Path) -> JournalContents:
         content = path.read_bytes()
     except FileNotFoundError:
         raise ResultSetError(f"{path.parent} is not a result set: it has no {path.name}") from None
+    except OSError as error:
+        raise ResultSetError(f"{path} cannot be read: {error.strerror}") from None
     lines = content.split(b"\n")
     torn = lines.pop()
     header = _header(lines[0] if lines else b"", path)
@@ -64,10 +67,10 @@ def read_journal(path: Path) -> JournalContents:
     damaged: list[int] = []
     for number, line in enumerate(lines[1:], start=2):
         entry = _parse(line)
-        if entry is None or "record" not in entry:
+        record = None if entry is None else _record(entry, header)
+        if entry is None or record is None:
             damaged.append(number)
             continue
-        record = record_from_plain(entry["record"])
         times.append(entry["time"])
         earlier = latest.get(record.index)
         if earlier is None or earlier.status == "error" or record.status == "done":
@@ -83,12 +86,14 @@ class Journal:
     """
 
     def __init__(self, path: Path, lock: TextIO, contents: JournalContents) -> None:
+        self._path = path
         self._lock = lock
         self.contents = contents
         """What the journal held when it was opened."""
-        self._file = path.open("ab")
-        if self._file.tell() > contents.sound_bytes:  # a line cut short by a crash was never a record
-            self._file.truncate(contents.sound_bytes)
+        self._file = path.open("ab", buffering=0)
+        self._sound = contents.sound_bytes
+        if self._file.tell() > self._sound:  # a line cut short by a crash was never a record
+            self._file.truncate(self._sound)
 
     @classmethod
     def open(cls, path: Path, header: Mapping[str, Any], *, overwrite: bool = False) -> Journal:
@@ -118,10 +123,38 @@ class Journal:
             raise
 
     def append(self, record: EpisodeRecord) -> None:
-        """Writes one record and waits until it is on disk."""
-        self._file.write(_line({"time": round(time.time(), 3), "record": to_plain(record)}))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Writes one record and waits until it is on disk.
+
+        Raises:
+            ResultSetError: it cannot be written, e.g. the disk is full; no part of it is left then.
+        """
+        line = _line({"time": round(time.time(), 3), "record": to_plain(record)})
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):  # else the next try cuts it off
+                self._file.truncate(self._sound)
+            raise ResultSetError(
+                f"cannot write to {self._path}: {error.strerror}. All records before are safe; make room, "
+                "and the same command finishes the rest"
+            ) from None
+        self._sound += len(line)
+
+    def replace_header(self, header: Mapping[str, Any]) -> None:
+        """Puts another line 1 above the same records; the file changes as a whole or not at all."""
+        content = self._path.read_bytes()[: self._sound]
+        first = _line({"header": {"format": FORMAT, **header}})
+        whole = first + content[content.index(b"\n") + 1 :]
+        self._file.close()
+        try:
+            _write_new(self._path, whole)
+        finally:
+            self._file = self._path.open("ab", buffering=0)
+        self._sound = len(whole)
+        self.contents = replace(self.contents, header={"format": FORMAT, **header}, sound_bytes=self._sound)
 
     def close(self) -> None:
         """Closes the file and gives the lock back."""
@@ -150,11 +183,78 @@ def _header(line: bytes, path: Path) -> Mapping[str, Any]:
             "Move the folder away, or type run.overwrite=true to start afresh."
         )
     header = entry["header"]
-    if header["format"] != FORMAT:
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ResultSetError(f"{path}: written in format {found}, this version reads format {FORMAT}")
+    if what := _missing(header, HEADER):
         raise ResultSetError(
-            f"{path}: written in format {header['format']}, this version reads format {FORMAT}"
+            f"{path}: its header has no usable {what!r}, so it is not one of ours. Move the folder away, or "
+            "type run.overwrite=true to start afresh."
         )
     return header
+
+
+HEADER: Mapping[str, Any] = {
+    "benchmark": str,
+    "policy": str,
+    "identity": {"split": str, "policy": str, "seed": int, "protocol": str},
+    "protocol": {"hash": str, "facts": {"kind": str, "assets": str, "renderer": str}},
+    "episodes": int,
+    "longest": int,
+    "tasks": list,
+    "scenes": list,
+    "notes": list,
+}
+"""What readers rely on in a header."""
+
+_NUMBER = (int, float)
+_ENTRY: Mapping[str, Any] = {
+    "time": _NUMBER,
+    "record": {
+        **dict.fromkeys(("index", "chain_length", "attempt"), int),
+        **dict.fromkeys(("episode", "scene", "worker"), str),
+        "subtasks": list,
+        "timings": dict.fromkeys((part.name for part in fields(Timings)), _NUMBER),
+    },
+}
+_SUBTASK: Mapping[str, Any] = {
+    **dict.fromkeys(("position", "steps", "decisions"), int),
+    **dict.fromkeys(("subtask", "instruction", "digest"), str),
+    **dict.fromkeys(("success", "ever"), bool),
+    "flags": {},
+}
+_ERROR: Mapping[str, Any] = dict.fromkeys(("kind", "message", "detail"), str)
+
+
+def _missing(value: Any, wanted: Mapping[str, Any], where: str = "") -> str:
+    """Dotted name of the first key that is not there or not of its type; empty when all is well."""
+    for name, kind in wanted.items():
+        found = value.get(name)
+        deeper = isinstance(kind, Mapping)
+        if isinstance(found, bool) != (kind is bool) or not isinstance(found, dict if deeper else kind):
+            return where + name
+        if deeper and (inner := _missing(found, kind, f"{where}{name}.")):
+            return inner
+    return ""
+
+
+def _record(entry: Mapping[str, Any], header: Mapping[str, Any]) -> EpisodeRecord | None:
+    """The record of a line, or None when it is none of this run's, whatever else it is."""
+    if _missing(entry, _ENTRY):
+        return None
+    plain, error = entry["record"], entry["record"].get("error")
+    sound = (
+        0 <= plain["index"] < header["episodes"]
+        and 0 <= plain["chain_length"] <= min(header["longest"], len(plain["subtasks"]))
+        and all(isinstance(each, dict) and not _missing(each, _SUBTASK) for each in plain["subtasks"])
+        and all(type(flag) in _NUMBER for each in plain["subtasks"] for flag in each["flags"].values())
+        and (not error if plain.get("status") == "done" else plain.get("status") == "error")
+        and (error is None or (isinstance(error, dict) and not _missing(error, _ERROR)))
+    )
+    try:
+        return record_from_plain(plain) if sound else None
+    except TypeError:  # keys that no record has
+        return None
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -163,7 +263,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
         checksum = entry.pop("checksum")
         text = canonical_json(entry)
-    except (ValueError, AttributeError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         return None
     return entry if checksum == f"{zlib.crc32(text.encode()):08x}" else None
 
@@ -199,5 +299,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, has to survive a power cut
+        finally:
+            os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ episodes.parquet/csv  one row per episode
 subtasks.parquet/csv  one row per attempted subtask of the judged episodes
 timings.parquet/csv   one row per episode: which worker, which attempt, seconds by part
 summary.json/md       the numbers, each with its n and interval
+errors.md             only with errors: their logs, and how to run such an episode alone
 ====================  ==================================================================================
 
 ``episodes`` and ``subtasks`` depend on the records' outcomes alone: equal runs give equal bytes, however
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ResultSetError
 from bench.protocol import EpisodeRecord, Timings
 from bench.provenance import changes_between, elapsed, tries_of
+from bench.records.error_report import error_report
 from bench.records.journal import JournalContents, read_journal, write_atomically
 from bench.records.summary import Summary, summarize, summary_to_plain
 from bench.records.tables import to_markdown
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
 JOURNAL = "journal.jsonl"
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
+ERRORS = "errors.md"
 TABLES = ("episodes", "subtasks", "timings")
 DERIVED = (
     *(f"{name}.{kind}" for name in TABLES for kind in ("parquet", "csv")),
     "summary.json",
     "summary.md",
+    ERRORS,
 )
 """Files that are made from the journal and can be made again."""
 
@@ -106,6 +110,11 @@ class ResultSet:
         """One row per episode: worker, attempt, seconds by part."""
         return self._arrow("timings").to_pandas()
 
+    def has(self, episodes: Sequence[str] = ()) -> bool:
+        """Whether these episodes are judged or given up; without names: all of the protocol."""
+        finished = {record.episode for record in self.records}
+        return finished.issuperset(episodes) if episodes else self.summary.complete
+
     def write(self) -> None:
         """Makes all derived files anew from the records, each whole or not at all."""
         from pyarrow import parquet
@@ -117,6 +126,11 @@ class ResultSet:
         plain = json.dumps(summary_to_plain(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
         for name, text in (("summary.json", f"{plain}\n"), ("summary.md", to_markdown(self.summary))):
             write_atomically(self.folder / name, partial(_write_bytes, text.encode()))
+        if any(record.error for record in self.records):
+            report = error_report(self.records, tries_of(self.folder / PROVENANCE))
+            write_atomically(self.folder / ERRORS, partial(_write_bytes, report.encode()))
+        else:
+            (self.folder / ERRORS).unlink(missing_ok=True)
 
     def _csv(self, name: str) -> bytes:
         text = io.StringIO()

@@ -198,6 +198,7 @@ def to_markdown(summary: Summary) -> str:
         lines += ["", f"> **{note}**"]
     if summary.error_messages:
         lines += ["", "## Errors", "", *(f"- {line}" for line in error_lines(summary))]
+        lines += ["", "Their logs, and how to run one alone: [errors.md](errors.md)"]
     for table in tables(summary):
         lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |"]
         lines.append("|:--" + "|--:" * (len(table.columns) - 1) + "|")
@@ -215,6 +216,8 @@ def to_screen(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [Text(headline(summary), style="bold"), Text(counts_line(summary))]
     parts += [Text(note, style="yellow") for note in summary.notes]
     parts += [Text(line, style="red") for line in error_lines(summary)]
+    if summary.error_messages:
+        parts.append(Text("their logs, and how to run one alone: errors.md", style="red"))
     for table in tables(summary):
         parts += [Text(f"\n{table.title}", style="bold"), _screen_table(table)]
         parts += [Text(table.caption, style="dim")] if table.caption else []

@@ -84,7 +84,7 @@ def test_a_run_leaves_a_result_set_and_prints_its_tables(undisturbed):
     assert attempt["placement"]["workers"] == 2
     assert attempt["workers"][0]["policy"] == "random"
     assert provenance["protocol"]["hash"] in done.stdout
-    assert "step_deadline: 60.0" in (folder / "config.yaml").read_text()
+    assert "step_deadline: null" in (folder / "config.yaml").read_text()
 
 
 def test_the_same_command_again_redoes_nothing(undisturbed):
@@ -156,6 +156,14 @@ def test_too_many_errors_print_the_tables_all_the_same(tmp_path):
     assert "error: 1 of 4 episodes ended in an error" in done.stderr
     assert "3 of 4 episodes judged · 1 error" in done.stdout
     assert "seq-0001: crash" in done.stdout
+    (folder,) = (tmp_path / "results").iterdir()
+    report = (folder / "errors.md").read_text()
+    assert "was killed by SIGABRT" in report and "Fatal Python error: Aborted" in report
+    (again,) = [line for line in report.splitlines() if "run.only=" in line]
+    assert again.endswith("run.max_attempts=2 run.only=seq-0001 run.backend=local run.workers=1")
+    alone = subprocess.run(again, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert alone.returncode == 2
+    assert "3 episodes judged already, 1 to run" in alone.stderr
 
 
 MY_POLICY = """

@@ -3,13 +3,22 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 import bench
 from bench.config import Config
 from bench.dispatch import EpisodeFinished, WorkerStarted
-from bench.errors import PolicyError, ProtocolMismatch, ResultSetError, RunFailed
+from bench.errors import (
+    ConfigError,
+    PolicyError,
+    ProtocolMismatch,
+    ResultSetError,
+    RunFailed,
+    UserError,
+)
 from bench.presets import load_config
 from bench.runner import _check_worker, evaluate, prepare
 from bench.screen import SilentScreen
@@ -137,18 +146,19 @@ CRASHES = "benchmark.options.cues=[{do: abort, episode: 1}]"
 
 def test_errors_within_the_limit_are_reported_apart_and_tried_again(tmp_path):
     words = (CRASHES, "run.name=x", "run.max_attempts=1")
-    result_set = evaluate(config(tmp_path, *words, "run.error_limit=0.2"))
+    result_set = evaluate(config(tmp_path, *words, "run.max_error_rate=0.2"))
     assert (result_set.summary.done, result_set.summary.errors) == (4, 1)
     screen = Watcher()
-    with pytest.raises(RunFailed, match=r"1 of 5 episodes .* run\.error_limit=0\.02") as failure:
+    with pytest.raises(RunFailed, match=r"1 of 5 episodes .* run\.max_error_rate=0\.02") as failure:
         evaluate(config(tmp_path, *words), screen)
     assert screen.finished == 1
     assert failure.value.result_set.summary.done == 4
 
 
 def test_a_hopeless_run_is_given_up_early(tmp_path):
-    words = ("benchmark.options.cues=[{do: raise}]", "run.max_attempts=1")
-    with pytest.raises(RunFailed, match="3 of 5 episodes ended in an error") as failure:
+    words = ("benchmark.options.cues=[{do: raise, step: 3}]", "run.max_attempts=1", "run.max_error_rate=0.9")
+    said = "3 of 5 episodes ended in an error.*The last one: exception: RuntimeError: raised on cue"
+    with pytest.raises(RunFailed, match=said) as failure:
         evaluate(config(tmp_path, *words))
     assert failure.value.result_set.summary.missing == 2
 
@@ -156,6 +166,95 @@ def test_a_hopeless_run_is_given_up_early(tmp_path):
 def test_a_simulation_that_cannot_be_built_fails_the_run(tmp_path):
     with pytest.raises(RunFailed, match="raised on cue"):
         evaluate(config(tmp_path, "benchmark.options.cues=[{do: raise, when: build}]"))
+
+
+def test_an_episode_can_be_run_alone(tmp_path):
+    words = (CRASHES, "run.name=x", "run.max_attempts=1", "run.max_error_rate=0.2")
+    evaluate(config(tmp_path, *words))
+    assert "was killed by SIGABRT" in (tmp_path / "x" / "errors.md").read_text()
+    screen = Watcher()
+    evaluate(config(tmp_path, *words, "run.only=seq-0001"), screen)
+    assert [event.record.index for event in screen.events if isinstance(event, EpisodeFinished)] == [1]
+    assert "only: []" in (tmp_path / "x" / "config.yaml").read_text()
+    with pytest.raises(
+        ConfigError, match=r"no such episode\. Did you mean 'seq-0001'\? It has 5, from seq-0000"
+    ):
+        evaluate(config(tmp_path, "run.only=seq-001"))
+
+
+def test_a_run_of_some_episodes_has_those(tmp_path):
+    part = evaluate(config(tmp_path, "run.name=x", "run.only=seq-0003,seq-0001"))
+    assert [record.index for record in part.records] == [1, 3]
+    assert part.has(("seq-0001", "seq-0003")) and not part.has(("seq-0000",)) and not part.has()
+
+
+def test_more_sequences_join_the_set_and_nothing_is_redone(tmp_path):
+    few = evaluate(config(tmp_path, "run.name=x"))
+    more = ("benchmark.sequences=8", "run.name=x")
+    words = [word for word in WORDS if "sequences" not in word] + [f"run.results={tmp_path}"]
+    with pytest.raises(ResultSetError, match=r"episodes 5 there, 8 now\. Add .* run\.extend=true"):
+        evaluate(load_config([*words, *more]))
+    screen = Watcher()
+    whole = evaluate(load_config([*words, *more, "run.extend=true"]), screen)
+    assert screen.finished == 3 and whole.summary.complete
+    assert whole.records[:5] == few.records
+    fresh = evaluate(load_config([*words, "benchmark.sequences=8"]))
+    assert whole.header["protocol"] == fresh.header["protocol"]
+    assert [record.outcome() for record in whole.records] == [record.outcome() for record in fresh.records]
+    assert [each["episodes"] for each in whole.header["extended"]] == [5]
+    for name in ("episodes.csv", "subtasks.parquet"):
+        assert (whole.folder / name).read_bytes() == (fresh.folder / name).read_bytes()
+    assert evaluate(load_config([*words, *more])).summary.complete, "the longer run is what it is now"
+
+
+def test_only_the_same_run_is_extended(tmp_path):
+    evaluate(config(tmp_path, "run.name=x"))
+    words = [word for word in WORDS if "sequences" not in word] + [f"run.results={tmp_path}", "run.name=x"]
+    for other in ("benchmark.sequences=4", "run.seed=1", "benchmark.step_limit=9"):
+        with pytest.raises(ResultSetError, match="holds another run"):
+            evaluate(load_config([*words, "run.extend=true", other]))
+
+
+def test_a_policy_that_cannot_act_ends_the_run_at_once_and_writes_no_record(tmp_path, monkeypatch):
+    (tmp_path / "broken_policy.py").write_text(
+        "class Broken:\n"
+        "    def reset(self, instruction): pass\n"
+        "    def act(self, observation): return self.weights\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = [word for word in WORDS if not word.startswith("policy=")]
+    with pytest.raises(UserError, match=r"first act\(\): AttributeError: .*\(broken_policy\.py, line 3\)"):
+        evaluate(load_config([*words, "policy._target_=broken_policy.Broken", "run.name=x"]))
+    assert bench.load(tmp_path / "results" / "x").records == ()
+
+
+FULL = """
+import resource, sys
+from bench.command_line import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def run_on_a_full_disk(size, words):
+    """No file may grow beyond so many bytes."""
+    full = [sys.executable, "-c", FULL, str(size), *words]
+    done = subprocess.run(full, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr and "the same command finishes the rest" in done.stderr
+
+
+def test_a_full_disk_is_a_sentence_and_the_same_command_goes_on(tmp_path):
+    words = [*WORDS, f"run.results={tmp_path}", "run.name=x"]
+    for size in (600, 2500):  # the header of the journal; a record
+        run_on_a_full_disk(size, words)
+    assert 1 <= len(bench.load(tmp_path / "x").records) < 5
+    evaluate(load_config(words))
+    run_on_a_full_disk(3300, words)  # a table
+    after = evaluate(load_config(words))
+    undisturbed = evaluate(load_config([*words[:-1], "run.name=y"]))
+    assert [each.outcome() for each in after.records] == [each.outcome() for each in undisturbed.records]
 
 
 def test_an_unknown_argument_is_found_before_anything_is_written(tmp_path):

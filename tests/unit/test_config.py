@@ -102,7 +102,7 @@ def test_families_take_options():
         ("benchmark.options=3", "named values are wanted"),
         ("run.workers=0", "run.workers=0: must be at least 1"),
         ("run.overwrite=yes", "run.overwrite=yes: true or false is wanted"),
-        ("run.error_limit=2", "a share between 0 and 1"),
+        ("run.max_error_rate=2", "a share between 0 and 1"),
         ("run.step_deadline=-1", "more than 0 seconds"),
         ("run.name=../x", "plain folder name"),
         ("run.name=a=b", r"""run\.name='"a=b"'"""),

@@ -1,12 +1,17 @@
 import json
+import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sample_records import chain_record, error_record, header
 
 from bench.errors import ResultSetError
+from bench.protocol import to_plain
 from bench.records.journal import Journal, _line, read_journal, write_atomically
+from bench.records.result_set import ResultSet
 
 
 @pytest.fixture
@@ -110,10 +115,11 @@ def test_overwriting_starts_afresh(path):
 
 def test_the_lock_of_a_killed_driver_is_free(path):
     program = (
-        "import os, signal, sys; from pathlib import Path; from bench.records.journal import Journal\n"
-        "journal = Journal.open(Path(sys.argv[1]), {'episodes': 1}); os.kill(os.getpid(), signal.SIGKILL)"
+        "import json, os, signal, sys; from pathlib import Path; from bench.records.journal import Journal\n"
+        "journal = Journal.open(Path(sys.argv[1]), json.loads(sys.argv[2]))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert subprocess.run([sys.executable, "-c", program, str(path)]).returncode == -9
+    assert subprocess.run([sys.executable, "-c", program, str(path), json.dumps(header(10))]).returncode == -9
     Journal.open(path, {}).close()
 
 
@@ -162,3 +168,106 @@ def test_a_file_that_could_not_be_written_whole_does_not_appear(tmp_path):
         write_atomically(target, fail)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from sample_records import chain_record
+from bench.errors import ResultSetError
+from bench.records.journal import Journal
+journal = Journal.open(Path(sys.argv[1]), json.loads(sys.argv[2]))
+journal.append(chain_record(0, 1))
+size = Path(sys.argv[1]).stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, size + 100))
+try:
+    journal.append(chain_record(1, 1))
+except ResultSetError as error:
+    print(error)
+print(Path(sys.argv[1]).stat().st_size == size)
+journal.close()
+"""
+
+
+def test_a_full_disk_leaves_no_part_of_a_record(path):
+    """A limit on the file's size makes the kernel write a part of the line and then refuse."""
+    arguments = [str(path), json.dumps(header(10)), str(Path(__file__).parent)]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *arguments], capture_output=True, text=True, check=True
+    )
+    said, untouched = done.stdout.splitlines()
+    assert re.match(r"cannot write to .*journal\.jsonl: File too large.*the same command finishes", said)
+    assert untouched == "True"
+    assert len(read_journal(path).records) == 1
+
+
+def test_another_header_leaves_the_records_and_may_be_followed_by_more(path):
+    write(path, chain_record(0, 1))
+    with Journal.open(path, header(10)) as journal:
+        journal.replace_header(header(20))
+        assert journal.contents.header["episodes"] == 20
+        journal.append(chain_record(1, 2))
+    contents = read_journal(path)
+    assert (contents.header, contents.damaged) == (header(20), ())
+    assert contents.records == (chain_record(0, 1), chain_record(1, 2))
+
+
+@pytest.mark.parametrize("name", ["benchmark", "identity", "protocol", "episodes", "notes"])
+def test_a_foreign_header_is_refused_with_what_it_lacks(path, name):
+    write(path, chain_record(0, 1))
+    foreign = {key: value for key, value in header(10).items() if key != name}
+    path.write_bytes(_line({"header": foreign}))
+    with pytest.raises(ResultSetError, match=f"no usable '{name}'.*run.overwrite=true"):
+        read_journal(path)
+
+
+def test_a_thousand_damaged_journals_cost_the_damaged_lines_only(path):
+    """Whatever bytes are changed, cut or put in: no exception but ours, and no whole record is lost."""
+    records = [chain_record(index, index % 6) for index in range(5)] + [error_record(5)]
+    write(path, *records)
+    whole, rng = path.read_bytes(), random.Random(0)
+    starts = [0] + [place + 1 for place, byte in enumerate(whole) if byte == 10]
+    for _ in range(1000):
+        content = bytearray(whole)
+        place = rng.randrange(len(content))
+        match rng.randrange(4):
+            case 0:
+                content[place] = rng.randrange(256)
+            case 1:
+                del content[place : place + rng.randrange(1, 40)]
+            case 2:
+                content[place:place] = rng.randbytes(rng.randrange(1, 40))
+            case _:
+                del content[place:]
+        path.write_bytes(content)
+        line = sum(start <= place for start in starts) - 1
+        try:
+            found = read_journal(path).records
+        except ResultSetError:
+            assert line == 0, "only the header may make a journal unreadable"
+            continue
+        assert all(record in records for record in found), "a record was made up"
+        before = {record.index for record in records[: max(line - 1, 0)]}
+        assert before <= {record.index for record in found}, "a line before the damage was lost"
+
+
+def test_lines_that_are_sound_but_no_records_are_noticed(path):
+    """Right checksums around wrong things: nothing but plain reading, and no exception."""
+    write(path, chain_record(0, 1))
+    good, rng = to_plain(chain_record(1, 2)), random.Random(1)
+    odd = [None, True, -1, 2.5, "", "x", [], {}, [[]], {"a": 1}, "\ud800".encode("utf-8", "replace").decode()]
+    with path.open("ab") as file:
+        for _ in range(500):
+            plain = json.loads(json.dumps(good))
+            home = rng.choice([plain, plain["subtasks"][0], plain["timings"]])
+            plain["index"] = 1
+            key = rng.choice([*home, "unheard_of"])
+            home[key] = rng.choice(odd)
+            if rng.random() < 0.2:
+                home.pop(key)
+            file.write(_line({"time": 1.0, "record": plain}))
+    contents = read_journal(path)
+    assert {0, 1} >= {record.index for record in contents.records} >= {0}
+    assert len(contents.damaged) > 200
+    ResultSet(path.parent, contents).write()
