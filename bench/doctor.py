@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import machine_checks
 from bench.errors import UserError
 
 
@@ -25,15 +26,19 @@ class Finding:
     good: bool
     text: str
     """What there is, or one sentence on what is wrong and what to type."""
+    needed: bool = False
+    """Whether no evaluation can do without it."""
 
 
 def findings() -> Iterator[Finding]:
-    """Everything SimplerEnv needs, one after the other."""
-    for what, look in CHECKS.items():
-        try:
-            yield Finding(what, True, look())
-        except UserError as error:
-            yield Finding(what, False, str(error))
+    """What every run needs, what published CALVIN numbers need, what SimplerEnv needs; one by one."""
+    for checks in (machine_checks.CHECKS, machine_checks.OFFICIAL, CHECKS):
+        for what, look in checks.items():
+            needed = checks is machine_checks.CHECKS
+            try:
+                yield Finding(what, True, look(), needed)
+            except (UserError, OSError, subprocess.SubprocessError) as error:
+                yield Finding(what, False, str(error), needed)
 
 
 def _vulkan() -> str:
@@ -57,7 +62,8 @@ def _ray_tracing() -> str:
     if not vulkan.has_denoiser():
         raise RendererError(
             "no OptiX denoiser (libnvoptix.so.1, part of NVIDIA's driver): drawers cannot be path-traced as "
-            "in the paper; benchmark.options.allow_rasterised_drawers=true rasterises them and marks the table"
+            "in the paper; benchmark.options.allow_rasterised_drawers=true rasterises them and marks the "
+            "table"
         )
     return "OptiX is there: drawers are path-traced as in the paper"
 
@@ -122,7 +128,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "original SimplerEnv (backend=simpler_env)": _original,
     "ManiSkill3 (backend=maniskill3)": _modern,
 }
-"""What is looked at, by name."""
+"""What SimplerEnv needs, by name."""
 
 
 def cores() -> str:

@@ -18,7 +18,7 @@ from bench.errors import ConfigError, UserError, suggestion
 
 COMMANDS = {
     "assets": "fetch, check and list the files that scenes are made of",
-    "doctor": "what this machine has for SimplerEnv, and the command that mends what it lacks",
+    "doctor": "what this machine has, and the command that mends what it lacks",
 }
 """Name and one line of help of each command."""
 

@@ -1,4 +1,4 @@
-"""Looks at what SimplerEnv needs on this machine, and says what to type where something is missing.
+"""Looks at what evaluations need on this machine, and says what to type where something is missing.
 
 python -m bench doctor                   what is here, what is not
 python -m bench doctor --fetch-vulkan    brings a software Vulkan driver into the cache, no root needed
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0, also when something is missing: nobody needs everything."""
+    """Exit code 1 when no evaluation would work here; what only some of them need may be missing."""
     if arguments.fetch_vulkan:
         from envs.simpler.software_vulkan import fetch_software_vulkan
 
@@ -28,6 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.doctor import cores, findings
 
     print(cores())
+    broken = 0
     for finding in findings():
-        print(f"{'ok' if finding.good else '--'}  {finding.what}: {finding.text}")
-    return 0
+        mark = "ok" if finding.good else "!!" if finding.needed else "--"
+        print(f"{mark}  {finding.what}: {finding.text}", flush=True)
+        broken += mark == "!!"
+    return 1 if broken else 0
