@@ -28,7 +28,8 @@ from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 DEATHS = 3
 """Deaths of an actor in a row after which its worker is given up."""
 PLACEMENT_SECONDS = 600.0
-"""How long the first worker may wait for a place in the cluster, its own start aside."""
+"""How long no worker at all may have a place in the cluster, its own start aside: at the beginning, or
+when the last node is lost. Single ones wait for as long as others work."""
 KNOCK_SECONDS = 5.0
 """What the head of a cluster gets to accept a connection."""
 CLOSE_SECONDS = 10.0
@@ -45,8 +46,13 @@ class RayWorker:
         self._turn = threading.Lock()
 
     def start(self) -> dict[str, Any] | Failure:
+        import ray
+
         with self._turn:
-            return self._supervisor.start()
+            told = self._supervisor.start()
+        if isinstance(told, Failure):
+            return told
+        return {**told, "node": ray.get_runtime_context().get_node_id()}
 
     def run(self, episode: EpisodeSpec, attempt: int) -> tuple[EpisodeRecord | Failure, bool]:
         """The result, and whether the child is ready for another episode."""
@@ -67,6 +73,8 @@ class _Actor:
     """The driver's view of one worker."""
 
     handle: Any
+    up: bool = False
+    """Whether it has been heard from, so that it has a place."""
     running: bool = False
     deaths: int = 0
     asked: Any = None
@@ -87,7 +95,7 @@ class RayPool:
         self._calls: dict[Any, tuple[str, Literal["start", "run"]]] = {}
         self._session: Path | None = None
         self._connected_here = False
-        self._give_up_at: float | None = None
+        self._homeless_since = time.monotonic()
 
     @property
     def alive(self) -> int:
@@ -98,7 +106,7 @@ class RayPool:
         """Connects to Ray and asks it to place the actors. ConfigError: there is no such cluster."""
         self._job = job
         self._connect()
-        self._give_up_at = time.monotonic() + PLACEMENT_SECONDS + job.start_deadline
+        self._homeless_since = time.monotonic()
         for name in self._names:
             self._actors[name] = _Actor(None)
             self._place(name)
@@ -128,7 +136,9 @@ class RayPool:
                 events += self._died(worker, error)
                 continue
             events += self._started(worker, answer) if kind == "start" else self._answered(worker, *answer)
-        if not done and self._give_up_at is not None and time.monotonic() > self._give_up_at:
+        if any(actor.up for actor in self._actors.values()):
+            self._homeless_since = time.monotonic()
+        elif time.monotonic() > self._homeless_since + PLACEMENT_SECONDS + self._job.start_deadline:
             events += self._never_placed()
         return events
 
@@ -163,7 +173,7 @@ class RayPool:
         import ray
 
         actors, self._actors = self._actors, {}
-        closing = [actor.handle.close.remote() for actor in actors.values() if actor.handle is not None]
+        closing = [actor.handle.close.remote() for actor in actors.values() if actor.up]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
         for actor in actors.values():
@@ -201,17 +211,18 @@ class RayPool:
     def _place(self, name: str) -> None:
         import ray
 
-        actor_class = ray.remote(num_cpus=1, max_concurrency=4)(RayWorker)
+        # Over the nodes evenly, since they share out more than cores: memory, disk, a GPU to render on.
+        actor_class = ray.remote(num_cpus=1, max_concurrency=4, scheduling_strategy="SPREAD")(RayWorker)
         actor = self._actors[name]
         actor.handle = actor_class.remote(job_to_plain(self._job), name)
-        actor.running, actor.asked = False, None
+        actor.up, actor.running, actor.asked = False, False, None
         self._calls[actor.handle.start.remote()] = (name, "start")
 
     def _started(self, worker: str, answer: dict[str, Any] | Failure) -> list[PoolEvent]:
         if isinstance(answer, Failure):
             del self._actors[worker]
             return [Gone(worker, answer.error, answer.lasting)]
-        self._give_up_at = None
+        self._actors[worker].up = True
         return [Ready(worker, answer)]
 
     def _answered(self, worker: str, result: EpisodeRecord | Failure, ready: bool) -> list[PoolEvent]:
@@ -241,8 +252,9 @@ class RayPool:
             "crash",
             f"the Ray cluster gave no worker a place; each needs 1 CPU, {free:g} of its {there:g} are free",
         )
-        names, self._give_up_at = list(self._actors), None
+        names = list(self._actors)
         self._actors.clear()
+        self._calls.clear()
         return [Gone(name, error, lasting=True) for name in names]
 
 

@@ -1,0 +1,85 @@
+"""A Ray cluster of several nodes, all on this machine: one is lost in mid-run, another joins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.dispatch import (
+    EpisodeFinished,
+    EpisodeRetried,
+    Event,
+    Job,
+    PolicyChoice,
+    WorkerLost,
+    WorkerStarted,
+    make_pool,
+    run_episodes,
+)
+from bench.protocol import EpisodeRecord, EpisodeSpec
+from envs.simulation import EpisodeStart, SimulationSpec
+
+EPISODES = [
+    EpisodeSpec(
+        i,
+        f"seq-{i:04d}",
+        EpisodeStart("box", {"episode": (float(i),)}),
+        ("reach_red",),
+        ("go",),
+        step_limit=40,
+    )
+    for i in range(40)
+]
+
+
+def job(step_seconds: float) -> Job:
+    return Job(SimulationSpec("fake", {"step_seconds": step_seconds}), PolicyChoice("random"), seed=3)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_lost_node_costs_its_episode_an_attempt_and_a_new_one_is_used(cluster: Any):
+    """Three workers on two nodes of one core: the third waits for a place until the third node joins."""
+    events: list[Event] = []
+    nodes: dict[str, str] = {}
+
+    def follow(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, WorkerStarted):
+            nodes[event.worker] = event.info["node"]
+        finished = sum(isinstance(each, EpisodeFinished) for each in events)
+        if isinstance(event, EpisodeFinished) and finished == 4:
+            assert len(nodes) == 2 and len(set(nodes.values())) == 2, "one worker on each node, one waits"
+            cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+            cluster.add_node(num_cpus=1)
+
+    assert run_episodes(job(0.03), EPISODES, make_pool("ray", 3), on_event=follow)
+    started = [event for event in events if isinstance(event, WorkerStarted)]
+    assert len({event.info["node"] for event in started}) == 3
+    retried = [event for event in events if isinstance(event, EpisodeRetried)]
+    assert len(retried) == 1 and "Ray actor died" in retried[0].error.message
+    assert not [event for event in events if isinstance(event, WorkerLost)]
+    undisturbed: list[EpisodeRecord] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, EpisodeFinished):
+            undisturbed.append(event.record)
+
+    run_episodes(job(0.0), EPISODES, make_pool("local", 1), on_event=keep)
+    records = [event.record for event in events if isinstance(event, EpisodeFinished)]
+    assert sorted((each.index, str(each.outcome())) for each in records) == sorted(
+        (each.index, str(each.outcome())) for each in undisturbed
+    )
