@@ -1,0 +1,261 @@
+"""Runs an evaluation under fire, and compares its tables with those of an undisturbed one.
+
+python -m bench.benchmarks.torture                                200 faults over 500 toy episodes
+python -m bench.benchmarks.torture --backend ray --faults 20 --episodes 60
+python -m bench.benchmarks.torture --benchmark calvin_smoke --policy expert --faults 20 --episodes 20
+
+The command line is started again and again, as a user would, until the run is complete. Meanwhile its
+processes are killed and stopped, its journal is torn and damaged, its disk is full, and (toy
+environment) simulations crash, hang and raise. In the end ``episodes.csv`` and ``subtasks.csv`` must be
+those of the undisturbed run, to the last byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.records.result_set import JOURNAL
+
+MARK = "VLA_BENCH_TORTURE"
+"""Variable by which the processes of a driver are found."""
+SCRIPT = Path(__file__).resolve().parents[2] / "run_benchmark.py"
+TABLES = ("episodes.csv", "subtasks.csv")
+DEADLINE = 2.0
+"""Seconds after which a stopped process is taken for hung."""
+CUE_SHARE = 0.15
+"""Of the faults, those that the toy environment commits itself."""
+CUES = ("abort", "segfault", "exit", "hang", "raise", "nan")
+
+CHILD, ACTOR, RAYLET, GCS = "bench.dispatch.child", "ray::", "raylet/raylet", "gcs_server"
+_KILLS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
+
+
+@dataclass
+class Outcome:
+    """What a torture came to."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    drivers: int = 0
+    """How often the command was typed."""
+    differing: list[str] = field(default_factory=list)
+    """Tables that are not those of the undisturbed run."""
+    seconds: float = 0.0
+
+
+class Torture:
+    """One run, the command it is typed with, and what is done to it."""
+
+    def __init__(self, words: Sequence[str], episodes: int, faults: int, folder: Path, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._episodes, self._faults = episodes, faults
+        self._results = folder
+        self._journal = folder / "torture" / JOURNAL
+        self._mark = uuid.uuid4().hex
+        self._outcome = Outcome()
+        toy = "benchmark=fake" in words
+        self._ray = "run.backend=ray" in words
+        self._own_faults = round(CUE_SHARE * faults) if toy else 0
+        self._words = [
+            *words,
+            "run.name=torture",
+            f"run.results={folder}",
+            "run.max_error_rate=1",
+            "run.max_attempts=5",
+            f"run.step_deadline={DEADLINE}",
+            *(self._cues(folder / "counter") if self._own_faults else ()),
+        ]
+
+    def run(self, undisturbed: Path) -> Outcome:
+        """Torments the run until it is complete; RuntimeError when it fails in a way it must not."""
+        started, full = time.monotonic(), False
+        while True:
+            self._outcome.drivers += 1
+            driver = self._start(full)
+            full = self._torment(driver)
+            said, code = driver.communicate()[1], driver.returncode
+            if "Traceback" in said and "Fatal Python error" not in said:
+                raise RuntimeError(f"the driver ended with a traceback:\n{said}")
+            if code == 0 and self._judged_all():
+                break
+            if self._outcome.drivers > 3 * self._faults + 20:
+                raise RuntimeError(f"no end after {self._outcome.drivers} drivers; the last said:\n{said}")
+        self._outcome.seconds = time.monotonic() - started
+        self._outcome.faults["in the simulation"] = len(list((self._results / "counter").glob("*")))
+        theirs = self._journal.parent
+        self._outcome.differing = [
+            name for name in TABLES if (theirs / name).read_bytes() != (undisturbed / name).read_bytes()
+        ]
+        return self._outcome
+
+    def _cues(self, counter: Path) -> list[str]:
+        counter.mkdir(parents=True)
+        cues = [
+            f"{{do: {self._rng.choice(CUES)}, episode: {self._rng.randrange(self._episodes)}, "
+            f"when: {'observe' if what == 'nan' else 'step'}, step: {self._rng.randrange(20)}, times: 1}}"
+            for what in (self._rng.choice(CUES) for _ in range(self._own_faults))
+        ]
+        return [f"benchmark.options.cues=[{','.join(cues)}]", f"benchmark.options.counter={counter}"]
+
+    def _start(self, full: bool) -> subprocess.Popen[str]:
+        limit = None
+        if full:
+            size = self._journal.stat().st_size if self._journal.exists() else 0
+            limit = partial(_limit_files, size + self._rng.randrange(200, 3000))
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *self._words],
+            env={**os.environ, MARK: self._mark},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limit,
+            start_new_session=True,
+        )
+
+    def _torment(self, driver: subprocess.Popen[str]) -> bool:
+        """Strikes whenever a fault is due until the driver has ended; True: the next one's disk is full."""
+        done = sum(self._outcome.faults.values())
+        while driver.poll() is None:
+            time.sleep(0.02)
+            if done >= self._faults - self._own_faults or self._finished() < done * self._pace():
+                continue
+            kind = self._strike(driver)
+            if kind:
+                self._outcome.faults[kind] += 1
+                done += 1
+                if driver.poll() is None and kind.startswith("driver"):
+                    driver.wait(60)
+                    return self._between()
+        return False
+
+    def _pace(self) -> float:
+        return 0.9 * self._episodes / max(self._faults - self._own_faults, 1)
+
+    def _strike(self, driver: subprocess.Popen[str]) -> str:
+        """Does one thing; the name of it, or nothing when its victim was not there."""
+        chance = self._rng.random()
+        if chance < 0.3:
+            number = self._rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+            driver.send_signal(number)
+            return f"driver: {number.name}"
+        victims = {CHILD: 1.0} if not self._ray else {CHILD: 0.6, ACTOR: 0.85, RAYLET: 0.95, GCS: 1.0}
+        draw = self._rng.random()
+        what = next(name for name, edge in victims.items() if draw < edge)
+        number = self._rng.choice(_KILLS) if what == CHILD else signal.SIGKILL
+        found = self._processes(what)
+        if not found:
+            return ""
+        try:
+            os.kill(self._rng.choice(found), number)
+        except ProcessLookupError:
+            return ""
+        return f"{'simulation' if what == CHILD else what.strip(':')}: {number.name}"
+
+    def _between(self) -> bool:
+        """While no driver lives: damages the journal, or has the next one find its disk full."""
+        chance = self._rng.random()
+        if chance < 0.3 and self._journal.exists():
+            content = bytearray(self._journal.read_bytes())
+            header = content.find(b"\n") + 1
+            if header and len(content) > header + 1:
+                place = self._rng.randrange(header, len(content))
+                if chance < 0.1:
+                    del content[max(header, len(content) - self._rng.randrange(1, 300)) :]
+                    self._outcome.faults["journal: torn"] += 1
+                elif chance < 0.2:
+                    content[place] ^= 1 << self._rng.randrange(8)
+                    self._outcome.faults["journal: a bit flipped"] += 1
+                else:
+                    content += self._rng.randbytes(self._rng.randrange(1, 100))
+                    self._outcome.faults["journal: garbage at its end"] += 1
+                self._journal.write_bytes(content)
+        elif chance < 0.5:
+            self._outcome.faults["disk full"] += 1
+            return True
+        return False
+
+    def _finished(self) -> int:
+        try:
+            return self._journal.read_bytes().count(b"\n") - 1
+        except FileNotFoundError:
+            return -1
+
+    def _judged_all(self) -> bool:
+        summary = json.loads((self._journal.parent / "summary.json").read_text())
+        return summary["complete"] and not summary["episodes"]["errors"]
+
+    def _processes(self, what: str) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if (
+                    entry.name.isdigit()
+                    and what in (entry / "cmdline").read_text().replace("\0", " ")
+                    and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes()
+                ):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+
+def _limit_files(size: int) -> None:
+    """No file may grow beyond ``size`` bytes: the kernel writes a part and refuses the rest, as a full
+    disk does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def torture(words: Sequence[str], *, episodes: int, faults: int, seed: int = 0) -> Outcome:
+    """Runs the command undisturbed, then under fire."""
+    with tempfile.TemporaryDirectory(prefix="torture-") as made:
+        folder = Path(made)
+        plain = [sys.executable, str(SCRIPT), *words, "run.name=undisturbed", f"run.results={folder}"]
+        subprocess.run(plain, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return Torture(words, episodes, faults, folder, seed).run(folder / "undisturbed")
+
+
+def main() -> int:
+    """Prints what was done and whether the tables are the same."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--episodes", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backend", choices=("local", "ray"), default="local")
+    parser.add_argument("--benchmark", default="fake")
+    parser.add_argument("--policy", default="random")
+    given: Any = parser.parse_args()
+    words = [
+        f"benchmark={given.benchmark}",
+        f"policy={given.policy}",
+        f"benchmark.sequences={given.episodes}",
+    ]
+    words += [f"run.backend={given.backend}", f"run.workers={given.workers}"]
+    words += ["benchmark.options.step_seconds=0.001"] if given.benchmark == "fake" else []
+    outcome = torture(words, episodes=given.episodes, faults=given.faults, seed=given.seed)
+    for kind, count in sorted(outcome.faults.items()):
+        print(f"{count:5}  {kind}")
+    print(f"{sum(outcome.faults.values())} faults, {outcome.drivers} drivers, {outcome.seconds:.0f} s")
+    print(f"differing tables: {', '.join(outcome.differing) or 'none'}")
+    return 3 if outcome.differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
