@@ -18,11 +18,15 @@ from policies.expert_simpler.plans import PLANS, Stage
 
 CLOSE_ENOUGH = 0.004
 """Metres from a stage's place at which the stage is done."""
+LOST = 0.03
+"""Metres by which the source may slip in the hand before it counts as lost."""
+CORRECTION = 0.4
+"""Share of the remaining error that is added to the target in a step, once the place was commanded."""
 STUCK = 0.002
 """Metres of a step below which a hand that should move is stuck: the pose asked for is out of reach."""
 LEAN_MORE, LEAN_MOST = 0.1, 0.9
 """Radians by which a stuck hand leans outwards, each time and at most."""
-PATIENCE = 5
+PATIENCE = 8
 """Steps after which a stage whose place has been commanded is done all the same."""
 
 
@@ -45,7 +49,7 @@ class Reach:
 
 
 REACHES = {
-    "bridge": Reach(stride=0.03, turn=0.25, pointing=0, accumulates=True, near=0.012),
+    "bridge": Reach(stride=0.03, turn=0.25, pointing=0, accumulates=True, near=0.006),
     "fractal": Reach(stride=0.06, turn=0.35, pointing=2, accumulates=False, near=0.006, lean=0.2),
 }
 
@@ -61,6 +65,8 @@ class _Slot:
     """Place of the stage that is on."""
     facing: np.ndarray | None = None
     """Rotation (4,) to grasp with."""
+    held: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """The hand as seen from the source's centre (3,) when the stage began."""
     lean: float = 0.0
     moving: bool = False
     """Whether the last action asked for a real step."""
@@ -100,14 +106,20 @@ class SimplerExpert:
                     f"the expert has no plan for {state.task}; it has plans for {', '.join(PLANS)}. "
                     "Name some of those with benchmark.tasks="
                 )
-            known.stages = list(PLANS[state.task].stages(state))
             known.position = state.tcp[:3].astype(np.float64)
             known.turned = state.tcp[3:].astype(np.float64)
             known.lean = self._reach.lean
-            known.facing = self._facing(state, known.lean)
+            self._plan(known, state)
+        elif known.stages[0].carries and np.linalg.norm(_held(state) - known.held) > LOST:
+            self._plan(known, state)
         elif known.moving and np.linalg.norm(state.tcp[:3] - known.state.tcp[:3]) < STUCK:
             self._lean_out(known, state)
         known.state = state
+
+    def _plan(self, slot: _Slot, state: SimplerState) -> None:
+        slot.stages = list(PLANS[state.task].stages(state))
+        slot.facing = self._facing(state, slot.lean)
+        slot.goal, slot.resting, slot.waited = None, 0, 0
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
         """One action (1, 7) float64 per slot."""
@@ -146,8 +158,12 @@ class SimplerExpert:
         turned = slot.turned if self._reach.accumulates else state.tcp[3:].astype(np.float64)
         goal = slot.goal if slot.goal is not None else here
         step = _bounded(goal - here, self._reach.stride)
+        if self._reach.accumulates and slot.waited > 1:
+            # The controller's target strays from ours while the hand turns (it is turned about the hand).
+            step = _bounded(CORRECTION * (goal - state.tcp[:3]), self._reach.stride)
         turn = _bounded(_shortest(product(slot.facing, conjugate(turned))), self._reach.turn)
-        slot.position = here + step
+        if not (self._reach.accumulates and slot.waited > 1):
+            slot.position = here + step
         slot.moving = bool(np.linalg.norm(step) > 5 * STUCK)
         slot.turned = product(_of_axis_angle(turn), turned)
         to_base = rotation_matrix(state.base[3:]).T
@@ -168,6 +184,7 @@ class SimplerExpert:
             slot.resting += 1
             if slot.resting > stage.rest:
                 slot.stages.pop(0)
+                slot.held = _held(state)
                 slot.goal, slot.resting, slot.waited = None, 0, 0
                 return self._current_stage(slot, state)
         return stage
@@ -175,6 +192,10 @@ class SimplerExpert:
     @property
     def _patience(self) -> int:
         return PATIENCE if self._reach.accumulates else 4 * PATIENCE
+
+
+def _held(state: SimplerState) -> np.ndarray:
+    return state.tcp[:3] - state.centres[state.source]
 
 
 def _bounded(vector: np.ndarray, most: float) -> np.ndarray:

@@ -11,6 +11,8 @@ from envs.simpler.state import SimplerState
 from policies.expert_simpler.grasps import height_of
 
 UP = np.array([0.0, 0.0, 1.0])
+RELIEF = 0.003
+"""Metres the hand rises while it closes: fingers that press on the table do not close."""
 
 Place = Callable[[SimplerState], np.ndarray]
 """From the state to where the point between the fingers should be, (3,), metres, world frame."""
@@ -29,6 +31,8 @@ class Stage:
     """Steps to stay once there: fingers take their time."""
     follows: bool = False
     """Whether ``place`` is asked before every step."""
+    carries: bool = False
+    """Whether the source should be in the hand; when it is not, the plan begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,10 @@ class PutOn:
         above = self.over * UP
         yield Stage("over the source", lambda now: at_source(now) + above, closed=False, follows=True)
         yield Stage("down to it", at_source, closed=False, rest=1, follows=True)
-        yield Stage("grasp", lambda now: now.tcp[:3], closed=True, rest=4)
-        yield Stage("lift", lambda now: now.tcp[:3] + above, closed=True)
-        yield Stage("over the target", above_target, closed=True, rest=1, follows=True)
-        yield Stage("down to it", onto_target, closed=True, rest=1)
+        yield Stage("grasp", lambda now: now.tcp[:3] + RELIEF * UP, closed=True, rest=4)
+        yield Stage("lift", lambda now: now.tcp[:3] + above, closed=True, carries=True)
+        yield Stage("over the target", above_target, closed=True, rest=1, follows=True, carries=True)
+        yield Stage("down to it", onto_target, closed=True, rest=1, carries=True)
         yield Stage("let go", lambda now: now.tcp[:3], closed=False, rest=2)
         yield Stage("away", lambda now: now.tcp[:3] + above, closed=False)
 
@@ -92,11 +96,11 @@ class Pick:
         yield Stage("over the can", lambda _: grip + self.over * UP, closed=False)
         yield Stage("down to it", lambda _: grip, closed=False, rest=1)
         yield Stage("grasp", lambda _: grip, closed=True, rest=4)
-        yield Stage("lift", lambda _: grip + self.lift * UP, closed=True)
+        yield Stage("lift", lambda _: grip + self.lift * UP, closed=True, carries=True)
 
 
 PLANS: dict[str, PutOn | Pick] = {
-    "widowx_spoon_on_towel": PutOn(grip=-0.003, drop=0.01),
+    "widowx_spoon_on_towel": PutOn(grip=0.004, drop=0.01),
     "widowx_carrot_on_plate": PutOn(drop=0.01),
     "widowx_stack_cube": PutOn(),
     "widowx_put_eggplant_in_basket": PutOn(over=0.14, drop=0.03),
