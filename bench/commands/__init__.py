@@ -19,6 +19,7 @@ from bench.errors import ConfigError, UserError, suggestion
 COMMANDS = {
     "assets": "fetch, check and list the files that scenes are made of",
     "doctor": "what this machine has, and the command that mends what it lacks",
+    "simpler": "show SimplerEnv result sets as its paper does, against real robots",
 }
 """Name and one line of help of each command."""
 
