@@ -1,7 +1,7 @@
 """SimplerEnv's own numbers: unweighted means over variants, and how well simulation ranks real policies.
 
-``python -m bench simpler RESULT_SET ...`` prints both. Formulas: ``simpler_env/utils/metrics.py`` of SimplerEnv
-4ab7178 (arXiv 2405.05941, appendix).
+``python -m bench simpler RESULT_SET ...`` prints both. Formulas: ``simpler_env/utils/metrics.py`` of
+SimplerEnv 4ab7178 (arXiv 2405.05941, appendix).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +107,9 @@ def _mean(values: Sequence[float]) -> float:
 def mean_maximum_rank_violation(simulated: Sequence[float], real: Sequence[float]) -> float:
     """How much real success a wrong ranking in simulation costs at worst, averaged over policies; 0 is best.
 
-    For each policy, the largest real difference to another one that simulation ranks otherwise. Not symmetric:
-    the weights are the real differences, so the two arguments must not be swapped. ValueError: unequal or no
-    numbers.
+    For each policy, the largest real difference to another one that simulation ranks otherwise. Not
+    symmetric: the weights are the real differences, so the two arguments must not be swapped.
+    ValueError: unequal or no numbers.
     """
     _same_length(simulated, real)
     violations = [
