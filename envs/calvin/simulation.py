@@ -10,6 +10,7 @@ from envs.calvin.bundle import AssetBundle
 from envs.calvin.cameras import LENSES, view_of
 from envs.calvin.oracle import Rule
 from envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
+from envs.calvin.renderers.reference_frame import reference_frame_hash
 from envs.calvin.robot import ACTIONS
 from envs.calvin.scenes import scene_named
 from envs.calvin.snapshot import Snapshot
@@ -147,15 +148,16 @@ class CalvinSimulation:
             information=world,
         )
 
-    def describe(self) -> dict[str, Any]:
-        """What the numbers depend on, for the provenance: renderer (down to its driver) and assets."""
-        details = self.renderer.describe() if self.renderer else {"name": "none"}
-        return {
-            "renderer": details["name"],
-            "renderer_details": details,
-            "assets": self.bundle.name,
-            "assets_checksum": self.bundle.checksum,
-        }
+    def describe(self) -> dict[str, dict[str, str]]:
+        """What the pixels depend on, down to the driver, with the hash of a reference frame.
+
+        Starts the renderer. The next call must be ``reset``.
+        """
+        if self.renderer is None:
+            return {"renderer": {"name": "none"}}
+        frame = reference_frame_hash(self.renderer, self._bullet, self.bundle)
+        self._loaded = ""
+        return {"renderer": {**self.renderer.describe(), "reference_frame": frame}}
 
     def close(self) -> None:
         """Disconnects from Bullet."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -85,5 +87,5 @@ def _load(path: Path) -> Mesh | None:
     try:
         with np.load(path) as arrays:
             return Mesh(*(arrays[f"arr_{i}"] for i in range(4)))
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -1,0 +1,152 @@
+"""What a frame of CALVIN costs with each renderer, how far it is from the OpenGL one, and what a reset costs.
+
+CPU time of one process (for EGL on a processor: of all its threads), the arm moving between frames. The
+least disturbed tenth counts. Growth is resident memory over resets after the first ones, a frame after
+each.
+
+  python -m bench.benchmarks.rendering
+  python -m bench.benchmarks.rendering --assets builtin --scene A --resets 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+CAMERAS = ("static", "gripper")
+_SETTLING_RESETS = 20
+
+
+def main() -> None:
+    """Measures and prints."""
+    from envs.calvin.renderers import RENDERERS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--assets", default="official" if os.environ.get("CALVIN_ASSETS") else "builtin")
+    parser.add_argument("--scene", default="D")
+    parser.add_argument("--frames", type=int, default=60, help="frames per camera")
+    parser.add_argument("--resets", type=int, default=200)
+    parser.add_argument("--renderers", nargs="+", default=usable(RENDERERS), metavar="NAME")
+    arguments = parser.parse_args()
+    frames = {}
+    print(f"{arguments.assets} assets, scene {arguments.scene}; milliseconds of CPU time\n")
+    print(f"{'':<8}{'static':>9}{'gripper':>9}{'both':>9}{'reset':>9}{'first':>9}   growth over 1000 resets")
+    for name in arguments.renderers:
+        measured = Measurement(name, arguments.assets, arguments.scene)
+        costs, frames[name] = measured.frames(arguments.frames)
+        reset, growth = measured.resets(arguments.resets)
+        print(
+            f"{name:<8}{costs['static']:>9.2f}{costs['gripper']:>9.2f}{costs['both']:>9.2f}"
+            f"{reset:>9.1f}{measured.first:>9.0f}   {growth:.1f} MB (of {arguments.resets} resets)"
+        )
+        measured.close()
+    if "egl" in frames:
+        print("\nmean difference to egl, of 255")
+        for name in frames:
+            if name != "egl":
+                differences = {
+                    camera: _difference(frames[name][camera], frames["egl"][camera]) for camera in CAMERAS
+                }
+                print(f"{name:<8}" + "".join(f"  {camera} {differences[camera]:.2f}" for camera in CAMERAS))
+
+
+def usable(names: Sequence[str]) -> list[str]:
+    """Those renderers that work here."""
+    from envs.calvin.renderers import resolve_renderer
+    from envs.errors import RendererError
+
+    working = []
+    for name in names:
+        try:
+            working.append(resolve_renderer(name))
+        except RendererError as error:
+            print(f"left out: {error}")
+    return working
+
+
+class Measurement:
+    """One simulation with one renderer."""
+
+    def __init__(self, renderer: str, assets: str, scene: str) -> None:
+        from envs.calvin.bundle import find_bundle
+        from envs.calvin.simulation import CalvinSimulation
+        from envs.observation import Sensors
+        from envs.simulation import EpisodeStart
+
+        self._simulation = CalvinSimulation(find_bundle(assets), Sensors.of(*CAMERAS), renderer=renderer)
+        self._start = EpisodeStart(scene, {})
+        started = time.process_time()
+        self._simulation.reset(self._start)
+        self._simulation.observe()
+        self.first = 1e3 * (time.process_time() - started)
+        """The first reset and frame, milliseconds."""
+
+    def frames(self, count: int) -> tuple[dict[str, float], dict[str, list[np.ndarray]]]:
+        """Milliseconds for each camera and for both in one observation, and the frames."""
+        from envs.calvin.cameras import view_of
+        from envs.observation import Camera
+
+        simulation = self._simulation
+        world, bullet = simulation.world, simulation._bullet
+        generator = np.random.default_rng(0)
+        times: dict[str, list[float]] = {"static": [], "gripper": [], "both": []}
+        seen: dict[str, list[np.ndarray]] = {camera: [] for camera in CAMERAS}
+
+        def move() -> None:
+            world.step(np.append(generator.uniform(-1, 1, 6), 1.0))
+
+        for _ in range(count):
+            for camera in CAMERAS:
+                move()
+                view = view_of(Camera(camera), bullet, world.client, world.robot.body)
+                seconds, (rgb, _) = _timed(lambda view=view: simulation.renderer.render(view))
+                times[camera].append(seconds)
+                seen[camera].append(rgb)
+            move()
+            times["both"].append(_timed(simulation.observe)[0])
+        return {name: 1e3 * float(np.quantile(values, 0.1)) for name, values in times.items()}, seen
+
+    def resets(self, count: int) -> tuple[float, float]:
+        """Milliseconds per reset, and megabytes by which 1000 resets would grow the process."""
+        times = []
+        before = 0.0
+        for number in range(_SETTLING_RESETS + count):
+            if number == _SETTLING_RESETS:
+                before = _resident_mb()
+            times.append(_timed(lambda: self._simulation.reset(self._start))[0])
+            self._simulation.observe()
+        growth = (_resident_mb() - before) * 1000 / max(count, 1)
+        return 1e3 * float(np.quantile(times, 0.1)), growth
+
+    def close(self) -> None:
+        """Ends the simulation."""
+        self._simulation.close()
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.process_time()
+    result = call()
+    return time.process_time() - started, result
+
+
+def _difference(frames: list[np.ndarray], others: list[np.ndarray]) -> float:
+    pairs = zip(frames, others, strict=True)
+    return float(np.mean([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in pairs]))
+
+
+def _resident_mb() -> float:
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    main()

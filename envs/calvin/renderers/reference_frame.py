@@ -1,0 +1,38 @@
+"""A frame by which two renderers can be told to be the same, on whichever machine."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from envs.calvin.bundle import AssetBundle
+from envs.calvin.cameras import LENSES, view_of
+from envs.calvin.scenes import scene_named
+from envs.calvin.world import World
+from envs.observation import Camera
+
+if TYPE_CHECKING:
+    from envs.calvin.renderers import Renderer
+
+SCENE = "D"
+
+
+def reference_frame_hash(renderer: Renderer, bullet: Any, bundle: AssetBundle) -> str:
+    """First 16 hexadecimal digits of the SHA-256 over both cameras' colours and depth.
+
+    Scene D as it is after a reset without a state. ``renderer`` needs a ``load`` afterwards.
+    """
+    client = bullet.connect(bullet.DIRECT)
+    try:
+        world = World(bullet, client, bundle, "relative")
+        world.load(scene_named(SCENE))
+        world.reset(None, None)
+        renderer.load(world)
+        pixels = hashlib.sha256()
+        for name in LENSES:
+            view = view_of(Camera(name, depth=True), bullet, client, world.robot.body)
+            for image in renderer.render(view):
+                pixels.update(image.tobytes())
+        return pixels.hexdigest()[:16]
+    finally:
+        bullet.disconnect(client)
