@@ -173,9 +173,18 @@ class Provenance:
 def tries_of(path: Path) -> list[dict[str, Any]]:
     """The tries noted in a ``provenance.json``; none when there is no readable one."""
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["tries"])
-    except (OSError, ValueError, KeyError, TypeError):
+        tries = json.loads(path.read_text(encoding="utf-8"))["tries"]
+        return [each for each in tries if _is_try(each)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+
+
+def _is_try(each: Any) -> bool:
+    """Whether it is what :meth:`Provenance.begin` writes, as far as readers rely on it."""
+    if not isinstance(each, dict) or not isinstance(each.get("packages", {}), dict):
+        return False
+    times = [each["started"], *filter(None, (each.get("ended"), each.get("first_worker")))]
+    return all(datetime.datetime.fromisoformat(time).tzinfo is not None for time in times)
 
 
 def changes_between(tries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -206,7 +215,7 @@ def elapsed(tries: Sequence[Mapping[str, Any]], record_times: Sequence[float]) -
     starts = [_unix(each["started"]) for each in tries]
     wall = startup = 0.0
     for each, start, following in zip(tries, starts, [*starts[1:], float("inf")], strict=True):
-        if each["ended"]:
+        if each.get("ended"):
             took = _unix(each["ended"]) - start
         else:
             took = max((time - start for time in record_times if start <= time < following), default=0.0)

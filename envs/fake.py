@@ -24,7 +24,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -72,16 +72,23 @@ MAX_ABSOLUTE_STEP = 0.05
 _CAMERAS = {"front": (32, 32), "wrist": (16, 16)}
 
 
+MAX_SLEEP = 1e5
+"""Seconds, or megabytes; more would be a slip of the pen."""
+
+_DO = Literal["abort", "segfault", "exit", "hang", "raise", "slow", "leak", "blank", "nan", "succeed"]
+_WHEN = Literal["build", "reset", "step", "observe"]
+
+
 @dataclass(frozen=True, slots=True)
 class Cue:
     """One thing that happens on purpose."""
 
-    do: Literal["abort", "segfault", "exit", "hang", "raise", "slow", "leak", "blank", "nan", "succeed"]
+    do: _DO
     """``hang`` sleeps for ever without letting go of the interpreter lock, like a stuck physics
     engine. ``slow`` sleeps ``amount`` seconds, ``leak`` keeps ``amount`` megabytes for good,
     ``blank`` makes pictures of nothing and ``nan`` a state of no numbers until the next reset,
     ``succeed`` solves the subtask from this step on."""
-    when: Literal["build", "reset", "step", "observe"] = "step"
+    when: _WHEN = "step"
     """In which verb."""
     episode: int | None = None
     """Only in the episode of this number; None: in any."""
@@ -304,15 +311,37 @@ def _read(options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             hint = suggestion(name, known)
             raise ValueError(f"fake has no option {name!r}; it has {', '.join(known)}.{hint}")
-    cue_fields = [field.name for field in fields(Cue)]
-    for cue in options.get("cues", ()):
-        for name in cue:
-            if name not in cue_fields:
-                raise ValueError(f"a cue has no field {name!r}; it has {', '.join(cue_fields)}")
+    cues = options.get("cues", ())
+    if not isinstance(cues, list | tuple) or not all(isinstance(cue, Mapping) for cue in cues):
+        raise ValueError(f"cues is a list of dictionaries, e.g. [{{do: hang, episode: 1}}], not {cues!r}")
+    seconds, counter = options.get("step_seconds", 0.0), options.get("counter")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_SLEEP:
+        raise ValueError(f"step_seconds is a number from 0 to {MAX_SLEEP:g}, not {seconds!r}")
+    if counter is not None and not isinstance(counter, str):
+        raise ValueError(f"counter is the path of a folder, not {counter!r}")
+    for cue in cues:
+        _check_cue(cue)
         if cue.get("times") is not None and not options.get("counter"):
             raise ValueError("a cue with 'times' needs the option 'counter', a folder to count in")
     return {
-        "cues": tuple(Cue(**cue) for cue in options.get("cues", ())),
-        "counter": options.get("counter"),
-        "step_seconds": float(options.get("step_seconds", 0.0)),
+        "cues": tuple(Cue(**cue) for cue in cues),
+        "counter": counter,
+        "step_seconds": float(seconds),
     }
+
+
+def _check_cue(cue: Mapping[str, Any]) -> None:
+    known = [field.name for field in fields(Cue)]
+    for name in cue:
+        if name not in known:
+            raise ValueError(f"a cue has no field {name!r}; it has {', '.join(known)}")
+    for name, hint in (("do", _DO), ("when", _WHEN)):
+        if (name in cue or name == "do") and cue.get(name) not in get_args(hint):
+            raise ValueError(f"a cue's {name} is one of {', '.join(get_args(hint))}, not {cue.get(name)!r}")
+    for name in ("episode", "step", "times"):
+        if cue.get(name) is not None and type(cue[name]) is not int:
+            raise ValueError(f"a cue's {name} is a whole number, not {cue[name]!r}")
+    if type(cue.get("amount", 0)) not in (int, float) or not 0 <= cue.get("amount", 0) <= MAX_SLEEP:
+        raise ValueError(f"a cue's amount is a number from 0 to {MAX_SLEEP:g}, not {cue['amount']!r}")
+    if not isinstance(cue.get("subtask"), str | None):
+        raise ValueError(f"a cue's subtask is a name, not {cue['subtask']!r}")

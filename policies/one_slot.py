@@ -70,7 +70,13 @@ class OneSlotPolicy:
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
         """Calls ``act(observation)``; a single action (A,) becomes a chunk (1, A)."""
-        chunk = np.asarray(self._act(observations[0]))
+        answer = self._act(observations[0])
+        try:
+            chunk = np.asarray(answer)
+        except (ValueError, TypeError) as error:
+            raise PolicyError(
+                f"policy {self._name!r} returned {type(answer).__name__}, which is no array: {error}"
+            ) from error
         return [chunk[None] if chunk.ndim == 1 else chunk]
 
     def close(self) -> None:

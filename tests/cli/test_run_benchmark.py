@@ -135,10 +135,11 @@ def test_interrupted_it_keeps_what_is_finished(tmp_path, number):
 
 
 def test_a_second_driver_is_refused(tmp_path):
-    process = start(tmp_path, *FAKE, SLOW, "run.name=shared")
+    slower = "benchmark.options.step_seconds=0.1"
+    process = start(tmp_path, *FAKE, slower, "run.name=shared")
     try:
         wait_for_records(tmp_path / "results" / "shared" / "journal.jsonl", 1, process)
-        second = type_in(tmp_path, *FAKE, SLOW, "run.name=shared")
+        second = type_in(tmp_path, *FAKE, slower, "run.name=shared")
     finally:
         process.kill()
         process.communicate()
