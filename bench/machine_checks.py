@@ -39,10 +39,14 @@ def _python() -> str:
 
 def _packages() -> str:
     wrong, count = [], 0
-    for requirement in importlib.metadata.requires("vla-bench") or ():
-        name, _, rest = requirement.partition("==")
-        version, _, condition = rest.partition(";")
-        if not rest or "extra" in condition:
+    try:
+        requirements = importlib.metadata.requires("vla-bench") or ()
+    except importlib.metadata.PackageNotFoundError:
+        raise EnvironmentFault("this project is not installed here. Type: pip install -e .") from None
+    for requirement in requirements:
+        pinned, _, condition = requirement.partition(";")
+        name, _, version = pinned.partition("==")
+        if not version or "extra" in condition:
             continue
         count += 1
         try:
