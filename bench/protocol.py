@@ -34,6 +34,14 @@ class EpisodeSpec:
     """``chain``: the episode ends at the first failure, and its length counts. ``last``: every subtask
     is run, whatever became of the one before, and the episode succeeds when the last one does."""
 
+    @property
+    def digest(self) -> str:
+        """First 8 hex digits of the SHA-256 of all of it, position aside, in canonical JSON: says whether
+        two protocols mean the same by an episode's name."""
+        plain = to_plain(self)
+        del plain["index"]
+        return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:8]
+
     def seed(self, run_seed: int, position: int) -> int:
         """Seed of one subtask: a function of the run's seed, the episode and the position only."""
         text = f"{run_seed}/{self.episode}/{position}"

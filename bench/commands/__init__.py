@@ -18,7 +18,9 @@ from bench.errors import ConfigError, UserError, suggestion
 
 COMMANDS = {
     "assets": "fetch, check and list the files that scenes are made of",
+    "compare": "which of two result sets is better, by how much, on which tasks",
     "doctor": "what this machine has, and the command that mends what it lacks",
+    "power": "how many episodes it takes to show a difference",
     "simpler": "show SimplerEnv result sets as its paper does, against real robots",
 }
 """Name and one line of help of each command."""

@@ -35,6 +35,8 @@ class Cell:
     interval: tuple[str, str] | None = None
     value: float | None = None
     """In [0, 1], for a colour on the screen."""
+    best: bool = False
+    """Whether it is the best of its column, and printed bold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,9 @@ def key_line(summary: Summary) -> str:
     parts = []
     if summary.single_task:
         name = "single-task success" if summary.chain else "success over all tasks"
-        parts.append(f"{name} {_in_line(_rate_cell(summary.single_task))} %")
+        parts.append(f"{name} {in_line(rate_cell(summary.single_task))} %")
     if summary.chain:
-        parts.append(f"average chain length {_in_line(_mean_cell(summary.chain.average))}")
+        parts.append(f"average chain length {in_line(mean_cell(summary.chain.average))}")
     return " · ".join([*parts, f"n = {summary.done}"])
 
 
@@ -100,7 +102,7 @@ def chain(summary: Summary) -> Table:
     assert summary.chain is not None
     longest = len(summary.chain.rates)
     names = [f"{length}/{longest}" for length in range(1, longest + 1)]
-    cells = [*map(_rate_cell, summary.chain.rates), _mean_cell(summary.chain.average)]
+    cells = [*map(rate_cell, summary.chain.rates), mean_cell(summary.chain.average)]
     caption = f"1/{longest} is the single-task success. All with 95 % intervals."
     if summary.chain_bounds:
         *rates, average = summary.chain_bounds
@@ -141,7 +143,7 @@ def suite(summary: Summary) -> Table:
             Cell(each.task),
             *(_count_cell(by_place[each.task, scene]) for scene in scenes),
             Cell(str(each.rate.n)),
-            _rate_cell(each.rate),
+            rate_cell(each.rate),
         )
         for each in summary.tasks
     ]
@@ -151,7 +153,7 @@ def suite(summary: Summary) -> Table:
             Cell("all tasks"),
             *(_count_cell(each) for each in in_scene),
             Cell(str(summary.overall.n)),
-            _rate_cell(summary.overall),
+            rate_cell(summary.overall),
         )
     )
     caption = "With 95 % intervals."
@@ -202,7 +204,7 @@ def to_markdown(summary: Summary) -> str:
     for table in tables(summary):
         lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |"]
         lines.append("|:--" + "|--:" * (len(table.columns) - 1) + "|")
-        lines += ["| " + " | ".join(_in_line(cell) for cell in row) + " |" for row in table.rows]
+        lines += ["| " + " | ".join(in_line(cell) for cell in row) + " |" for row in table.rows]
         if table.caption:
             lines += ["", table.caption]
     return "\n".join(lines) + "\n"
@@ -219,12 +221,13 @@ def to_screen(summary: Summary) -> RenderableType:
     if summary.error_messages:
         parts.append(Text("their logs, and how to run one alone: errors.md", style="red"))
     for table in tables(summary):
-        parts += [Text(f"\n{table.title}", style="bold"), _screen_table(table)]
+        parts += [Text(f"\n{table.title}", style="bold"), screen_table(table)]
         parts += [Text(table.caption, style="dim")] if table.caption else []
     return Group(*parts, Text(f"\n{key_line(summary)}", style="bold"))
 
 
-def _screen_table(table: Table) -> RenderableType:
+def screen_table(table: Table) -> RenderableType:
+    """One table for a terminal, without its title and caption."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -239,7 +242,9 @@ def _screen_table(table: Table) -> RenderableType:
         for cell in row:
             text = Text(cell.text, style=_colour(cell.value))
             if cell.interval and stacked:
-                text.append(f"\n{'–'.join(cell.interval)}", style="dim not bold")
+                text.append(f"\n{_between(cell.interval)}", style="dim not bold")
+            elif cell.interval and cell.value is None:
+                text.append(f" [{', '.join(cell.interval)}]", style="dim not bold")
             elif cell.interval:
                 text.append(f" {_bar(cell.value or 0.0)} ").append(
                     f"{'–'.join(cell.interval):>11}", style="dim"
@@ -247,6 +252,11 @@ def _screen_table(table: Table) -> RenderableType:
             cells.append(text)
         drawn.add_row(*cells)
     return drawn
+
+
+def _between(interval: tuple[str, str]) -> str:
+    """An interval's ends; a dash between numbers with signs would be read as one more."""
+    return f"[{', '.join(interval)}]" if interval[0][0] in "+−" else "–".join(interval)
 
 
 def _bar(value: float) -> str:
@@ -260,7 +270,8 @@ def _colour(value: float | None) -> str:
     return "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red"
 
 
-def _in_line(cell: Cell) -> str:
+def in_line(cell: Cell) -> str:
+    """A cell with its interval behind it."""
     return f"{cell.text} [{', '.join(cell.interval)}]" if cell.interval else cell.text
 
 
@@ -269,13 +280,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}" if 0 < share < 1 else f"{100 * share:.0f}"
 
 
-def _rate_cell(of: Rate) -> Cell:
+def rate_cell(of: Rate) -> Cell:
+    """A rate in percent; a dash without tries."""
     if not of.n:
         return Cell("–")
     return Cell(f"{100 * of.value:.1f}", (percent(of.low), percent(of.high)), of.value)
 
 
-def _mean_cell(of: Mean) -> Cell:
+def mean_cell(of: Mean) -> Cell:
+    """An average chain length; a dash without episodes."""
     return Cell(f"{of.value:.2f}", (f"{of.low:.2f}", f"{of.high:.2f}")) if of.n else Cell("–")
 
 
@@ -288,7 +301,7 @@ def _bounds(of: Bounds) -> str:
 
 
 def _task_row(of: TaskRate) -> tuple[Cell, ...]:
-    return (Cell(of.task), Cell(str(of.rate.successes)), Cell(str(of.rate.n)), _rate_cell(of.rate))
+    return (Cell(of.task), Cell(str(of.rate.successes)), Cell(str(of.rate.n)), rate_cell(of.rate))
 
 
 def _sum(rates: Iterable[Rate]) -> Rate:

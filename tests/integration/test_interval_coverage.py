@@ -50,4 +50,4 @@ def test_paired_differences_of_rates_are_covered(first, second):
             log += a * math.log(first) + b * math.log(second) + (n - a - b) * math.log(1 - first - second)
             interval = PairedRates(0, a, b, n - a - b).difference
             covered += math.exp(log) * (interval.low <= second - first <= interval.high)
-    assert 0.935 < covered < 0.985
+    assert 0.94 < covered < 0.99

@@ -1,0 +1,206 @@
+"""Two result sets on the same episodes: how much they differ, and whether that is more than chance."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import ResultSetError
+from bench.protocol import EpisodeRecord
+from bench.records.conditions import FieldDifference, differences, refuse
+from bench.records.lineup import short_names
+from bench.records.paired import PairedMean, PairedRates, holm, paired_mean, paired_rates
+from bench.records.statistics import Rate, rate
+from bench.records.summary import Bounds
+
+if TYPE_CHECKING:
+    from bench.records.result_set import ResultSet
+
+
+@dataclass(frozen=True, slots=True)
+class PositionDifference:
+    """Share of episodes with at least so many subtasks solved in a row, in both sets."""
+
+    length: int
+    first: Rate
+    second: Rate
+    pairs: PairedRates
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDifference:
+    """Success of one task, over the attempts that both sets made at the same place of an episode."""
+
+    task: str
+    first: Rate
+    second: Rate
+    pairs: PairedRates
+    corrected_p: float
+    """McNemar's p after Holm's correction for the number of tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the second result set does that the first does not."""
+
+    first: str
+    """Name of the baseline."""
+    second: str
+    benchmark: str
+    kind: str
+    """``chains`` or ``tasks``."""
+    longest: int
+    """Subtasks in a whole chain; 1 for single tasks."""
+    pairs: int
+    """Episodes judged in both sets: what everything here is over."""
+    unjudged: int
+    """Episodes of both sets that an error kept from being judged in one or both."""
+    unshared: int
+    """Episodes that only one of the sets has."""
+    averages: tuple[float, float]
+    """Average chain length over the pairs; success rate for single tasks."""
+    average: PairedMean
+    """Difference of average chain length, or of success rate for single tasks."""
+    bounds: Bounds | None
+    """Of that difference, were every unjudged episode decided the one way or the other."""
+    positions: tuple[PositionDifference, ...]
+    tasks: tuple[TaskDifference, ...]
+    """By task, those that both attempted."""
+    fields: tuple[FieldDifference, ...]
+    """Ways in which the two were not measured alike; empty unless that was allowed."""
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """A sentence on who is better and by how much, or on how many episodes it would take to say."""
+        from bench.records.comparison_tables import verdict
+
+        return verdict(self)
+
+    def to_markdown(self) -> str:
+        """The whole comparison as a Markdown document."""
+        from bench.records.comparison_tables import to_markdown
+
+        return to_markdown([self])
+
+    def to_latex(self) -> str:
+        """Its tables for a paper (booktabs)."""
+        from bench.records.comparison_tables import comparison_tables
+        from bench.records.formats import latex
+
+        return "\n".join(latex(table) for table in comparison_tables([self]))
+
+    def __str__(self) -> str:
+        return self.verdict
+
+    def _repr_html_(self) -> str:
+        from bench.records.comparison_tables import comparison_tables
+        from bench.records.formats import html
+
+        return f"<p><b>{self.verdict}</b></p>" + "".join(map(html, comparison_tables([self])))
+
+
+def compare(
+    first: ResultSet,
+    second: ResultSet,
+    *,
+    names: tuple[str, str] | None = None,
+    anyway: bool = False,
+) -> Comparison:
+    """Compares two result sets on the episodes that both have judged.
+
+    Args:
+        first: the baseline.
+        second: what is compared with it; a positive difference means that it is better.
+        names: what they are called; by default their policies, or their folders where those are alike.
+        anyway: compare sets whose protocols differ in more than the number of episodes; the differing
+            fields are then in ``fields``.
+
+    Raises:
+        ProtocolMismatch: they were not measured in the same way; names the fields.
+        ResultSetError: they have no judged episode in common.
+    """
+    a, b = names or short_names([first, second])
+    fields = differences(first, second)
+    if fields and not anyway:
+        raise refuse(a, b, fields)
+    mine, theirs = ({record.episode: record for record in each.records} for each in (first, second))
+    shared = [(mine[name], theirs[name]) for name in mine if name in theirs]
+    judged = [pair for pair in shared if all(record.status == "done" for record in pair)]
+    if first.summary.kind != second.summary.kind or not judged:
+        raise ResultSetError(
+            f"{a} and {b} have no judged episode in common, so there is nothing to compare: "
+            f"{first.folder} is {first.summary.benchmark}, {second.folder} is {second.summary.benchmark}"
+        )
+    kind, longest = first.summary.kind, first.header["longest"] if first.summary.kind == "chains" else 1
+    n = len(judged)
+    average = paired_mean(Counter(y.chain_length - x.chain_length for x, y in judged), longest)
+    unjudged = [pair for pair in shared if any(record.status != "done" for record in pair)]
+    return Comparison(
+        first=a,
+        second=b,
+        benchmark=first.summary.benchmark,
+        kind=kind,
+        longest=longest,
+        pairs=n,
+        unjudged=len(unjudged),
+        unshared=len(mine) + len(theirs) - 2 * len(shared),
+        averages=(sum(x.chain_length for x, _ in judged) / n, sum(y.chain_length for _, y in judged) / n),
+        average=average,
+        bounds=_bounds(judged, unjudged, longest) if unjudged else None,
+        positions=tuple(_position(judged, length) for length in range(1, longest + 1)),
+        tasks=_tasks(judged),
+        fields=fields,
+        notes=tuple(_notes((a, first), (b, second))),
+    )
+
+
+def _position(judged: Sequence[tuple[EpisodeRecord, EpisodeRecord]], length: int) -> PositionDifference:
+    reached = [(x.chain_length >= length, y.chain_length >= length) for x, y in judged]
+    n = len(reached)
+    first, second = (rate(sum(pair[side] for pair in reached), n) for side in (0, 1))
+    return PositionDifference(length, first, second, paired_rates(reached))
+
+
+def _tasks(judged: Sequence[tuple[EpisodeRecord, EpisodeRecord]]) -> tuple[TaskDifference, ...]:
+    tried: defaultdict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for x, y in judged:
+        for mine, their in zip(x.subtasks, y.subtasks, strict=False):
+            if mine.subtask == their.subtask:
+                tried[mine.subtask].append((mine.success, their.success))
+    names = sorted(tried)
+    counted = [paired_rates(tried[name]) for name in names]
+    corrected = holm([pairs.p for pairs in counted])
+    return tuple(
+        TaskDifference(
+            name,
+            rate(pairs.both + pairs.first, pairs.n),
+            rate(pairs.both + pairs.second, pairs.n),
+            pairs,
+            p,
+        )
+        for name, pairs, p in zip(names, counted, corrected, strict=True)
+    )
+
+
+def _bounds(
+    judged: Sequence[tuple[EpisodeRecord, EpisodeRecord]],
+    unjudged: Sequence[tuple[EpisodeRecord, EpisodeRecord]],
+    longest: int,
+) -> Bounds:
+    low = high = sum(y.chain_length - x.chain_length for x, y in judged)
+    for x, y in unjudged:
+        least, most = ((r.chain_length,) * 2 if r.status == "done" else (0, longest) for r in (x, y))
+        low, high = low + most[0] - least[1], high + most[1] - least[0]
+    n = len(judged) + len(unjudged)
+    return Bounds(low / n, high / n)
+
+
+def _notes(*named: tuple[str, ResultSet]) -> list[str]:
+    notes: dict[str, list[str]] = {}
+    for name, each in named:
+        for note in each.summary.notes:
+            notes.setdefault(note, []).append(name)
+    return [f"{' and '.join(names)}: {note}" for note, names in notes.items()]

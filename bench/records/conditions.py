@@ -1,0 +1,109 @@
+"""Whether two result sets were measured in the same way: which facts differ, which episodes they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ProtocolMismatch
+from bench.protocol import EpisodeRecord
+from bench.records.result_set import CONFIG
+
+if TYPE_CHECKING:
+    from bench.records.result_set import ResultSet
+
+ANYWAY = "--anyway"
+"""What is typed to have sets of different protocols in one table."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDifference:
+    """A field in which two result sets differ, and that may have changed a number."""
+
+    field: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.first} / {self.second}"
+
+
+def differences(first: ResultSet, second: ResultSet) -> tuple[FieldDifference, ...]:
+    """The fields that keep two result sets from being compared without a word.
+
+    That one set has more episodes than the other is no such field: what they share can be compared. Nor
+    is a renderer that one of them never used.
+    """
+    found = []
+    mine, theirs = _fields(first), _fields(second)
+    for name in {**mine, **theirs}:
+        a, b = mine.get(name, "–"), theirs.get(name, "–")
+        if a != b and not (name == "renderer" and "none" in (a, b)):
+            found.append(FieldDifference(name, str(a), str(b)))
+    if first.header["protocol"]["hash"] != second.header["protocol"]["hash"]:
+        found += _episode_differences(first, second)
+    return tuple(found)
+
+
+def refuse(first: str, second: str, fields: Sequence[FieldDifference]) -> ProtocolMismatch:
+    """The error that names what differs."""
+    return ProtocolMismatch(
+        f"{first} and {second} were not measured in the same way: {'; '.join(map(str, fields))}. "
+        f"To have them in one table nevertheless, marked as different, add {ANYWAY}"
+    )
+
+
+def _fields(of: ResultSet) -> dict[str, Any]:
+    protocol = of.header["protocol"]
+    fields = {"protocol": protocol.get("name", ""), **flat(protocol["facts"])}
+    fields["split"] = of.header["identity"]["split"]
+    return fields
+
+
+def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested facts as dotted names."""
+    fields: dict[str, Any] = {}
+    for name, value in facts.items():
+        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return fields
+
+
+def _episode_differences(first: ResultSet, second: ResultSet) -> list[FieldDifference]:
+    """What is not the same in the episodes that two sets share by name."""
+    theirs = {record.episode: record for record in second.records}
+    pairs = [(mine, theirs[mine.episode]) for mine in first.records if mine.episode in theirs]
+    a, b = first.header.get("episode_digests"), second.header.get("episode_digests")
+    exact = bool(a and b)
+    if exact:
+        changed = sum(a[mine.index] != b[their.index] for mine, their in pairs)
+    else:
+        changed = sum(_visibly_other(mine, their) for mine, their in pairs)
+    if exact and not changed:
+        return []
+    limits = [_step_limit(each.folder / CONFIG) for each in (first, second)]
+    if limits[0] != limits[1] and None not in limits:
+        return [FieldDifference("step_limit", *map(str, limits))]
+    if not changed:
+        return []
+    what = "state, subtasks, instructions or step limit"
+    return [FieldDifference("episodes", f"{changed} of the {len(pairs)} shared ones", f"not the same {what}")]
+
+
+def _step_limit(path: Path) -> int | None:
+    """The step limit asked for in a run's configuration; None when there is none to be read."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))["benchmark"]["step_limit"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def _visibly_other(first: EpisodeRecord, second: EpisodeRecord) -> bool:
+    """Whether records of journals without digests show that their episodes were not the same."""
+    tried = zip(first.subtasks, second.subtasks, strict=False)
+    return first.scene != second.scene or any(
+        (a.subtask, a.instruction) != (b.subtask, b.instruction) for a, b in tried
+    )

@@ -1,0 +1,126 @@
+"""A table as Markdown, CSV, LaTeX or HTML: the same cells everywhere."""
+
+from __future__ import annotations
+
+import csv
+import html as escaping
+import io
+import re
+from collections.abc import Callable, Mapping
+
+from bench.records.tables import Cell, Table, in_line
+
+_LATEX = {
+    **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "–": "--",
+    "→": r"$\to$",
+    "≥": r"$\geq$",
+    "†": r"\textdagger{}",
+    "…": r"\dots{}",
+    "·": r"$\cdot$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+def markdown(table: Table) -> str:
+    """A table under a heading, with its caption."""
+    lines = [f"## {table.title}", "", "| " + " | ".join(map(_piped, table.columns)) + " |"]
+    lines.append("|:--" + "|--:" * (len(table.columns) - 1) + "|")
+    lines += [
+        "| " + " | ".join(_bold(cell, _piped(in_line(cell))) for cell in row) + " |" for row in table.rows
+    ]
+    if table.caption:
+        lines += ["", table.caption]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(table: Table) -> str:
+    """Rows of plain cells; a column with intervals is followed by ``… low`` and ``… high``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    split = [any(row[i].interval for row in table.rows) for i in range(len(table.columns))]
+    header: list[str] = []
+    for column, intervals in zip(table.columns, split, strict=True):
+        header += [column, f"{column} low", f"{column} high"] if intervals else [column]
+    writer.writerow(header)
+    for row in table.rows:
+        cells: list[str] = []
+        for cell, intervals in zip(row, split, strict=True):
+            cells += [_plain_number(part) for part in (cell.text, *(cell.interval or ("", "")))][
+                : 3 if intervals else 1
+            ]
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def latex(table: Table) -> str:
+    """A ``table`` float in the manner of booktabs; needs ``\\usepackage{booktabs}``."""
+    columns = "l" + "r" * (len(table.columns) - 1)
+    lines = [r"\begin{table}[t]", r"  \centering", rf"  \caption{{{to_latex_text(table.title)}}}"]
+    lines += [rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule"]
+    lines += ["    " + " & ".join(map(to_latex_text, table.columns)) + r" \\", r"    \midrule"]
+    lines += ["    " + " & ".join(map(_latex_cell, row)) + r" \\" for row in table.rows]
+    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    if table.caption:
+        lines += [r"  \par\smallskip", rf"  {{\footnotesize {to_latex_text(table.caption)}}}"]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def html(table: Table) -> str:
+    """A ``<table>`` with caption, without styles of its own."""
+    head = "".join(f"<th>{escaping.escape(column)}</th>" for column in table.columns)
+    rows = "".join("<tr>" + "".join(map(_html_cell, row)) + "</tr>\n" for row in table.rows)
+    note = f"<p><small>{escaping.escape(table.caption)}</small></p>\n" if table.caption else ""
+    return (
+        f"<table>\n<caption>{escaping.escape(table.title)}</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n{note}"
+    )
+
+
+FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "md": markdown,
+    "csv": comma_separated,
+    "latex": latex,
+    "html": html,
+}
+"""How a table can be written, by the name that is typed."""
+
+
+def to_latex_text(text: str) -> str:
+    """Text with everything escaped that LaTeX would take for a command."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = to_latex_text(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else text
+    if not cell.interval:
+        return text
+    return rf"{text} {{\scriptsize [{', '.join(map(to_latex_text, cell.interval))}]}}"
+
+
+def _html_cell(cell: Cell) -> str:
+    text = escaping.escape(cell.text)
+    text = f"<b>{text}</b>" if cell.best else text
+    if cell.interval:
+        text += f" <small>[{escaping.escape(', '.join(cell.interval))}]</small>"
+    return f"<td>{text}</td>"
+
+
+def _bold(cell: Cell, text: str) -> str:
+    return f"**{text}**" if cell.best else text
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _plain_number(text: str) -> str:
+    """A number as programs read it: a plain minus, no plus sign; other text as it is."""
+    plain = text.replace("−", "-").removeprefix("+")
+    return plain if re.fullmatch(r"-?\d+(\.\d+)?", plain) else text

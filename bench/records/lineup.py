@@ -1,0 +1,67 @@
+"""Result sets side by side, each with the name it goes by in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import ConfigError, ResultSetError, suggestion
+from bench.records.result_set import JOURNAL, ResultSet
+
+
+def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
+    """Reads the result sets that were typed, as ``folder`` or ``name=folder``; by name, in order.
+
+    Raises:
+        ResultSetError: a folder is not there or holds no result set; says which ones there are.
+        ConfigError: two of them have the same name.
+    """
+    given = [_split(word) for word in words]
+    sets = [_load(folder) for _, folder in given]
+    names = [name or short for (name, _), short in zip(given, short_names(sets), strict=True)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two result sets are called {name!r}; name them apart, e.g. base={words[0]} "
+                "(the same folder twice compares to nothing)"
+            )
+    return dict(zip(names, sets, strict=True))
+
+
+def short_names(sets: Sequence[ResultSet]) -> list[str]:
+    """What result sets are called in a table: their policies, or their folders where those are alike."""
+    policies = [each.summary.policy for each in sets]
+    if len(set(policies)) == len(sets):
+        return policies
+    folders = [each.folder.resolve() for each in sets]
+    names = [folder.name for folder in folders]
+    return names if len(set(names)) == len(sets) else [f"{f.parent.name}/{f.name}" for f in folders]
+
+
+def find_sets(folder: Path) -> list[Path]:
+    """The result sets in a folder and the folders below it, by name.
+
+    Raises:
+        ResultSetError: there is no such folder, or no result set in it.
+    """
+    if not folder.is_dir():
+        raise ResultSetError(f"there is no folder {folder}")
+    found = sorted(path.parent for path in folder.rglob(JOURNAL))
+    if not found:
+        raise ResultSetError(f"no result set in {folder}; run_benchmark.py makes some")
+    return found
+
+
+def _split(word: str) -> tuple[str, Path]:
+    name, sign, folder = word.partition("=")
+    return (name, Path(folder)) if sign and "/" not in name and not Path(word).exists() else ("", Path(word))
+
+
+def _load(folder: Path) -> ResultSet:
+    if not (folder / JOURNAL).is_file():
+        parent = folder if folder.is_dir() else folder.parent
+        near = sorted(path.parent.name for path in parent.glob(f"*/{JOURNAL}"))
+        there = f" {parent} has {', '.join(near[:8])}{', …' if len(near) > 8 else ''}." if near else ""
+        hint = suggestion(folder.name, near) if near else ""
+        raise ResultSetError(f"{folder} is not a result set: it has no {JOURNAL}.{hint}{there}")
+    return ResultSet.load(folder)
