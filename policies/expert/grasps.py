@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,10 +124,17 @@ def clearance_of(pose: Pose, obstacles: Sequence[Box], points: np.ndarray) -> fl
     return float(distances(on_the_way, nearby).min()) if nearby else math.inf
 
 
-def best(poses: Iterable[Option], obstacles: Sequence[Box], points: np.ndarray, attempt: int = 0) -> Choice:
+def best(
+    poses: Iterable[Option],
+    obstacles: Sequence[Box],
+    points: np.ndarray,
+    attempt: int = 0,
+    through: Callable[[Pose], Sequence[Pose]] = lambda pose: (),
+) -> Choice:
     """The best of the poses; at a later attempt, the next best that differs from those before.
 
-    Each pose comes with what it costs beyond :func:`cost_of`.
+    Each pose comes with what it costs beyond :func:`cost_of`. ``through``: where the tool goes
+    from a pose, which must be clear as well.
     """
     candidates = [(cost_of(pose) + cost, order, pose) for order, (pose, cost) in enumerate(poses)]
     distinct: list[Choice] = []
@@ -135,7 +142,7 @@ def best(poses: Iterable[Option], obstacles: Sequence[Box], points: np.ndarray, 
         # No pose from here on can be better than with all the clearance there is to gain.
         if sum(choice.score >= 100.0 * ROOM - cost for choice in distinct) > attempt:
             break
-        clearance = clearance_of(pose, obstacles, points)
+        clearance = min(clearance_of(place, obstacles, points) for place in (pose, *through(pose)))
         choice = Choice(pose, 100.0 * min(clearance, ROOM) - cost, clearance)
         twin = next((i for i, other in enumerate(distinct) if not _differs(pose, other.pose)), None)
         if twin is None:

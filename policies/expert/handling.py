@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -67,12 +67,16 @@ def make_room(now: View, block: str, attempt: int) -> list[Phase]:
     return uncover(now, box.centre[0]) if box.centre[1] > CABINET_Y[0] else []
 
 
-def grasp_of(now: View, block: str, attempt: int = 0, then: Callable[[Pose], Pose] | None = None) -> Choice:
-    """The best grasp of a block. ``then``: where that pose will be moved, which must suit the arm too."""
-    options = grasps(now.blocks[block])
-    if then:
-        options = ((pose, cost + cost_of(then(pose))) for pose, cost in options)
-    return best(options, now.obstacles(block), OPEN_GRIPPER, attempt)
+def grasp_of(
+    now: View, block: str, attempt: int = 0, through: Callable[[Pose], Sequence[Pose]] = lambda pose: ()
+) -> Choice:
+    """The best grasp of a block. ``through``: where the tool goes with it, which must suit the arm and
+    be clear too."""
+    options = (
+        (pose, cost + sum(cost_of(place) for place in through(pose)[-1:]))
+        for pose, cost in grasps(now.blocks[block])
+    )
+    return best(options, now.obstacles(block), OPEN_GRIPPER, attempt, through)
 
 
 def take(now: View, block: str, grasp: Pose) -> list[Phase]:
@@ -105,7 +109,7 @@ def rotate(block: str, sign: float, now: View, start: View, attempt: int) -> lis
 
     if room := make_room(now, block, attempt):
         return room
-    grasp = grasp_of(now, block, attempt, then).pose
+    grasp = grasp_of(now, block, attempt, lambda pose: (then(pose),)).pose
     return [
         *take(now, block, grasp),
         Phase("lift off", grasp.shifted(HOVER * Z), CLOSED, speed=0.4, tolerance=0.004, carries=block),
@@ -143,7 +147,7 @@ def drag(now: View, block: str, distance: float, attempt: int) -> list[Phase]:
 
     if room := make_room(now, block, attempt):
         return room
-    grasp = grasp_of(now, block, attempt, then).pose
+    grasp = grasp_of(now, block, attempt, lambda pose: (pose.shifted(0.5 * distance * X), then(pose))).pose
     dragged = grasp.shifted((distance - last_bit) * X + 0.8 * aside * Y)
     end = then(grasp)
     low = end.shifted((HOVER - HOP) * Z)
@@ -184,7 +188,11 @@ def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
         return None
     position = box.centre - side * (box.reach(X) + FINGER_HALF_THICKNESS + BESIDE) * X + OFF_TABLE * Z
     options = ((Pose(position, leaning(Y, side * X, lean)), 0.0) for lean in BEHIND_LEANS)
-    chosen = best(options, [*obstacles, box], CLOSED_GRIPPER)
+
+    def through(pose: Pose) -> list[Pose]:
+        return [pose.shifted(part * distance * X) for part in (0.25, 0.5, 0.75, 1.0)]
+
+    chosen = best(options, obstacles, CLOSED_GRIPPER, through=through)
     return chosen.pose if chosen.clearance > 0.0 else None
 
 

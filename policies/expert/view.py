@@ -85,16 +85,18 @@ class View:
 
 
 def held_block(state: CalvinState) -> str | None:
-    """The block that both fingers touch near the tool centre point, if any.
+    """The block in the hand, if any: near the tool centre point, and either touched by both fingers or
+    by nothing but the robot.
 
     The last gripper command does not matter: after a reset to a state with a block in the hand it
-    says open, but the fingers hold.
+    says open, but the fingers hold. Nor need both touch it then, before they have closed.
     """
     for name, position in state.block_positions.items():
         if np.linalg.norm(position - state.robot_obs[:3]) > HELD_WITHIN:
             continue
         contacts = state.information.contacts(state.information.body(name))
         touching = {link for body, link in contacts if body == ROBOT}
-        if all(touching & finger for finger in FINGER_LINKS):
+        gripped = all(touching & finger for finger in FINGER_LINKS)
+        if gripped or (touching and len({body for body, _ in contacts}) == 1):
             return name
     return None
