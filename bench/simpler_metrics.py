@@ -90,7 +90,7 @@ def _row(name: str, by_task: Sequence[Sequence[_Trial]]) -> Row:
     )
 
 
-def _over_variants(by_task: Sequence[Sequence[_Trial]], value) -> float:
+def _over_variants(by_task: Sequence[Sequence[_Trial]], value: Callable[[_Trial], float]) -> float:
     means = []
     for trials in by_task:
         variants: defaultdict[str, list[float]] = defaultdict(list)
