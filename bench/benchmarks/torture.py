@@ -36,8 +36,8 @@ MARK = "VLA_BENCH_TORTURE"
 """Variable by which the processes of a driver are found."""
 SCRIPT = Path(__file__).resolve().parents[2] / "run_benchmark.py"
 TABLES = ("episodes.csv", "subtasks.csv")
-DEADLINE = 2.0
-"""Seconds after which a stopped process is taken for hung."""
+DEADLINES = {True: 2.0, False: 10.0}
+"""Seconds after which a stopped process is taken for hung: of the toy, of a real simulation."""
 CUE_SHARE = 0.15
 """Of the faults, those that the toy environment commits itself."""
 CUES = ("abort", "segfault", "exit", "hang", "raise", "nan")
@@ -77,7 +77,7 @@ class Torture:
             f"run.results={folder}",
             "run.max_error_rate=1",
             "run.max_attempts=5",
-            f"run.step_deadline={DEADLINE}",
+            f"run.step_deadline={DEADLINES[toy]}",
             *(self._cues(folder / "counter") if self._own_faults else ()),
         ]
 

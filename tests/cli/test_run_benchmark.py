@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -162,7 +163,8 @@ def test_too_many_errors_print_the_tables_all_the_same(tmp_path):
     assert "was killed by SIGABRT" in report and "Fatal Python error: Aborted" in report
     (again,) = [line for line in report.splitlines() if "run.only=" in line]
     assert again.endswith("run.max_attempts=2 run.only=seq-0001 run.backend=local run.workers=1")
-    alone = subprocess.run(again, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    words = shlex.split(again)[1:]
+    alone = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
     assert alone.returncode == 2
     assert "3 episodes judged already, 1 to run" in alone.stderr
 

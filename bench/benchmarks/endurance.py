@@ -1,0 +1,192 @@
+"""What surviving costs when nothing goes wrong, what a hang costs when one does, and whether anything grows.
+
+python -m bench.benchmarks.endurance                  all three
+python -m bench.benchmarks.endurance growth hang      or some
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.dispatch import (
+    EpisodeFinished,
+    EpisodeRetried,
+    Event,
+    Job,
+    PolicyChoice,
+    WorkerStarted,
+    make_pool,
+    run_episodes,
+)
+from bench.protocol import EpisodeSpec
+from bench.records.journal import Journal
+from envs.simulation import EpisodeStart, SimulationSpec
+
+HEADER: dict[str, Any] = {
+    "benchmark": "endurance",
+    "policy": "random",
+    "identity": {"split": "none", "policy": "random", "seed": 0, "protocol": "0"},
+    "protocol": {"hash": "0", "facts": {"kind": "chains", "assets": "none", "renderer": "none"}},
+    "longest": 1,
+    "tasks": ["reach_red"],
+    "scenes": ["box"],
+    "notes": [],
+}
+SETTLED = 200
+"""Episodes after which nothing has a reason to grow."""
+
+
+def toys(count: int, step_limit: int) -> list[EpisodeSpec]:
+    """Episodes of the toy that are never solved."""
+    return [
+        EpisodeSpec(
+            i,
+            f"seq-{i:04d}",
+            EpisodeStart("box", {"episode": (float(i),)}),
+            ("reach_red",),
+            ("go",),
+            step_limit,
+        )
+        for i in range(count)
+    ]
+
+
+@contextmanager
+def journal_of(episodes: int) -> Iterator[Journal]:
+    """A journal in a folder that goes away."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Journal.open(Path(folder) / "journal.jsonl", {**HEADER, "episodes": episodes}) as journal,
+    ):
+        yield journal
+
+
+def resident_mb(pid: int | str) -> float:
+    """Memory of a process that cannot be taken from it for free."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def growth(episodes: int = 2000) -> bool:
+    """Private memory of the driver and of a worker's process, from episode 200 on; at most 10 MB."""
+    pids: list[int] = []
+    sizes: list[tuple[float, float]] = []
+    with journal_of(episodes) as journal:
+
+        def take(event: Event) -> None:
+            if isinstance(event, WorkerStarted):
+                pids.append(event.info["pid"])
+            if isinstance(event, EpisodeFinished):
+                journal.append(event.record)
+                sizes.append(
+                    (resident_mb("self"), resident_mb(pids[0])) if len(sizes) % 50 == 0 else sizes[-1]
+                )
+
+        job = Job(SimulationSpec("fake"), PolicyChoice("random"))
+        run_episodes(job, toys(episodes, 60), make_pool("local", 2), on_event=take)
+    good = True
+    for who, name in enumerate(("driver", "worker")):
+        then, now = sizes[SETTLED][who], sizes[-1][who]
+        slope = 1024 * (now - then) / (episodes - SETTLED)
+        print(
+            f"{name}: {then:.1f} MB after {SETTLED} episodes, {now:.1f} MB after {episodes}, "
+            f"{slope:+.2f} KB per episode"
+        )
+        good &= now - then < 10
+    return good
+
+
+def hang(deadline: float = 2.0) -> bool:
+    """Time that a hung one among four workers costs, and how long the other three ever waited."""
+    took = {}
+    for name, cues in (
+        ("undisturbed", []),
+        ("one hangs", [{"do": "hang", "episode": 2, "step": 5, "times": 1}]),
+    ):
+        records, retries = [], 0
+        with tempfile.TemporaryDirectory() as counter:
+            options = {"cues": cues, "counter": counter, "step_seconds": 0.01}
+            job = Job(SimulationSpec("fake", options), PolicyChoice("random"), step_deadline=deadline)
+
+            def take(event: Event) -> None:
+                nonlocal retries
+                retries += isinstance(event, EpisodeRetried)
+                if isinstance(event, EpisodeFinished):
+                    records.append(event.record)  # noqa: B023 - called within this turn
+
+            began = time.monotonic()
+            run_episodes(job, toys(60, 50), make_pool("local", 4), on_event=take)
+            took[name] = time.monotonic() - began
+        assert retries == len(cues)
+        waited = max(record.timings.waiting for record in records[8:])
+        print(
+            f"{name}: {took[name]:.1f} s for 60 episodes; no running worker waited longer than {waited:.2f} s"
+        )
+    cost = took["one hangs"] - took["undisturbed"]
+    print(
+        f"the hang cost {cost:.1f} s of the run's time; its deadline was {deadline:g} s, an episode takes "
+        "0.5 s"
+    )
+    return cost < deadline + 2
+
+
+def cost(pairs: int = 12) -> bool:
+    """Steps/s of CALVIN with deadlines, watch and journal over those without: ratio of medians."""
+    from bench.benchmarks.engine_overhead import planned
+    from bench.dispatch.page import Page, create_page_file
+    from bench.inference import connect
+    from bench.rollout import NoMeter, run_episode
+    from envs.simulation import environment_spec, make_simulation
+
+    made = planned("builtin", pairs)
+    simulation = make_simulation(made.job.simulation)
+    policy = connect("child", made.job.policy, environment_spec("calvin"))
+    page = Page(create_page_file())
+    clocks: dict[str, Callable[[], float]] = {"CPU": time.process_time, "wall": time.perf_counter}
+    rates: dict[tuple[str, bool], list[float]] = {
+        (clock, safe): [] for clock in clocks for safe in (True, False)
+    }
+    with journal_of(pairs) as journal:
+        for number, episode in enumerate(made.some(pairs)):
+            for safe in (number % 2 == 0, number % 2 == 1):  # in turns, so that a slow minute hits both
+                began = {clock: read() for clock, read in clocks.items()}
+                record = run_episode(simulation, policy, episode, seed=0, meter=page if safe else NoMeter())
+                if safe:
+                    journal.append(record)
+                steps = sum(subtask.steps for subtask in record.subtasks)
+                for clock, read in clocks.items():
+                    rates[clock, safe].append(steps / (read() - began[clock]))
+    good = True
+    for clock in clocks:
+        with_all, without = (statistics.median(rates[clock, safe]) for safe in (True, False))
+        print(f"{clock}: {with_all:.0f} of {without:.0f} steps/s, {with_all / without:.3f} of it")
+        good &= clock != "CPU" or with_all / without >= 0.98
+    return good
+
+
+PARTS: dict[str, Callable[[], bool]] = {"growth": growth, "hang": hang, "cost": cost}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the parts that are named, or all; 3 when one misses its aim."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=", ".join(PARTS))
+    missed = [name for name in parser.parse_args(arguments).parts or PARTS if not PARTS[name]()]
+    print(f"missed: {', '.join(missed) or 'nothing'}")
+    return 3 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
