@@ -20,8 +20,10 @@ COMMANDS = {
     "assets": "fetch, check and list the files that scenes are made of",
     "compare": "which of two result sets is better, by how much, on which tasks",
     "doctor": "what this machine has, and the command that mends what it lacks",
+    "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
     "simpler": "show SimplerEnv result sets as its paper does, against real robots",
+    "table": "result sets beside published numbers, for a paper or a page",
 }
 """Name and one line of help of each command."""
 

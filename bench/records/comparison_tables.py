@@ -119,7 +119,7 @@ def _overview(of: Sequence[Comparison]) -> Table:
                 Cell(str(each.pairs)),
                 Cell(f"{a:.2f}" if chains else f"{100 * a:.1f}"),
                 Cell(f"{b:.2f}" if chains else f"{100 * b:.1f}"),
-                _difference(each.average.difference, chains=chains),
+                difference_cell(each.average.difference, chains=chains),
                 Cell(p_value(each.average.p), best=low_p),
             )
         )
@@ -164,7 +164,7 @@ def _per_task(of: Comparison) -> Table:
             Cell(str(each.pairs.n)),
             Cell(f"{100 * each.first.value:.1f}"),
             Cell(f"{100 * each.second.value:.1f}"),
-            _difference(each.pairs.difference, chains=False),
+            difference_cell(each.pairs.difference, chains=False),
             Cell(p_value(each.pairs.p)),
             Cell(p_value(each.corrected_p), best=each.corrected_p < _LOW_P),
         )
@@ -181,10 +181,11 @@ def _per_task(of: Comparison) -> Table:
 
 
 def _pair_cells(pairs: PairedRates) -> tuple[Cell, ...]:
-    return _difference(pairs.difference, chains=False), Cell(str(pairs.first)), Cell(str(pairs.second))
+    return difference_cell(pairs.difference, chains=False), Cell(str(pairs.first)), Cell(str(pairs.second))
 
 
-def _difference(of: Mean, *, chains: bool) -> Cell:
+def difference_cell(of: Mean, *, chains: bool) -> Cell:
+    """A difference of average chain length, or of rates in percentage points, with its interval."""
     scale, digits = (1, 2) if chains else (100, 1)
     text, low, high = (_plus(scale * number, digits) for number in (of.value, of.low, of.high))
     return Cell(text, (low, high))
@@ -214,6 +215,6 @@ def _episodes(kind: str) -> str:
 
 
 def rounded(number: int) -> int:
-    """To two digits: a plan is no more exact than that."""
+    """Upwards to two digits: a plan is no more exact than that."""
     step = 10 ** max(0, len(str(number)) - 2)
     return -(-number // step) * step

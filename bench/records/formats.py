@@ -6,9 +6,10 @@ import csv
 import html as escaping
 import io
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
-from bench.records.tables import Cell, Table, in_line
+from bench.records.tables import Cell, Table, in_line, screen_table
 
 _LATEX = {
     **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
@@ -124,3 +125,17 @@ def _plain_number(text: str) -> str:
     """A number as programs read it: a plain minus, no plus sign; other text as it is."""
     plain = text.replace("−", "-").removeprefix("+")
     return plain if re.fullmatch(r"-?\d+(\.\d+)?", plain) else text
+
+
+def print_tables(tables: Sequence[Table], form: str) -> None:
+    """Prints tables in a format of :data:`FORMATS`, or drawn for the ``screen``."""
+    if form != "screen":
+        print("\n".join(FORMATS[form](table) for table in tables), end="")
+        return
+    from rich.console import Console, Group
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    for table in tables:
+        caption = [Text(table.caption, style="dim")] if table.caption else []
+        console.print(Group(Text(table.title, style="bold"), screen_table(table), *caption, Text("")))

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import html
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -32,9 +33,11 @@ from bench.errors import ResultSetError
 from bench.protocol import EpisodeRecord, Timings
 from bench.provenance import changes_between, elapsed, tries_of
 from bench.records.error_report import error_report
+from bench.records.formats import html as html_table
+from bench.records.formats import latex
 from bench.records.journal import JournalContents, read_journal, write_atomically
 from bench.records.summary import Summary, summarize, summary_to_plain
-from bench.records.tables import to_markdown
+from bench.records.tables import counts_line, headline, key_line, tables, to_markdown
 
 if TYPE_CHECKING:
     import pandas
@@ -109,6 +112,18 @@ class ResultSet:
     def timings(self) -> pandas.DataFrame:
         """One row per episode: worker, attempt, seconds by part."""
         return self._arrow("timings").to_pandas()
+
+    def to_latex(self) -> str:
+        """Its first table (chain table or task suite) for a paper; needs the booktabs package."""
+        return latex(tables(self.summary)[0])
+
+    def __repr__(self) -> str:
+        return f"<ResultSet {self.folder.name}: {key_line(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        lines = [headline(self.summary), counts_line(self.summary), *self.summary.notes]
+        said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        return said + "".join(html_table(table) for table in tables(self.summary)[:-1])
 
     def has(self, episodes: Sequence[str] = ()) -> bool:
         """Whether these episodes are judged or given up; without names: all of the protocol."""

@@ -234,13 +234,14 @@ def screen_table(table: Table) -> RenderableType:
 
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for position, column in enumerate(table.columns):
-        header = column.replace("average ", "average\n")
+        header = column.replace("average chain length", "average\nchain\nlength")
         drawn.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
-    stacked = len(table.rows) == 1  # a number over its interval, so that a chain table fits 80 columns
+    # A number over its interval, so that a chain table fits 80 columns.
+    stacked = len(table.rows) == 1 or max(sum(bool(cell.interval) for cell in row) for row in table.rows) > 2
     for row in table.rows:
         cells = []
         for cell in row:
-            text = Text(cell.text, style=_colour(cell.value))
+            text = Text(cell.text, style="bold" if cell.best else _colour(cell.value))
             if cell.interval and stacked:
                 text.append(f"\n{_between(cell.interval)}", style="dim not bold")
             elif cell.interval and cell.value is None:

@@ -66,3 +66,20 @@ def test_power_plans_with_and_without_pilot_runs(results):
     done = bench("power", str(results / "weak"), str(results / "strong"), "--episodes", "1000")
     assert "from 100 episodes of weak and strong" in done.stdout
     assert "1,000 episodes show a difference of" in done.stdout
+
+
+def test_table_has_published_rows(results):
+    done = bench("table", f"ours={results / 'strong'}", "--format", "md")
+    assert done.returncode == 0, done.stderr
+    assert "| ours (a) | 100 |" in done.stdout and "| GR-1 * | 1000 |" in done.stdout
+    done = bench("table", f"ours={results / 'strong'}", "--format", "latex", "--no-published")
+    assert r"\begin{tabular}{lrrrrrrr}" in done.stdout and "GR-1" not in done.stdout
+
+
+def test_leaderboard_reads_a_folder_and_names_what_it_leaves_out(results):
+    (results / "broken").mkdir(exist_ok=True)
+    (results / "broken" / "journal.jsonl").write_text("nothing\n")
+    done = bench("leaderboard", str(results), "--format", "md")
+    assert done.returncode == 0 and "left out" in done.stderr and "broken" in done.stderr
+    assert done.stdout.index("1  strong") < done.stdout.index("2  weak")
+    assert bench("leaderboard", str(results / "none")).stderr.startswith("error: there is no folder")
