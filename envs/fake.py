@@ -75,7 +75,7 @@ _CAMERAS = {"front": (32, 32), "wrist": (16, 16)}
 MAX_SLEEP = 1e5
 """Seconds, or megabytes; more would be a slip of the pen."""
 
-_DO = Literal["abort", "segfault", "exit", "hang", "raise", "slow", "leak", "blank", "nan", "succeed"]
+_DO = Literal["abort", "segfault", "exit", "hang", "raise", "slow", "leak", "blank", "garble", "succeed"]
 _WHEN = Literal["build", "reset", "step", "observe"]
 
 
@@ -86,7 +86,7 @@ class Cue:
     do: _DO
     """``hang`` sleeps for ever without letting go of the interpreter lock, like a stuck physics
     engine. ``slow`` sleeps ``amount`` seconds, ``leak`` keeps ``amount`` megabytes for good,
-    ``blank`` makes pictures of nothing and ``nan`` a state of no numbers until the next reset,
+    ``blank`` makes pictures of nothing and ``garble`` a state of no numbers until the next reset,
     ``succeed`` solves the subtask from this step on."""
     when: _WHEN = "step"
     """In which verb."""
@@ -147,7 +147,7 @@ class FakeSimulation:
             raise ValueError(f"start.state['point'] needs 3 numbers, got shape {self._point.shape}")
         self._velocity = np.zeros(3)
         self._gripper = 1.0
-        self._blank = self._nan = False
+        self._blank = self._garbled = False
         self._begin("")
         self._play("build" if first else "reset")
 
@@ -204,7 +204,7 @@ class FakeSimulation:
         """``state`` (4,) float64: the point in metres and the gripper; images when asked for."""
         self._play("observe")
         arrays = {"state": np.array([*self._point, self._gripper])}
-        if self._nan:
+        if self._garbled:
             arrays["state"][:] = np.nan
         for camera in self._cameras:
             own_height, own_width = _CAMERAS[camera.name]
@@ -283,8 +283,8 @@ class FakeSimulation:
                 self._leaked.append(b"\1" * int(cue.amount * 1e6))
             case "blank":
                 self._blank = True
-            case "nan":
-                self._nan = True
+            case "garble":
+                self._garbled = True
             case "succeed":
                 self._gifted = True
 

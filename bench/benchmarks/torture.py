@@ -40,7 +40,7 @@ DEADLINES = {True: 2.0, False: 10.0}
 """Seconds after which a stopped process is taken for hung: of the toy, of a real simulation."""
 CUE_SHARE = 0.15
 """Of the faults, those that the toy environment commits itself."""
-CUES = ("abort", "segfault", "exit", "hang", "raise", "nan")
+CUES = ("abort", "segfault", "exit", "hang", "raise", "garble")
 
 CHILD, ACTOR, RAYLET, GCS = "bench.dispatch.child", "ray::", "raylet/raylet", "gcs_server"
 _KILLS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
@@ -91,6 +91,8 @@ class Torture:
             said, code = driver.communicate()[1], driver.returncode
             if "Traceback" in said and "Fatal Python error" not in said:
                 raise RuntimeError(f"the driver ended with a traceback:\n{said}")
+            if code == 1 and "File too large" not in said:
+                raise RuntimeError(f"the driver refused:\n{said}")
             if code == 0 and self._judged_all():
                 break
             if self._outcome.drivers > 3 * self._faults + 20:
@@ -106,8 +108,8 @@ class Torture:
     def _cues(self, counter: Path) -> list[str]:
         counter.mkdir(parents=True)
         cues = [
-            f"{{do: {self._rng.choice(CUES)}, episode: {self._rng.randrange(self._episodes)}, "
-            f"when: {'observe' if what == 'nan' else 'step'}, step: {self._rng.randrange(20)}, times: 1}}"
+            f"{{do: {what}, episode: {self._rng.randrange(self._episodes)}, "
+            f"when: {'observe' if what == 'garble' else 'step'}, step: {self._rng.randrange(20)}, times: 1}}"
             for what in (self._rng.choice(CUES) for _ in range(self._own_faults))
         ]
         return [f"benchmark.options.cues=[{','.join(cues)}]", f"benchmark.options.counter={counter}"]
