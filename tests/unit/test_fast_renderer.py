@@ -190,11 +190,11 @@ def sphere_mesh(rings: int) -> Mesh:
 
 def test_simplified_sphere_is_coarser_and_still_a_sphere():
     mesh = sphere_mesh(40)
-    coarse = simplified(mesh, 0.01)
+    coarse = simplified(mesh, 0.03)
     assert len(coarse.triangles) < len(mesh.triangles) / 3
     centres = coarse.positions[coarse.triangles].mean(axis=1)
     assert np.linalg.norm(coarse.positions, axis=1) == pytest.approx(1.0, abs=1e-5)
-    assert np.linalg.norm(centres, axis=1).min() > 0.97
+    assert np.linalg.norm(centres, axis=1).min() > 0.95
     corners = coarse.positions[coarse.triangles]
     outward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert (np.sum(outward * centres, axis=1) > 0).all()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -42,12 +45,19 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _kernel_folder() -> Path | None:
-    """A folder of this very code; None when it cannot be written.
+    """A folder of this very code, for Numba to keep machine code in; None when nothing can be kept.
 
-    Numba asks only whether the file of a kernel has changed, not those of what it inlines.
+    Numba asks only whether the file of a kernel has changed, not those of what it inlines. It uses no
+    folder that it cannot write to, so it gets a copy of one that only can be read.
     """
     sources = hashlib.sha256(numba.__version__.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
     folder = cache_folder("kernels") / sources.hexdigest()[:16]
-    return folder if writable(folder) else None
+    if writable(folder):
+        return folder
+    if not folder.is_dir():
+        return None
+    copy = tempfile.mkdtemp(prefix="vla-bench-kernels-")
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    return Path(shutil.copytree(folder, copy, dirs_exist_ok=True))

@@ -76,17 +76,17 @@ def draw_shadow(positions, first_vertex, last_vertex, triangles, first, last, ma
 
 @inlined
 def _fill_depth(xa, ya, za, xb, yb, zb, xc, yc, zc, depths):
+    abx, aby = np.int64(xb) - xa, np.int64(yb) - ya
+    acx, acy = np.int64(xc) - xa, np.int64(yc) - ya
+    area = acx * aby - abx * acy  # rows count upwards here: positive is turned away
+    if area <= 0:
+        return
     height, width = depths.shape
     left = max((min(xa, xb, xc) + (SUBPIXEL - 1)) >> 8, 0)
     right = min(max(xa, xb, xc) >> 8, width - 1)
     top = max((min(ya, yb, yc) + (SUBPIXEL - 1)) >> 8, 0)
     bottom = min(max(ya, yb, yc) >> 8, height - 1)
     if left > right or top > bottom:
-        return
-    abx, aby = np.int64(xb) - xa, np.int64(yb) - ya
-    acx, acy = np.int64(xc) - xa, np.int64(yc) - ya
-    area = acx * aby - abx * acy  # rows count upwards here: positive is turned away
-    if area <= 0:
         return
     bcx, bcy = acx - abx, acy - aby
     px, py = np.int64(left) * SUBPIXEL, np.int64(top) * SUBPIXEL

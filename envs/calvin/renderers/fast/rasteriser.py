@@ -111,17 +111,17 @@ def _seen(matrix, positions, i):
 
 @inlined
 def _fill(xa, ya, wa, xb, yb, wb, xc, yc, wc, triangle, rank, near, far, depths, owners):
+    abx, aby = np.int64(xb) - xa, np.int64(yb) - ya
+    acx, acy = np.int64(xc) - xa, np.int64(yc) - ya
+    area = acx * aby - abx * acy
+    if area <= 0:  # seen from behind, or from the side
+        return
     height, width = depths.shape
     left = max((min(xa, xb, xc) + (SUBPIXEL - 1)) >> 8, 0)
     right = min(max(xa, xb, xc) >> 8, width - 1)
     top = max((min(ya, yb, yc) + (SUBPIXEL - 1)) >> 8, 0)
     bottom = min(max(ya, yb, yc) >> 8, height - 1)
     if left > right or top > bottom:
-        return
-    abx, aby = np.int64(xb) - xa, np.int64(yb) - ya
-    acx, acy = np.int64(xc) - xa, np.int64(yc) - ya
-    area = acx * aby - abx * acy
-    if area <= 0:  # seen from behind, or from the side
         return
     bcx, bcy = acx - abx, acy - aby
     # Edge functions: positive inside. One off for edges that are neither top nor left.

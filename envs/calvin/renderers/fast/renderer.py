@@ -158,9 +158,8 @@ def _camera_matrix(view: View) -> np.ndarray:
     """(3, 4): world position to (column w, row w, w), pixel centres at whole numbers."""
     eye = np.array(view.view).reshape(4, 4)
     projection = np.array(view.projection).reshape(4, 4)
-    clip = np.array(
-        [[sum(eye[j, k] * projection[k, i] for k in range(4)) for j in range(4)] for i in range(4)]
-    )
+    # Summed here, since the order in which a library adds four products is its own affair.
+    clip = sum(eye[:, k] * projection[k, :, None] for k in range(4))
     x, y, _, w = clip
     return np.stack(
         [

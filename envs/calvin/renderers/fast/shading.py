@@ -76,23 +76,37 @@ def describe(owners, scene, surfaces):
 def illuminate(owners, seen, behind, shadows, colours):
     """Fills ``colours`` (H, W, 3) uint8: surfaces ``seen`` where a triangle is, else ``behind`` it."""
     height, width = owners.shape
-    one, half, soft, strong = np.float32(1), np.float32(0.5), np.float32(0.7), np.float32(0.3)
     for row in range(height):
         for column in range(width):
-            surface = seen if owners[row, column] >= 0 else behind
-            intensity = surface[row, column, 3]
-            factor = one
-            if intensity != _UNLIT:
-                lit = np.float32(0)
-                if intensity >= half:
-                    lit = visibility(
-                        shadows, surface[row, column, 5], surface[row, column, 6], surface[row, column, 7]
-                    )
-                shade = intensity * (soft + strong * lit)
-                factor = half + half * shade + surface[row, column, 4] * lit
-            for k in range(3):
-                value = min(surface[row, column, k] * factor, one)
-                colours[row, column, k] = np.uint8(value * np.float32(255) + half)
+            if owners[row, column] >= 0:
+                red, green, blue, factor = _lit(seen, row, column, shadows)
+            else:
+                red, green, blue, factor = _lit(behind, row, column, shadows)
+            colours[row, column, 0] = _byte(red * factor)
+            colours[row, column, 1] = _byte(green * factor)
+            colours[row, column, 2] = _byte(blue * factor)
+
+
+@inlined
+def _lit(surfaces, row, column, shadows):
+    """Colour of a surface, and the factor by which light changes it."""
+    half = np.float32(0.5)
+    red, green, blue = surfaces[row, column, 0], surfaces[row, column, 1], surfaces[row, column, 2]
+    intensity = surfaces[row, column, 3]
+    if intensity == _UNLIT:
+        return red, green, blue, np.float32(1)
+    lit = np.float32(0)
+    if intensity >= half:
+        lit = visibility(
+            shadows, surfaces[row, column, 5], surfaces[row, column, 6], surfaces[row, column, 7]
+        )
+    shade = intensity * (np.float32(0.7) + np.float32(0.3) * lit)
+    return red, green, blue, half + half * shade + surfaces[row, column, 4] * lit
+
+
+@inlined
+def _byte(value):
+    return np.uint8(min(value, np.float32(1)) * np.float32(255) + np.float32(0.5))
 
 
 @inlined
