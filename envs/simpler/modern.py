@@ -297,7 +297,7 @@ def _plain_name(name: str) -> str:
 
 
 def _numbers(tensor: Any) -> np.ndarray:
-    return np.array(tensor.cpu() if hasattr(tensor, "cpu") else tensor)
+    return np.array(tensor.cpu().numpy() if hasattr(tensor, "cpu") else tensor)
 
 
 def _pose(thing: Any) -> np.ndarray:

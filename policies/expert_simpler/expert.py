@@ -112,6 +112,8 @@ class SimplerExpert:
             self._plan(known, state)
         elif known.stages[0].carries and np.linalg.norm(_held(state) - known.held) > LOST:
             self._plan(known, state)
+        elif known.stages[0].turns:
+            known.facing = self._facing(state, known.lean)
         elif known.moving and np.linalg.norm(state.tcp[:3] - known.state.tcp[:3]) < STUCK:
             self._lean_out(known, state)
         known.state = state
@@ -162,8 +164,7 @@ class SimplerExpert:
             # The controller's target strays from ours while the hand turns (it is turned about the hand).
             step = _bounded(CORRECTION * (goal - state.tcp[:3]), self._reach.stride)
         turn = _bounded(_shortest(product(slot.facing, conjugate(turned))), self._reach.turn)
-        if not (self._reach.accumulates and slot.waited > 1):
-            slot.position = here + step
+        slot.position = goal if self._reach.accumulates and slot.waited > 1 else here + step
         slot.moving = bool(np.linalg.norm(step) > 5 * STUCK)
         slot.turned = product(_of_axis_angle(turn), turned)
         to_base = rotation_matrix(state.base[3:]).T
@@ -180,6 +181,9 @@ class SimplerExpert:
         commanded = np.linalg.norm(slot.goal - slot.position) < CLOSE_ENOUGH or not self._reach.accumulates
         arrived = bool(np.linalg.norm(slot.goal - state.tcp[:3]) < self._reach.near)
         slot.waited += bool(commanded)
+        if stage.again and slot.waited > self._patience and not arrived:
+            self._plan(slot, state)
+            return self._current_stage(slot, state)
         if len(slot.stages) > 1 and commanded and (arrived or slot.waited > self._patience):
             slot.resting += 1
             if slot.resting > stage.rest:

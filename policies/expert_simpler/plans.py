@@ -31,6 +31,10 @@ class Stage:
     """Steps to stay once there: fingers take their time."""
     follows: bool = False
     """Whether ``place`` is asked before every step."""
+    turns: bool = False
+    """Whether the hand still turns with the source."""
+    again: bool = False
+    """Whether the plan begins anew when the place cannot be reached, e.g. with the object in the way."""
     carries: bool = False
     """Whether the source should be in the hand; when it is not, the plan begins anew."""
 
@@ -68,8 +72,10 @@ class PutOn:
             return now.centres[target] + held(now) + rest * UP
 
         above = self.over * UP
-        yield Stage("over the source", lambda now: at_source(now) + above, closed=False, follows=True)
-        yield Stage("down to it", at_source, closed=False, rest=1, follows=True)
+        yield Stage(
+            "over the source", lambda now: at_source(now) + above, closed=False, follows=True, turns=True
+        )
+        yield Stage("down to it", at_source, closed=False, rest=1, follows=True, again=True)
         yield Stage("grasp", lambda now: now.tcp[:3] + RELIEF * UP, closed=True, rest=4)
         yield Stage("lift", lambda now: now.tcp[:3] + above, closed=True, carries=True)
         yield Stage("over the target", above_target, closed=True, rest=1, follows=True, carries=True)
