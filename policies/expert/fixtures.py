@@ -35,8 +35,9 @@ BESIDE = 0.03
 """Distance between tool and thing before it is pushed, metres."""
 HALF_FINGERS = 0.031
 """Half of the closed fingers' extent along the line they open on, metres."""
-HALF_HAND = 0.09
-"""Half of the hand's width, less a little that it may push the door aside by, metres."""
+HALF_HAND = 0.125
+"""Room that the hand wants to either side of a block in the cabinet, metres: half its width, and what
+the tool may be off the block's middle."""
 HANDLE_GRIP = np.array((0.0, -0.033, 0.508))
 """Where the tool pushes the sliding door's handle, low on it and clear of the table (y and z), metres."""
 PRESS = 0.045

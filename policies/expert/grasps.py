@@ -25,8 +25,8 @@ TWIST = math.radians(17)
 FINGER_ABOVE, FINGER_HALF_THICKNESS = 0.010, 0.014
 """The tool centre point is held this much above a block's middle, so that the fingers clear the
 table; half the extent of a finger across, metres."""
-WIDEST_GRASP = FINGER_OPEN - 0.006
-"""Half of the widest side that the open fingers pass over with room to spare, metres."""
+WIDEST_GRASP = FINGER_OPEN - 0.009
+"""Half of the widest block that the open fingers pass over with room to spare, metres."""
 FINGER_TIP = 0.019
 """How far the fingers reach beyond the tool centre point, metres."""
 
@@ -150,8 +150,8 @@ def best(
         elif choice.score > distinct[twin].score:
             distinct[twin] = choice
     distinct.sort(key=lambda choice: -choice.score)
-    usable = [choice for choice in distinct if choice.clearance > TIGHT] or distinct[:1]
-    return usable[attempt % len(usable)]
+    usable = [choice for choice in distinct if choice.clearance > TIGHT]
+    return usable[attempt] if attempt < len(usable) else distinct[attempt % len(distinct)]
 
 
 def _differs(a: Pose, b: Pose) -> bool:
@@ -179,10 +179,13 @@ def grasps(block: Box) -> Iterable[Option]:
             rotation = about(approach, twist) @ tool_rotation(opening, approach)
             if abs(yaw_of(rotation) - REST_YAW) > math.pi / 2:
                 rotation = rotation * (-1.0, -1.0, 1.0)
+            width = block.reach(rotation[:, 1])
+            if width > WIDEST_GRASP:
+                continue
             along = rotation[:, 0]
             height = FINGER_ABOVE + FINGER_HALF_THICKNESS * abs(math.sin(lean))
             spare = max(0.0, block.reach(along) - BLOCK_HALF_WIDTH - FINGER_HALF_THICKNESS)
-            aside = max(0.0, WIDEST_GRASP - block.reach(rotation[:, 1])) * 0.7
+            aside = WIDEST_GRASP - width
             for slip, shift in itertools.product(sorted({0.0, spare, -spare}), sorted({0.0, aside, -aside})):
                 centre = block.centre + slip * along + shift * rotation[:, 1] - height * approach
                 yield Pose(centre, rotation), 5.0 * abs(slip) + 5.0 * abs(shift) + 0.5 * abs(twist)

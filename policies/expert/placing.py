@@ -22,9 +22,9 @@ WALL_MARGIN, DOOR_MARGIN, NEIGHBOUR_MARGIN = 0.078, 0.105, 0.10
 that a finger or the hand fits between when it is taken again, metres."""
 ELSEWHERE = 5.0
 """Cost of stacking on a block that does not lie on the table top."""
-FARTHER, CRAMPED = 10.0, 12.0
-"""Cost of putting a block down a metre from where it might be put down nearest, and a metre short of
-those margins."""
+FARTHER, CRAMPED, CROWDED = 10.0, 12.0, 24.0
+"""Cost of putting a block down a metre from where it might be put down nearest; a metre short of the
+margin to wall or door; and to another block, which cannot be taken then either."""
 
 
 def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
@@ -146,7 +146,7 @@ def _drawback(now: View, block: str, spot: np.ndarray, near: np.ndarray | None) 
     for name, other in now.blocks.items():
         # The block that another is stacked on is no neighbour.
         if name != block and spot[2] < other.centre[2]:
-            cost += CRAMPED * max(0.0, NEIGHBOUR_MARGIN - float(np.hypot(*(spot - other.centre)[:2])))
+            cost += CROWDED * max(0.0, NEIGHBOUR_MARGIN - float(np.hypot(*(spot - other.centre)[:2])))
     if spot[1] > CABINET_Y[0]:
         low, high = now.furniture.cabinet_opening
         walls = now.furniture.layout.cabinet
