@@ -20,6 +20,7 @@ from envs.calvin.renderers.fast.rasteriser import (
 from envs.calvin.renderers.fast.shading import _bilinear, _mip_level
 from envs.calvin.renderers.fast.simplify import simplified
 from envs.calvin.renderers.fast.textures import mip_pyramid
+from envs.errors import RendererError
 
 SIZE = 8
 NEAR, FAR = 1.0, 10.0
@@ -261,7 +262,7 @@ def test_texture_is_the_first_whose_image_is_there(tmp_path):
 
 
 def test_other_mesh_formats_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"\.obj and \.stl"):
+    with pytest.raises(RendererError, match=r"\.obj and \.stl"):
         read_mesh(tmp_path / "arm.dae")
 
 

@@ -40,7 +40,7 @@ class Library:
         """The mesh in a file, in metres after ``scale`` (3,) along its axes, simplified.
 
         Raises:
-            ValueError: when the file holds no mesh that can be read.
+            RendererError: when the file holds no mesh that can be read.
         """
         key = (path, tuple(scale))
         if key not in self._meshes:

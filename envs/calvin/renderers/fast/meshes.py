@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from envs.errors import RendererError
+
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
@@ -57,21 +59,23 @@ def read_mesh(path: Path) -> Mesh:
     """The mesh in a ``.obj`` or binary ``.stl`` file.
 
     Raises:
-        ValueError: for another format, or a file that is not what its name says.
+        RendererError: for another format, or a file that is not what its name says.
     """
     suffix = path.suffix.lower()
     if suffix == ".obj":
         return _read_wavefront(path)
     if suffix == ".stl":
         return _read_stl(path)
-    raise ValueError(f"{path}: the fast renderer reads .obj and .stl meshes")
+    raise RendererError(
+        f"{path}: the fast renderer reads .obj and .stl meshes; type benchmark.renderer=egl or tiny"
+    )
 
 
 def _read_stl(path: Path) -> Mesh:
     data = path.read_bytes()
     count = int.from_bytes(data[80:84], "little")
     if len(data) != 84 + 50 * count:
-        raise ValueError(f"{path} is not a binary STL file")
+        raise RendererError(f"{path} is not a binary STL file")
     facet = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     facets = np.frombuffer(data, facet, count, 84)
     normals = np.repeat(facets["normal"][:, None], 3, axis=1)
@@ -93,7 +97,7 @@ def _read_wavefront(path: Path) -> Mesh:
                 for second, third in itertools.pairwise(polygon[1:]):
                     corners += (polygon[0], second, third)
     if not corners:
-        raise ValueError(f"{path} holds no triangle")
+        raise RendererError(f"{path} holds no triangle")
     indices = np.array(corners).reshape(-1, 3, 3)
     vertices = np.array(tables["v"], dtype=np.float32)[indices[:, :, 0]]
     if len(tables["vt"]):

@@ -14,6 +14,7 @@ from envs.calvin.renderers.fast.kinematics import compose, frame, inverse
 from envs.calvin.renderers.fast.library import Library
 from envs.calvin.renderers.fast.meshes import Mesh
 from envs.calvin.renderers.fast.textures import Texture
+from envs.errors import RendererError
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +123,7 @@ def _primitive(bullet: Any, kind: int, dimensions: tuple[float, ...]) -> Mesh:
         return hull.capsule(dimensions[1], dimensions[0])
     if kind == bullet.GEOM_SPHERE:
         return hull.sphere(dimensions[0])
-    raise ValueError(f"the fast renderer does not draw visual shapes of kind {kind}")
+    raise RendererError(
+        f"the fast renderer does not draw PyBullet's visual shapes of type {kind}; "
+        "type benchmark.renderer=egl or tiny"
+    )
