@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -71,8 +73,8 @@ def write_chains(
         "notes": [],
         **header,
     }
-    with Journal.open(folder / JOURNAL, first_line) as journal:
-        journal.append = _quickly(journal)  # a thousand times fsync is half a minute
+    without_waiting = mock.patch.object(os, "fsync")  # a thousand times is half a minute
+    with without_waiting, Journal.open(folder / JOURNAL, first_line) as journal:
         for index, length in enumerate(lengths):
             if index in errors:
                 error = EpisodeError("crash", "was killed by SIGSEGV", "log")
@@ -80,19 +82,6 @@ def write_chains(
             else:
                 journal.append(_chain(index, length, sequences[index].subtasks))
     return folder
-
-
-def _quickly(journal: Journal):
-    import os
-    from unittest import mock
-
-    append = Journal.append
-
-    def quick(record: EpisodeRecord) -> None:
-        with mock.patch.object(os, "fsync"):
-            append(journal, record)
-
-    return quick
 
 
 def _chain(index: int, length: int, tasks: Sequence[str]) -> EpisodeRecord:

@@ -23,6 +23,7 @@ COMMANDS = {
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
     "simpler": "show SimplerEnv result sets as its paper does, against real robots",
+    "report": "one HTML file of a result set or a comparison, to read or to send",
     "table": "result sets beside published numbers, for a paper or a page",
 }
 """Name and one line of help of each command."""

@@ -1,0 +1,7 @@
+"""Result sets as one HTML file that opens offline: numbers, charts, episodes, provenance."""
+
+from __future__ import annotations
+
+from bench.report.page import render
+
+__all__ = ["render"]

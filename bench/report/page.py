@@ -1,0 +1,77 @@
+"""Fills the report's template: one HTML file with its style, script and data inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.provenance import now
+from bench.records.comparison import Comparison
+from bench.records.comparison_tables import comparison_tables, verdict, warnings
+from bench.records.tables import tables
+from bench.report import content
+from bench.report.chart import survival
+
+if TYPE_CHECKING:
+    from bench.records.result_set import ResultSet
+
+_HERE = Path(__file__).parent
+LONG_TABLE = 12
+"""Rows above which a table is folded."""
+
+
+def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()) -> str:
+    """The report of one result set, or of several and how they compare.
+
+    Args:
+        sets: by the name they have in the report.
+        comparisons: of each later set with the first.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    data = json.dumps(content.episode_data(sets), separators=(",", ":"), ensure_ascii=False)
+    rates = content.rates_of(sets)
+    first = next(iter(sets.values()))
+    if comparisons:
+        detail = comparison_tables(comparisons)
+        notes = warnings(comparisons)
+    else:
+        detail = tables(first.summary)[:-1]
+        notes = list(first.summary.notes)
+    return environment.get_template("report.html.jinja").render(
+        title=f"{' and '.join(sets)} on {first.summary.benchmark}",
+        benchmark=first.summary.benchmark,
+        verdicts=[verdict(each) for each in comparisons],
+        notes=notes,
+        sets=[
+            {
+                "name": name,
+                "policy": each.summary.policy,
+                "conditions": content.conditions_line(each),
+                "numbers": content.key_numbers(each),
+                "time": content.time_parts(each),
+                "failures": content.failures(each),
+                "provenance": content.provenance(each),
+            }
+            for name, each in sets.items()
+        ],
+        survival=Markup(survival(rates)) if rates else "",
+        bars=content.task_bars(sets),
+        never=content.never_tried(sets),
+        tables=detail,
+        long_table=LONG_TABLE,
+        made=now()[:16].replace("T", " "),
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+        data=Markup(data.replace("<", "\\u003c")),
+    )
