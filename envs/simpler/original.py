@@ -49,12 +49,14 @@ class OriginalBackend:
             EnvironmentFault: the package or a version it needs is not there.
             AssetError, RendererError: the files, or a Vulkan device, are not.
         """
-        self._folder = asset_folder()
+        self.folder = asset_folder()
+        """The asset files."""
         self._device = prepare(2)
-        os.environ["MS2_REAL2SIM_ASSET_DIR"] = str(self._folder)  # read when the package is imported
+        os.environ["MS2_REAL2SIM_ASSET_DIR"] = str(self.folder)  # read when the package is imported
         self._seed = seed
         self._ray_traced = ray_traced
-        self._package = _import_package()
+        self.package = _import_package()
+        """``mani_skill2_real2sim``."""
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._environment: Any = None
         self._background: np.ndarray | None = None
@@ -64,11 +66,11 @@ class OriginalBackend:
         """Builds the scene of the trial and puts robot and objects in their places."""
         environment = self._environment_for(task, variant)
         self._choose_shader(variant)
-        environment.reset(seed=self._seed, options=_reset_options(start))
+        environment.reset(seed=self._seed, options=reset_options(start))
         self._environment = environment
         self._shown = self._simulated_ids() if variant.photo else None
         photo = photo_file(variant, start.state)
-        self._background = self._read_photo(self._folder / PHOTOS / photo, task) if photo else None
+        self._background = self._read_photo(self.folder / PHOTOS / photo, task) if photo else None
 
     def step(self, action: np.ndarray) -> Verdict:
         """One control step; the package judges it."""
@@ -155,7 +157,7 @@ class OriginalBackend:
             self._kept.move_to_end(key)
             return self._kept[key]
         self._choose_shader(variant)
-        made = self._package.utils.registration.REGISTERED_ENVS[name].cls(**arguments)
+        made = self.package.utils.registration.REGISTERED_ENVS[name].cls(**arguments)
         made.spec = None
         self._kept[key] = made
         if len(self._kept) > ENVIRONMENTS_KEPT:  # the oldest goes last, so that the renderer lives on
@@ -175,7 +177,7 @@ class OriginalBackend:
             sapien.render_config.rt_use_denoiser = True
 
     def _simulated_ids(self) -> np.ndarray:
-        """Segmentation ids that stay as rendered in front of the photo: robot, objects, furniture."""
+        """Whether a segmentation id stays as rendered before the photo (robot, objects, furniture), by id."""
         environment = self._environment
         behind = {"ground", "goal_site", "", "arena", *environment.rgb_always_overlay_objects}
         ids = [actor.id for actor in environment.get_actors() if actor.name not in behind]
@@ -183,7 +185,9 @@ class OriginalBackend:
         for articulation in environment._scene.get_all_articulations():
             if articulation is not environment.agent.robot and articulation.name not in behind:
                 ids += [link.id for link in articulation.get_links()]
-        return np.array(sorted(set(ids)))
+        shown = np.zeros(max(ids) + 1, dtype=bool)  # a table: twenty times as fast as numpy.isin
+        shown[ids] = True
+        return shown
 
     def _read_photo(self, path: Path, task: Task) -> np.ndarray:
         """The photo (H, W, 3) uint8 at the camera's size, through the same roundings as in the package."""
@@ -196,8 +200,9 @@ class OriginalBackend:
     def _composed(self, camera: Any) -> np.ndarray:
         image = _to_bytes(camera.get_float_texture("Color")[..., :3])
         if self._background is not None:
-            simulated = np.isin(camera.get_uint32_texture("Segmentation")[..., 1], self._shown)
-            image = np.where(simulated[..., None], image, self._background)
+            ids = camera.get_uint32_texture("Segmentation")[..., 1]
+            behind = ~self._shown[np.minimum(ids, len(self._shown) - 1)] | (ids >= len(self._shown))
+            image[behind] = self._background[behind]
         return image
 
 
@@ -222,7 +227,8 @@ def build_arguments(task: Task, variant: Variant) -> dict[str, Any]:
     }
 
 
-def _reset_options(start: EpisodeStart) -> dict[str, Any]:
+def reset_options(start: EpisodeStart, *, reconfigure: bool = True) -> dict[str, Any]:
+    """Options of the environment's ``reset`` for a trial."""
     x, y, yaw = start.state["robot"]
     objects: dict[str, Any] = {}
     if "layout" in start.state:
@@ -230,7 +236,7 @@ def _reset_options(start: EpisodeStart) -> dict[str, Any]:
     if "objects" in start.state:
         objects["init_xy"] = np.array(start.state["objects"])
     return {
-        "reconfigure": True,
+        "reconfigure": reconfigure,
         "robot_init_options": {"init_xy": np.array([x, y]), "init_rot_quat": np.array(heading(yaw))},
         "obj_init_options": objects,
     }
