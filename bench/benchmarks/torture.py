@@ -227,7 +227,9 @@ def torture(words: Sequence[str], *, episodes: int, faults: int, seed: int = 0) 
     with tempfile.TemporaryDirectory(prefix="torture-") as made:
         folder = Path(made)
         plain = [sys.executable, str(SCRIPT), *words, "run.name=undisturbed", f"run.results={folder}"]
-        subprocess.run(plain, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(plain, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"the undisturbed run ended with {done.returncode}:\n{done.stderr}")
         return Torture(words, episodes, faults, folder, seed).run(folder / "undisturbed")
 
 

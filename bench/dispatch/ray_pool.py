@@ -22,7 +22,7 @@ from bench.dispatch.child_process import Failure
 from bench.dispatch.job import Job, job_from_plain, job_to_plain
 from bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
 from bench.dispatch.supervisor import Supervisor
-from bench.errors import ConfigError
+from bench.errors import ConfigError, RunFailed
 from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 DEATHS = 3
@@ -197,14 +197,22 @@ class RayPool:
         else:
             folder = _own_ray_folder()
             _sweep(folder)
-            context = ray.init(
-                address="local",
-                num_cpus=len(self._names),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(folder),
-                **quiet,
-            )
+            try:
+                context = ray.init(
+                    address="local",
+                    num_cpus=len(self._names),
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                    **quiet,
+                )
+            except Exception as error:  # Ray raises that very class when the machine is too busy for it
+                ray.shutdown()
+                raise RunFailed(
+                    f"Ray did not start on this machine: {str(error).strip().partition(chr(10))[0]}. Type the "
+                    "same command again, or run.backend=local, which does without; python -m bench doctor "
+                    "says what may be missing"
+                ) from error
             self._session = Path(context.address_info["session_dir"])
         self._connected_here = True
 

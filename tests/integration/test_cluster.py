@@ -18,6 +18,7 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
+from bench.errors import RunFailed
 from bench.protocol import EpisodeRecord, EpisodeSpec
 from envs.simulation import EpisodeStart, SimulationSpec
 
@@ -49,6 +50,17 @@ def cluster() -> Iterator[Any]:
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+def test_a_ray_that_does_not_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    import ray
+
+    def too_busy(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nDetails follow.")
+
+    monkeypatch.setattr(ray, "init", too_busy)
+    with pytest.raises(RunFailed, match=r"Ray did not start .*timed out during startup.*run\.backend=local"):
+        run_episodes(job(0.0), EPISODES[:1], make_pool("ray", 1), on_event=lambda event: None)
 
 
 def test_a_lost_node_costs_its_episode_an_attempt_and_a_new_one_is_used(cluster: Any):
