@@ -171,6 +171,24 @@ def test_shadow_falls_away_from_the_light():
     assert 0 < sum(0 < share < 1 for share in edge) < 40
 
 
+@pytest.mark.parametrize(
+    ("mesh", "volume", "tolerance"),
+    [
+        (hull.box(np.array((0.08, 0.04, 0.02))), 0.08 * 0.04 * 0.02, 1e-6),
+        (hull.cylinder(0.13, 0.24), np.pi * 0.13**2 * 0.24, 0.05),
+        (hull.capsule(0.05, 0.1), np.pi * 0.05**2 * (0.1 + 2 * 0.05 / 3), 0.05),  # its ends are cones
+        (hull.sphere(0.1), 4 / 3 * np.pi * 0.1**3, 0.15),
+    ],
+)
+def test_primitives_are_closed_and_of_the_right_size(mesh, volume, tolerance):
+    corners = mesh.positions[mesh.triangles].astype(float)
+    enclosed = np.sum(np.cross(corners[:, 0], corners[:, 1]) * corners[:, 2]) / 6
+    assert enclosed == pytest.approx(volume, rel=tolerance)
+    edges = mesh.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    assert {tuple(edge) for edge in edges} == {tuple(edge[::-1]) for edge in edges}
+    assert len(mesh.triangles) == 2 * len(mesh.positions) - 4  # Euler
+
+
 def sphere_mesh(rings: int) -> Mesh:
     angle = np.linspace(0, np.pi, rings + 1)
     turn = np.linspace(0, 2 * np.pi, 2 * rings + 1)

@@ -72,18 +72,39 @@ def _touched(points: np.ndarray, margin: float) -> np.ndarray:
 
 
 def _hull(points: np.ndarray) -> Mesh:
-    from scipy.spatial import ConvexHull
-
-    hull = ConvexHull(points)
-    triangles = hull.simplices.copy()
-    corners = points[triangles]
-    inward = np.einsum(
-        "ij,ij->i",
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]),
-        hull.equations[:, :3],
-    )
-    triangles[inward < 0] = triangles[inward < 0][:, ::-1]
-    corners = points[triangles]
+    corners = points[_hull_triangles(points)]
     normals = corners / np.linalg.norm(corners, axis=2, keepdims=True)
     u = np.arctan2(normals[:, :, 0], normals[:, :, 2]) / (2 * math.pi) + 0.5
     return weld(corners, normals, np.stack([u, normals[:, :, 1] * 0.5 + 0.5], axis=2))
+
+
+def _hull_triangles(points: np.ndarray) -> np.ndarray:
+    """The convex hull's triangles (T, 3), counter-clockwise from outside, one point after another."""
+    nothing = 1e-9 * float(np.ptp(points, axis=0).max())
+    triangles = _tetrahedron(points)
+    for point in range(len(points)):
+        corners = points[triangles]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        sees = np.sum(normals * (points[point] - corners[:, 0]), axis=1) > nothing
+        if not sees.any():
+            continue
+        edges = triangles[sees][:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+        known = {tuple(edge) for edge in edges.tolist()}
+        horizon = [edge for edge in edges.tolist() if (edge[1], edge[0]) not in known]
+        triangles = np.concatenate([triangles[~sees], [[*edge, point] for edge in horizon]])
+    return triangles
+
+
+def _tetrahedron(points: np.ndarray) -> np.ndarray:
+    """Four points that span the most space, as triangles seen from outside."""
+    first = int(np.argmin(points[:, 0]))
+    second = int(np.argmax(np.linalg.norm(points - points[first], axis=1)))
+    across = np.cross(points - points[first], points[second] - points[first])
+    third = int(np.argmax(np.linalg.norm(across, axis=1)))
+    height = (points - points[first]) @ across[third]
+    fourth = int(np.argmax(np.abs(height)))
+    a, b, c, d = first, second, third, fourth
+    if np.cross(points[b] - points[a], points[c] - points[a]) @ (points[d] - points[a]) > 0:
+        b, c = c, b
+    return np.array([(a, b, c), (a, d, b), (b, d, c), (c, d, a)])

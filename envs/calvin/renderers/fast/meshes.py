@@ -8,12 +8,15 @@ kept: where two have the same depth the earlier one is seen.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from envs.errors import RendererError
+
+_STATEMENT = re.compile(r"^(mtllib|usemtl)[ \t]+(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +143,11 @@ def texture_of(path: Path) -> Path | None:
         return None
     images: dict[str, str] = {}
     used: list[str] = []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            kind, _, rest = line.strip().partition(" ")
-            if kind == "mtllib":
-                images |= _images_of(path.parent / rest.strip())
-            elif kind == "usemtl":
-                used.append(rest.strip())
+    for kind, name in _STATEMENT.findall(path.read_text(encoding="utf-8", errors="replace")):
+        if kind == "usemtl":
+            used.append(name.strip())
+        else:
+            images |= _images_of(path.parent / name.strip())
     for name in used:
         image = images.get(name)
         if image and (path.parent / image).is_file():
