@@ -156,6 +156,7 @@ def prepare(sapien: Sapien) -> Device:
     device = probe()
     check(device)
     os.environ.update(settings(sapien, device))
+    os.environ.setdefault("LP_NUM_THREADS", "1")  # lavapipe: one core per worker, as for everything else
     load_loader()
     return device
 
