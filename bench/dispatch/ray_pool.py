@@ -208,10 +208,10 @@ class RayPool:
                 )
             except Exception as error:  # Ray raises that very class when the machine is too busy for it
                 ray.shutdown()
+                reason = str(error).strip().partition("\n")[0].rstrip(".")
                 raise RunFailed(
-                    f"Ray did not start on this machine: {str(error).strip().partition(chr(10))[0]}. Type the "
-                    "same command again, or run.backend=local, which does without; python -m bench doctor "
-                    "says what may be missing"
+                    f"Ray did not start on this machine: {reason}. Type the same command again, or "
+                    "run.backend=local, which does without; python -m bench doctor says what may be missing"
                 ) from error
             self._session = Path(context.address_info["session_dir"])
         self._connected_here = True
