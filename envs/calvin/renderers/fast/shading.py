@@ -144,9 +144,13 @@ def _describe(
             (coordinates[triangle, 2, 0], coordinates[triangle, 2, 1]),
         )
         first, count = pyramids[texture, 0], pyramids[texture, 1]
-        u, v = _blend2(weights, uv)
-        pace = _texels_per_pixel(uv, seen, column, row, levels[first, 1], levels[first, 2])
-        level, share = _mip_level(pace, count)
+        if uv[0] == uv[1] and uv[1] == uv[2]:  # one spot of a palette, as on the robot
+            u, v = np.float64(uv[0][0]), np.float64(uv[0][1])
+            level, share = 0, 0.0
+        else:
+            u, v = _blend2(weights, uv)
+            pace = _texels_per_pixel(uv, seen, column, row, levels[first, 1], levels[first, 2])
+            level, share = _mip_level(pace, count)
         red_texel, green_texel, blue_texel = _bilinear(levels, texels, first + level, u, v)
         if share > 0:
             red_next, green_next, blue_next = _bilinear(levels, texels, first + level + 1, u, v)
