@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ EXAMPLES = (
     ("two workers, no Ray", "policy=stub run.workers=2 run.backend=local"),
     ("single tasks in two scenes", "benchmark=calvin_tasks benchmark.scenes=A,B benchmark.rollouts=5"),
     ("your own class in my_module.py", "policy._target_=my_module.MyPolicy policy.checkpoint=model.pt"),
+    ("several policies on the same sequences, compared", "ablation=smoke benchmark.sequences=20"),
     ("join a Ray cluster", "benchmark=calvin_abcd_d policy=expert run.address=auto run.workers=64"),
 )
 
@@ -87,6 +88,12 @@ def _answer(words: list[str]) -> int:
 
     from bench.presets import load_config
 
+    if ablations := [word for word in typed if word.startswith("ablation=")]:
+        if len(ablations) > 1:
+            raise ConfigError("ablation is given twice; keep one")
+        sys.path.insert(0, os.getcwd())
+        rest = [word for word in typed if word not in ablations]
+        return _run_ablation(ablations[0].partition("=")[2], rest, show="--show-config" in flags)
     config = load_config(typed)
     sys.path.insert(0, os.getcwd())  # a policy of the user's, beside the user
     if "--show-config" in flags:
@@ -108,6 +115,45 @@ def _run(config: Config) -> int:
     if not result_set.has(config.run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
+    return DONE
+
+
+def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
+    from bench import ablation
+    from bench.runner import evaluate
+    from bench.screen import make_screen
+
+    chosen = ablation.load_ablation(choice)
+    configs = ablation.configurations(chosen, typed)
+    if show:
+        for name, config in configs.items():
+            print(f"# row {name}")
+            _show(config)
+        return DONE
+    sets = ablation.run(
+        chosen,
+        configs,
+        lambda config: evaluate(config, make_screen()),
+        lambda name: print(f"row {name}", file=sys.stderr),
+    )
+    last = list(sets)[-1]
+    if len(sets) < len(configs) or not sets[last].has(configs[last].run.only):
+        print(INTERRUPTION, file=sys.stderr)
+        return INTERRUPTED
+    return _print_comparison(sets)
+
+
+def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
+    from rich.console import Console
+
+    from bench import ablation
+    from bench.records.comparison_tables import to_screen
+
+    found = ablation.compare_rows(sets)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console.print(to_screen(found))
+    written = ablation.write(next(iter(sets.values())).folder.parent, sets, found)
+    console.print(f"comparison: {' and '.join(map(str, written))}", soft_wrap=True, markup=False)
     return DONE
 
 
@@ -151,7 +197,8 @@ def _unknown_option(flag: str) -> str:
 
 def preset_text() -> str:
     """The presets of every group, one line each."""
-    blocks = ([f"{group}=", *_entries((each.name, each.text) for each in presets(group))] for group in GROUPS)
+    groups = (*GROUPS, "ablation")
+    blocks = ([f"{group}=", *_entries((each.name, each.text) for each in presets(group))] for group in groups)
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -173,6 +220,11 @@ def help_text() -> str:
         lines += ["", f"{group}=<preset>", *_entries((each.name, each.text) for each in presets(group))]
         lines += ["", f"{group}.<field>=<value>"]
         lines += _entries(POLICY_FIELDS if group == "policy" else map(_field_entry, field_help(cls)))
+    lines += [
+        "",
+        "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row",
+    ]
+    lines += _entries((each.name, each.text) for each in presets("ablation"))
     lines += ["", "exit codes", *_entries((str(code), text) for code, text in EXIT_CODES.items())]
     return "\n".join(lines) + "\n"
 

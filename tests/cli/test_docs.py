@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from result_sets import chain_lengths, write_chains
 
-from bench.commands import main
+from bench import command_line, commands
+from bench.ablation import configurations, load_ablation
 
 TEXT = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -33,11 +34,24 @@ def folder(tmp_path_factory):
 def test_command(line, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     words = shlex.split(line)
-    assert words[:3] == ["python", "-m", "bench"]
-    assert main(words[3:]) == 0, capsys.readouterr().err
+    if words[1] == "run_benchmark.py":
+        code = command_line.main(words[2:])
+    else:
+        assert words[:3] == ["python", "-m", "bench"]
+        code = commands.main(words[3:])
+    assert code == 0, capsys.readouterr().err
     assert capsys.readouterr().out
     if "--output" in words:
         assert (folder / words[-1]).stat().st_size > 10_000
+
+
+def test_ablation_file_of_the_text(folder):
+    (text,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
+    (folder / "mine.yaml").write_text(text)
+    chosen = load_ablation(str(folder / "mine.yaml"))
+    configs = configurations(chosen, ["one frame:policy.checkpoint=one.pt"])
+    assert configs["one frame"].policy.arguments["checkpoint"] == "one.pt"
+    assert list(configs) == ["history", "one frame"]
 
 
 def test_python(folder, monkeypatch, capsys):

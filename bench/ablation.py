@@ -1,0 +1,174 @@
+"""Several runs that differ in a few fields, on the same episodes, and one comparison of them all.
+
+An ablation is a YAML file under ``configs/ablation`` (or anywhere) that names its rows and what each one
+types on top of what was typed for all; the first row is the baseline::
+
+    # What it is about, in a line.
+    rows:
+      base: [policy=vla_policy_head_lstm]
+      one-step: [policy=vla_one_step, policy.window=1]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.config import Config
+from bench.errors import ConfigError, ResultSetError, suggestion
+from bench.presets import FOLDER, load_config, presets
+
+if TYPE_CHECKING:
+    from bench.records.comparison import Comparison
+    from bench.records.result_set import ResultSet
+
+KEY = "ablation"
+"""What is typed to run one: ``ablation=<name or file>``."""
+TABLE, REPORT = "comparison.md", "comparison.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """Rows and what distinguishes them."""
+
+    name: str
+    rows: Mapping[str, tuple[str, ...]]
+    """Words of each row, as typed for a single run; the first row is the baseline."""
+
+
+def load_ablation(choice: str) -> Ablation:
+    """Reads a preset, or a file when ``choice`` ends in ``.yaml``.
+
+    Raises:
+        ConfigError: there is no such ablation, or it does not hold two rows of words or more.
+    """
+    import yaml
+
+    path = Path(choice) if choice.endswith(".yaml") else FOLDER / KEY / f"{choice}.yaml"
+    if not path.is_file():
+        known = [preset.name for preset in presets(KEY)]
+        raise ConfigError(
+            f"there is no {KEY}={choice}.{suggestion(choice, known)} Presets: {', '.join(known)}; "
+            "or give a .yaml file of your own"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    rows = content.get("rows") if isinstance(content, dict) else None
+    sound = isinstance(rows, dict) and all(
+        isinstance(words, list) and all(isinstance(word, str) for word in words) for words in rows.values()
+    )
+    if not sound or len(rows) < 2:
+        raise ConfigError(
+            f"{path}: `rows:` must name two rows or more, each with a list of words: base: [a=b]"
+        )
+    return Ablation(path.stem, {str(name): tuple(words) for name, words in rows.items()})
+
+
+def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config]:
+    """The configuration of each row.
+
+    Args:
+        ablation: the rows.
+        typed: words for all rows; ``<row>:<word>`` is for that row alone.
+
+    Raises:
+        ConfigError: a word cannot be, is set by the rows themselves, or two rows are the same run.
+    """
+    common, own = [], {name: list(words) for name, words in ablation.rows.items()}
+    for word in typed:
+        row, colon, rest = word.partition(":")
+        if colon and "=" not in row:
+            if row not in own:
+                raise ConfigError(
+                    f"{word!r}: {ablation.name} has no row {row!r}.{suggestion(row, own)} "
+                    f"Rows: {', '.join(own)}"
+                )
+            own[row].append(rest)
+        else:
+            common.append(word)
+    made: dict[str, Config] = {}
+    for name, words in own.items():
+        try:
+            config = load_config([*common, *words])
+        except ConfigError as error:
+            raise ConfigError(f"row {name}: {error}") from None
+        if config.run.name is not None:
+            raise ConfigError("run.name names one run; an ablation names its own. Type run.results=<folder>")
+        results = str(Path(config.run.results) / f"{KEY}-{ablation.name}")
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, results=results))
+        if twin := next((other for other, earlier in made.items() if earlier == config), None):
+            raise ConfigError(f"rows {twin} and {name} are the same run")
+        made[name] = config
+    return made
+
+
+def run(
+    ablation: Ablation,
+    configs: Mapping[str, Config],
+    evaluate: Callable[[Config], ResultSet],
+    begin: Callable[[str], object] = lambda name: None,
+) -> dict[str, ResultSet]:
+    """Evaluates the rows one after the other; what they hold already is not run again.
+
+    All rows are planned before the first one starts, so that the last one's mistake is known at once.
+
+    Args:
+        ablation: the rows.
+        configs: of :func:`configurations`.
+        evaluate: runs one.
+        begin: told the name of each row before it is run.
+
+    Returns:
+        The result sets by row; when one was interrupted it is the last.
+    """
+    from bench.runner import prepare
+
+    folders: dict[Path, str] = {}
+    for name, config in configs.items():
+        folder = prepare(config).folder
+        if folder in folders:
+            raise ConfigError(f"rows {folders[folder]} and {name} of {ablation.name} are the same run")
+        folders[folder] = name
+    done: dict[str, ResultSet] = {}
+    for name, config in configs.items():
+        begin(name)
+        done[name] = evaluate(config)
+        if not done[name].has(config.run.only):
+            break
+    return done
+
+
+def compare_rows(sets: Mapping[str, ResultSet]) -> list[Comparison]:
+    """Each row with the baseline; rows that were measured in another way are marked, not refused."""
+    from bench.records.comparison import compare
+
+    (base, first), *others = sets.items()
+    return [compare(first, second, names=(base, name), anyway=True) for name, second in others]
+
+
+def write(folder: Path, sets: Mapping[str, ResultSet], found: Sequence[Comparison]) -> tuple[Path, Path]:
+    """Leaves the comparison beside the rows' folders, as Markdown and as a report."""
+    from bench.records.comparison_tables import to_markdown
+    from bench.records.formats import markdown
+    from bench.records.journal import write_atomically
+    from bench.records.overview import side_by_side
+    from bench.report import render
+
+    table = "\n".join(markdown(each) for each in side_by_side(sets, anyway=True))
+    texts = {TABLE: f"{to_markdown(found)}\n{table}", REPORT: render(sets, found)}
+    try:
+        for name, text in texts.items():
+            write_atomically(folder / name, partial(_write_text, text))
+    except OSError as error:
+        raise ResultSetError(f"cannot write to {folder}: {error.strerror or error}") from error
+    return folder / TABLE, folder / REPORT
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
