@@ -164,8 +164,10 @@ def grasps(block: Box) -> Iterable[Option]:
     """Ways to take a block between the fingers, across any side that fits between them.
 
     Besides the plain way, the tool may lean about the line along which it opens, sit off the
-    block's middle, and be twisted a little, since closing fingers straighten a block.
+    block's middle, and be twisted a little, since closing fingers straighten a block. A block that
+    stands on an edge has no such side: it is taken from above as flat as it goes, which lays it down.
     """
+    found = False
     for axis in range(3):
         if block.half[axis] > WIDEST_GRASP:
             continue
@@ -188,7 +190,13 @@ def grasps(block: Box) -> Iterable[Option]:
             aside = WIDEST_GRASP - width
             for slip, shift in itertools.product(sorted({0.0, spare, -spare}), sorted({0.0, aside, -aside})):
                 centre = block.centre + slip * along + shift * rotation[:, 1] - height * approach
+                found = True
                 yield Pose(centre, rotation), 5.0 * abs(slip) + 5.0 * abs(shift) + 0.5 * abs(twist)
+    if not found:
+        opening = block.axes[:, int(np.argmin(np.abs(block.axes[2])))]
+        opening = opening - (opening @ DOWN) * DOWN
+        rotation = tool_rotation(opening / np.linalg.norm(opening), DOWN)
+        yield Pose(block.centre - FINGER_ABOVE * DOWN, rotation), 0.0
 
 
 def held_points(tool: Pose, block: Box) -> np.ndarray:

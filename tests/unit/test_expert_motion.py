@@ -224,3 +224,16 @@ def test_the_expert_says_so_when_it_was_not_shown_the_state():
         expert.act([3], [None])
     with pytest.raises(PolicyError, match="not a CalvinState"):
         expert.see(3, object())
+
+
+def test_a_block_on_its_edge_can_still_be_taken():
+    """No side of it is level enough for the usual grasps; there must be one all the same."""
+    from policies.expert.grasps import grasps
+
+    half = np.array([0.028, 0.02, 0.02])
+    turn = math.radians(45)
+    axes = np.array([[1, 0, 0], [0, math.cos(turn), -math.sin(turn)], [0, math.sin(turn), math.cos(turn)]])
+    tilt = math.radians(40)
+    lean = np.array([[math.cos(tilt), 0, -math.sin(tilt)], [0, 1, 0], [math.sin(tilt), 0, math.cos(tilt)]])
+    options = list(grasps(Box(np.array([0.1, -0.1, 0.48]), lean @ axes, half)))
+    assert options and all(np.isfinite(pose.rotation).all() for pose, _ in options)
