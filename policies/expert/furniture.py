@@ -143,6 +143,8 @@ def _moving_boxes(layout: Layout, slide: float, drawer: float, switch: float) ->
         # The door's outer face is 0.018 in front of the slope's; its handle is a bar along it.
         _on_slope(handle, DOOR_HALF_WIDTH, 0.44, 0.65, 0.021 - DOOR_THICKNESS, 0.021),
         _on_slope(handle, HANDLE_HALF_WIDTH, 0.50, 0.645, 0.021, 0.077),
+        # Its lower end stands out level, towards whoever reaches for a block below it.
+        axis_aligned((handle - HANDLE_HALF_WIDTH, -0.033, 0.485), (handle + HANDLE_HALF_WIDTH, 0.03, 0.54)),
         axis_aligned(
             (layout.switch - SWITCH_HALF_WIDTH, bar[1] - 0.016, bar[2] - 0.02),
             (layout.switch + SWITCH_HALF_WIDTH, bar[1] + 0.05, bar[2] + 0.02),

@@ -20,7 +20,7 @@ from policies.expert.motion import REST_EULER
 from policies.expert.rotations import about, about_z
 from policies.expert.view import Pose
 
-DOWN = np.array((0.0, 0.0, -1.0))
+DOWN, SIDEWAYS = np.array((0.0, 0.0, -1.0)), np.array((1.0, 0.0, 0.0))
 TWIST = math.radians(17)
 FINGER_ABOVE, FINGER_HALF_THICKNESS = 0.010, 0.014
 """The tool centre point is held this much above a block's middle, so that the fingers clear the
@@ -34,8 +34,8 @@ SHOULDER = np.array((*ROBOT_BASE[:2], ROBOT_BASE[2] + 0.333))
 """Where the arm's first three axes meet."""
 WRIST_BEHIND_TOOL, WRIST_OFFSET = 0.247, 0.088
 """From the tool centre point back along the tool to the height of axis 6, and sideways to it."""
-COMFORTABLE_REACH = 0.69
-"""Shoulder to wrist; the stretched arm is 0.72 long. Metres."""
+NEAREST_REACH, COMFORTABLE_REACH = 0.33, 0.69
+"""Shoulder to wrist, metres: nearer, the arm folds up onto itself; stretched, it is 0.72 long."""
 REST_YAW = float(REST_EULER[2])
 COMFORTABLE_TURN = 1.8
 """A turn to either side of it that is within the last joint's limits wherever the arm is, radians."""
@@ -111,7 +111,9 @@ def cost_of(pose: Pose) -> float:
     """What leaning, turning and reaching far cost, in centimetres of clearance."""
     lean = math.acos(max(-1.0, min(1.0, float(pose.approach @ DOWN))))
     turn = abs(yaw_of(pose.rotation) - REST_YAW)
-    strain = max(0.0, turn - COMFORTABLE_TURN) + 10.0 * max(0.0, reach(pose) - COMFORTABLE_REACH)
+    away = reach(pose)
+    strain = 10.0 * max(0.0, away - COMFORTABLE_REACH, NEAREST_REACH - away)
+    strain += max(0.0, turn - COMFORTABLE_TURN)
     return 0.3 * lean**2 + 0.1 * turn**2 + 3.0 * strain
 
 
@@ -165,9 +167,21 @@ def grasps(block: Box) -> Iterable[Option]:
 
     Besides the plain way, the tool may lean about the line along which it opens, sit off the
     block's middle, and be twisted a little, since closing fingers straighten a block. A block that
-    stands on an edge has no such side: it is taken from above as flat as it goes, which lays it down.
+    stands on an edge has no side to take it by: it is taken from above, wherever that is narrow enough.
     """
-    found = False
+    regular = list(_across_a_side(block))
+    if regular:
+        return regular
+    turns = np.arange(0.0, math.pi, math.radians(15))
+    rotations = [about_z(turn) @ tool_rotation(SIDEWAYS, DOWN) for turn in turns]
+    widths = [block.reach(rotation[:, 1]) for rotation in rotations]
+    narrow = [
+        r for r, width in zip(rotations, widths, strict=True) if width <= max(WIDEST_GRASP, min(widths))
+    ]
+    return [(Pose(block.centre - FINGER_ABOVE * DOWN, rotation), 0.0) for rotation in narrow]
+
+
+def _across_a_side(block: Box) -> Iterable[Option]:
     for axis in range(3):
         if block.half[axis] > WIDEST_GRASP:
             continue
@@ -190,13 +204,7 @@ def grasps(block: Box) -> Iterable[Option]:
             aside = WIDEST_GRASP - width
             for slip, shift in itertools.product(sorted({0.0, spare, -spare}), sorted({0.0, aside, -aside})):
                 centre = block.centre + slip * along + shift * rotation[:, 1] - height * approach
-                found = True
                 yield Pose(centre, rotation), 5.0 * abs(slip) + 5.0 * abs(shift) + 0.5 * abs(twist)
-    if not found:
-        opening = block.axes[:, int(np.argmin(np.abs(block.axes[2])))]
-        opening = opening - (opening @ DOWN) * DOWN
-        rotation = tool_rotation(opening / np.linalg.norm(opening), DOWN)
-        yield Pose(block.centre - FINGER_ABOVE * DOWN, rotation), 0.0
 
 
 def held_points(tool: Pose, block: Box) -> np.ndarray:
