@@ -148,16 +148,22 @@ class CalvinSimulation:
             information=world,
         )
 
-    def describe(self) -> dict[str, dict[str, str]]:
-        """What the pixels depend on, down to the driver, with the hash of a reference frame.
+    def describe(self) -> dict[str, Any]:
+        """What the numbers depend on: renderer, down to its driver and a reference frame, and assets.
 
         Starts the renderer. The next call must be ``reset``.
         """
-        if self.renderer is None:
-            return {"renderer": {"name": "none"}}
-        frame = reference_frame_hash(self.renderer, self._bullet, self.bundle)
-        self._loaded = ""
-        return {"renderer": {**self.renderer.describe(), "reference_frame": frame}}
+        details = {"name": "none"}
+        if self.renderer is not None:
+            frame = reference_frame_hash(self.renderer, self._bullet, self.bundle)
+            self._loaded = ""
+            details = {**self.renderer.describe(), "reference_frame": frame}
+        return {
+            "renderer": details["name"],
+            "renderer_details": details,
+            "assets": self.bundle.name,
+            "assets_checksum": self.bundle.checksum,
+        }
 
     def close(self) -> None:
         """Disconnects from Bullet."""
