@@ -64,7 +64,7 @@ class CalvinSimulation:
         self._bullet: Any = pybullet
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
         # Only TinyRenderer looks at the client that does the physics.
-        self.world = World(pybullet, self._client, bundle, action, visuals=renderer == "tiny")
+        self.world = World(pybullet, self._client, bundle, action, visuals=False)
         self.renderer: Renderer | None = make_renderer(renderer, pybullet) if sensors.cameras else None
         self._loaded = ""
         self._subtask = ""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.calvin.cameras import View
+from envs.calvin.renderers.double import Double
 from envs.calvin.world import World
 
 
@@ -15,34 +16,30 @@ class TinyRenderer:
 
     def __init__(self, bullet: Any) -> None:
         self._bullet = bullet
-        self._client: int | None = None
+        self._double: Double | None = None
+        self._world: World | None = None
 
     def load(self, world: World) -> None:
         """See :class:`envs.calvin.renderers.Renderer`."""
-        self._client = world.client
+        if self._double is None or not self._double.shows(world):
+            self.close()
+            p = self._bullet
+            self._double = Double(p, p.connect(p.DIRECT), world, p.ER_TINY_RENDERER)
+        self._world = world
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`envs.calvin.renderers.Renderer`."""
-        p = self._bullet
-        _, _, rgba, buffer, _ = p.getCameraImage(
-            width=view.width,
-            height=view.height,
-            viewMatrix=view.view,
-            projectionMatrix=view.projection,
-            # The mask would cost a pass and nobody looks at it; the pixels are the same.
-            flags=p.ER_NO_SEGMENTATION_MASK,
-            renderer=p.ER_TINY_RENDERER,
-            physicsClientId=self._client,
-        )
-        shape = view.height, view.width
-        rgb = np.ascontiguousarray(np.asarray(rgba, dtype=np.uint8).reshape(*shape, 4)[:, :, :3])
-        if not view.depth:
-            return rgb, None
-        return rgb, view.metric_depth(np.asarray(buffer, dtype=np.float32).reshape(shape))
+        if self._world is None:
+            raise RuntimeError("render() before load()")
+        self._double.follow(self._world)
+        return self._double.image(view)
 
     def describe(self) -> dict[str, str]:
         """See :class:`envs.calvin.renderers.Renderer`."""
         return {"name": "tiny", "renderer": "PyBullet TinyRenderer (software, no shadows)"}
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Ends the client."""
+        if self._double is not None:
+            double, self._double = self._double, None
+            self._bullet.disconnect(double.client)
