@@ -1,4 +1,4 @@
-"""Holds still and looks through no camera: what the benchmark costs without a policy."""
+"""Holds still: what the benchmark costs without a policy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.observation import Observation
+from envs.observation import Observation, Sensors
 from envs.simulation import EnvironmentSpec
 from policies.base import PolicySpec, SubtaskContext
 from policies.hold import holding_action, needs_pose
@@ -17,19 +17,24 @@ class StubPolicy:
     """Commands no motion and an open gripper, whatever the instruction.
 
     ``action``: convention, by default the environment's. ``chunk``: actions per decision, all of
-    them executed. In a convention of poses it stays where each subtask began.
+    them executed. ``cameras``: rendered at each decision, to see what that costs; none by default. In a convention of poses it stays where each subtask began.
     """
 
-    def __init__(self, environment: EnvironmentSpec, action: str = "", chunk: int = 1) -> None:
-        self._spec = self.describe(environment, action, chunk)
+    def __init__(
+        self, environment: EnvironmentSpec, action: str = "", chunk: int = 1, cameras: Sequence[str] = ()
+    ) -> None:
+        self._spec = self.describe(environment, action, chunk, cameras)
         self._follows_pose = needs_pose(self._spec.action)
         self._chunks: dict[int, np.ndarray] = {}
         self._still = None if self._follows_pose else self._repeat(holding_action(self._spec.action))
 
     @classmethod
-    def describe(cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1) -> PolicySpec:
-        """What a stub built with these arguments needs: no camera."""
-        return PolicySpec("stub", action_named(environment, action), chunk=chunk, execute=chunk)
+    def describe(
+        cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1, cameras: Sequence[str] = ()
+    ) -> PolicySpec:
+        """What a stub built with these arguments needs."""
+        convention = action_named(environment, action)
+        return PolicySpec("stub", convention, Sensors.of(*cameras), chunk=chunk, execute=chunk)
 
     @property
     def spec(self) -> PolicySpec:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.calvin.state import CalvinState
-from envs.observation import Observation
+from envs.observation import Observation, Sensors
 from envs.simulation import EnvironmentSpec, SceneState
 from policies.base import PolicySpec, SubtaskContext
 from policies.errors import PolicyError
@@ -36,21 +36,24 @@ class _Subtask:
 
 
 class ExpertPolicy:
-    """Solves all 34 tasks through relative actions, knowing the simulator's state."""
+    """Solves all 34 tasks through relative actions, knowing the simulator's state.
 
-    def __init__(self, environment: EnvironmentSpec) -> None:
+    ``cameras``: rendered at each step, to see what that costs, though it needs none.
+    """
+
+    def __init__(self, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> None:
         """PolicyError when the environment is not CALVIN."""
-        self._spec = self.describe(environment)
+        self._spec = self.describe(environment, cameras)
         self._slots: dict[int, _Subtask] = {}
 
     @classmethod
-    def describe(cls, environment: EnvironmentSpec) -> PolicySpec:
-        """Relative actions one at a time, no camera, the simulator's state."""
+    def describe(cls, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> PolicySpec:
+        """Relative actions one at a time, the simulator's state."""
         if environment.family != "calvin":
             raise PolicyError(
                 f"the expert knows only CALVIN's play table, not {environment.family!r}; choose policy=stub"
             )
-        return PolicySpec("expert", environment.action("relative"), privileged=True)
+        return PolicySpec("expert", environment.action("relative"), Sensors.of(*cameras), privileged=True)
 
     @property
     def spec(self) -> PolicySpec:
