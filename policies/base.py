@@ -26,7 +26,7 @@ class PolicySpec:
     """Name shown in tables."""
     action: ActionSpec
     """Convention of the actions it returns."""
-    sensors: Sensors = Sensors()
+    sensors: Sensors = field(default_factory=Sensors)
     """Cameras it looks through; none means that nothing is rendered."""
     chunk: int = 1
     """Actions it predicts per decision."""

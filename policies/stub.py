@@ -17,7 +17,8 @@ class StubPolicy:
     """Commands no motion and an open gripper, whatever the instruction.
 
     ``action``: convention, by default the environment's. ``chunk``: actions per decision, all of
-    them executed. ``cameras``: rendered at each decision, to see what that costs; none by default. In a convention of poses it stays where each subtask began.
+    them executed. ``cameras``: rendered at each decision, to see what that
+    costs; none by default. In a convention of poses it stays where each subtask began.
     """
 
     def __init__(

@@ -72,7 +72,9 @@ def test_a_renderer_that_shows_nothing_is_told_at_once():
         try_out(*parts(do="garble", when="observe"), EPISODE, 0)
 
 
-@pytest.mark.parametrize(("cue", "message"), [("blank", "renderer seems to have died"), ("garble", "'state'")])
+@pytest.mark.parametrize(
+    ("cue", "message"), [("blank", "renderer seems to have died"), ("garble", "'state'")]
+)
 def test_garbage_in_mid_episode_is_an_error_and_no_failure(cue, message):
     simulation, policy = parts(do=cue, when="observe", step=4)
     with pytest.raises(RuntimeError, match=message):
