@@ -35,7 +35,7 @@ def panels(bundle: AssetBundle, sequence_number: int) -> list[tuple[str, np.ndar
     for position, task in enumerate(sequence.subtasks):
         policy.reset(0, bundle.instructions[task], SubtaskContext("picture", position, 0))
         simulation.begin(task)
-        for step in range(1, STEP_LIMIT + 1):
+        for step in range(1, STEP_LIMIT + 1):  # noqa: B007
             policy.see(0, simulation.privileged())
             outcome = simulation.advance(policy.act((0,), (None,))[0])
             if outcome.success:

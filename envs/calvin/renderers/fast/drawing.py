@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.calvin.renderers.fast.compiled import kernel
+from envs.calvin.renderers.fast.compiled import inlined, kernel
 from envs.calvin.renderers.fast.kinematics import compose
 from envs.calvin.renderers.fast.light import draw_shadow
 from envs.calvin.renderers.fast.rasteriser import draw, project
@@ -36,6 +36,29 @@ class Workspace(NamedTuple):
             np.zeros((3, 4), np.float32),
             np.zeros((4, 3)),
         )
+
+
+@kernel
+def rank_parts(worlds, back, ranks):
+    """Fills ``ranks`` (P,) int32: place of each part of ``worlds`` (P, 3, 4) in the order of drawing.
+
+    The farthest against ``back`` (3,), the direction towards the eye, comes first; equals keep
+    their order.
+    """
+    for part in range(len(worlds)):
+        mine = _nearness(worlds, part, back)
+        rank = 0
+        for other in range(len(worlds)):
+            its = _nearness(worlds, other, back)
+            if its < mine or (its == mine and other < part):
+                rank += 1
+        ranks[part] = rank
+
+
+@inlined
+def _nearness(worlds, part, back):
+    near = worlds[part, 0, 3] * back[0] + worlds[part, 1, 3] * back[1]
+    return near + worlds[part, 2, 3] * back[2]
 
 
 @kernel
@@ -102,12 +125,16 @@ def _in_sight(projection, sphere, width, height, near, far):
 
 
 @kernel
-def cast_shadows(scene, parts, light_matrix, workspace, depths):
+def cast_shadows(scene, parts, light_matrix, workspace, depths, touched):
     """Draws ``parts`` (N,) of ``scene`` into the shadow map ``depths``.
 
-    ``light_matrix`` is :data:`envs.calvin.renderers.fast.light.LIGHT_MATRIX`.
+    ``light_matrix`` is :data:`envs.calvin.renderers.fast.light.LIGHT_MATRIX`. ``touched`` (4,) int64
+    becomes the first and last column, first and last row of the texels that may have changed; the last
+    are below the first when none have.
     """
     matrix = workspace.matrix
+    height, width = depths.shape
+    touched[0], touched[1], touched[2], touched[3] = width, -1, height, -1
     for part in parts:
         compose(light_matrix, scene.worlds[part], matrix)
         first_vertex, last_vertex = scene.vertex_ranges[part]
@@ -125,3 +152,11 @@ def cast_shadows(scene, parts, light_matrix, workspace, depths):
             workspace.depth,
             depths,
         )
+        for i in range(first_vertex, last_vertex):
+            column, row = workspace.x[i] >> 8, workspace.y[i] >> 8
+            touched[0] = min(touched[0], column)
+            touched[1] = max(touched[1], column + 1)
+            touched[2] = min(touched[2], row)
+            touched[3] = max(touched[3], row + 1)
+    touched[0], touched[2] = max(touched[0], 0), max(touched[2], 0)
+    touched[1], touched[3] = min(touched[1], width - 1), min(touched[3], height - 1)

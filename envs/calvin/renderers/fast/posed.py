@@ -36,7 +36,12 @@ class PosedScene:
         parts = _visible_parts(bullet, world, library)
         self.scene = draw_list(parts)
         """Current as of the last ``update``."""
-        self._links = [(part.body, part.link + 1) for part in parts]
+        starts = np.cumsum([0, *(len(skeleton.frames) for skeleton in self._skeletons)])
+        self._frames = np.zeros((starts[-1], 3, 4))
+        for skeleton, start in zip(self._skeletons, starts, strict=False):
+            skeleton.frames = self._frames[start : start + len(skeleton.frames)]
+        self._links = np.array([starts[part.body] + part.link + 1 for part in parts])
+        """Which of the frames each part has."""
         links = self._skeletons[world.table.body].names
         lamps = {(world.table.body, links[link]): name for name, (link, _) in LIGHTS.items()}
         self._lamps = {
@@ -78,8 +83,7 @@ class PosedScene:
         before = worlds.copy(), colours.copy()
         for skeleton in self._skeletons:
             skeleton.update(self._world.client)
-        for index, (body, frame) in enumerate(self._links):
-            worlds[index] = self._skeletons[body].frames[frame]
+        np.take(self._frames, self._links, axis=0, out=worlds, mode="clip")
         for index, name in self._lamps.items():
             colours[index] = LIGHTS[name][1] if self._world.table.lights[name] else OFF_COLOUR
         changed = (before[0] != worlds).any(axis=(1, 2)) | (before[1] != colours).any(axis=1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.calvin.cameras import View
-from envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts
+from envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts, rank_parts
 from envs.calvin.renderers.fast.library import Library
 from envs.calvin.renderers.fast.light import LIGHT_MATRIX, WINDOW_TEXELS
 from envs.calvin.renderers.fast.posed import PosedScene
@@ -18,6 +18,11 @@ from envs.calvin.world import World
 VERSION = "1"
 """Goes up whenever a pixel may change."""
 
+
+_EVERYWHERE = np.array((-(1 << 40), 1 << 40, -(1 << 40), 1 << 40))
+_NOWHERE = np.array((0, -1, 0, -1))
+"""Texels of the shadow map: first and last column, first and last row."""
+_NO_SHADOWS = np.zeros((1, 1), dtype=np.uint16)
 
 STILL_CAMERAS = frozenset({"static"})
 """Cameras that see what is at rest from one place, so that it can be kept."""
@@ -34,6 +39,31 @@ class _Backdrop(NamedTuple):
     """(H, W) intp: which part is seen; one past the last for none."""
     surfaces: np.ndarray
     """(H, W, SURFACE_FIELDS) float32."""
+    colours: np.ndarray
+    """(H, W, 3) uint8: the surfaces under the shadows of what is at rest."""
+
+
+class _Canvas(NamedTuple):
+    """Where a picture of some size is made; kept, since fresh memory costs more than what is drawn on it."""
+
+    owners: np.ndarray
+    """(H, W) int32: triangle of each pixel."""
+    depths: np.ndarray
+    """(H, W) int32."""
+    seen: np.ndarray
+    """(H, W, SURFACE_FIELDS) float32: surfaces of the triangles."""
+    nothing: np.ndarray
+    """(H, W, SURFACE_FIELDS) float32: the background everywhere."""
+    nothing_lit: np.ndarray
+    """(H, W, 3) uint8: its colours."""
+
+    @staticmethod
+    def of(height: int, width: int) -> _Canvas:
+        nothing = backdrop(height, width)
+        owners, depths = np.zeros((2, height, width), np.int32)
+        colours = np.zeros((height, width, 3), np.uint8)
+        illuminate(owners, nothing, nothing, colours, _EVERYWHERE, _NO_SHADOWS, colours)
+        return _Canvas(owners, depths, np.zeros_like(nothing), nothing, colours)
 
 
 class FastRenderer:
@@ -84,44 +114,60 @@ class _Stage:
         self._workspace = Workspace.of(len(posed.scene.positions))
         self._shadows = np.zeros((WINDOW_TEXELS, WINDOW_TEXELS), dtype=np.uint16)
         self._shadows_at_rest = np.zeros_like(self._shadows)
+        self._touched = _NOWHERE.copy()
+        """Texels in which the two differ, at most."""
         self._shadows_epoch = self._shadows_frame = -1
         self._backdrop: _Backdrop | None = None
+        self._canvases: dict[tuple[int, int], _Canvas] = {}
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         posed, scene = self.posed, self.posed.scene
         posed.update()
         self._cast_shadows()
-        ranks = _drawing_order(view, scene.worlds)
-        owners = np.full((view.height, view.width), NOTHING, dtype=np.int32)
+        ranks = drawing_order(view, scene.worlds)
+        canvas = self._canvas(view.height, view.width)
+        owners, depths, seen, behind, settled = canvas
+        owners.fill(NOTHING)
         if view.name in STILL_CAMERAS:
             rest = self._see_at_rest(view, ranks)
-            depths = rest.depths | np.append(ranks, np.int32(0))[rest.parts]
-            behind = rest.surfaces
+            np.take(np.append(ranks, np.int32(0)), rest.parts, out=depths, mode="clip")
+            depths |= rest.depths
+            behind, settled = rest.surfaces, rest.colours
             parts = posed.moving
         else:
-            depths = np.full(owners.shape, FARTHEST, dtype=np.int32)
-            behind = backdrop(*owners.shape)
+            depths.fill(FARTHEST)
             parts = np.arange(len(ranks))
         self._draw(view, parts, ranks, depths, owners)
-        seen = np.empty_like(behind)
         describe(owners, scene, seen)
         colours = np.empty((*owners.shape, 3), dtype=np.uint8)
-        illuminate(owners, seen, behind, self._shadows, colours)
+        illuminate(owners, seen, behind, settled, self._touched, self._shadows, colours)
         if not view.depth:
             return colours, None
         buffer = (depths >> RANK_BITS).astype(np.float32) / np.float32(DEPTH_STEPS)
         return colours, view.metric_depth(np.minimum(buffer, np.float32(1)))
+
+    def _canvas(self, height: int, width: int) -> _Canvas:
+        size = height, width
+        if size not in self._canvases:
+            self._canvases[size] = _Canvas.of(height, width)
+        return self._canvases[size]
 
     def _cast_shadows(self) -> None:
         posed = self.posed
         if self._shadows_frame == posed.frame:
             return
         if self._shadows_epoch != posed.epoch:
-            self._shadows_at_rest.fill(DEPTH_STEPS)
-            cast_shadows(posed.scene, posed.at_rest, LIGHT_MATRIX, self._workspace, self._shadows_at_rest)
+            rest = self._shadows_at_rest
+            rest.fill(DEPTH_STEPS)
+            cast_shadows(posed.scene, posed.at_rest, LIGHT_MATRIX, self._workspace, rest, self._touched)
+            np.copyto(self._shadows, rest)
             self._shadows_epoch = posed.epoch
-        np.copyto(self._shadows, self._shadows_at_rest)
-        cast_shadows(posed.scene, posed.moving, LIGHT_MATRIX, self._workspace, self._shadows)
+        else:
+            left, right, top, bottom = self._touched
+            window = slice(top, bottom + 1), slice(left, right + 1)
+            self._shadows[window] = self._shadows_at_rest[window]
+        moving = posed.moving
+        cast_shadows(posed.scene, moving, LIGHT_MATRIX, self._workspace, self._shadows, self._touched)
         self._shadows_frame = posed.frame
 
     def _draw(
@@ -141,30 +187,34 @@ class _Stage:
             describe(owners, posed.scene, surfaces)
             parts = np.where(owners == NOTHING, len(ranks), posed.scene.part_of[owners])
             depths = (depths >> RANK_BITS) << RANK_BITS
-            self._backdrop = _Backdrop(posed.epoch, view, depths, parts, surfaces)
+            colours = np.empty((*owners.shape, 3), dtype=np.uint8)
+            owners.fill(NOTHING)
+            illuminate(owners, surfaces, surfaces, colours, _EVERYWHERE, self._shadows_at_rest, colours)
+            self._backdrop = _Backdrop(posed.epoch, view, depths, parts, surfaces, colours)
         return self._backdrop
 
 
-def _drawing_order(view: View, worlds: np.ndarray) -> np.ndarray:
+def drawing_order(view: View, worlds: np.ndarray) -> np.ndarray:
     """Rank of each part (P,) int32: the farthest along the optical axis is drawn first."""
-    back = np.array(view.view).reshape(4, 4)[:3, 2]
-    nearness = (worlds[:, :, 3] * back).sum(axis=1)
     ranks = np.empty(len(worlds), dtype=np.int32)
-    ranks[np.argsort(nearness, kind="stable")] = np.arange(len(worlds))
+    rank_parts(worlds, np.array((view.view[2], view.view[6], view.view[10])), ranks)
     return ranks
 
 
 def _camera_matrix(view: View) -> np.ndarray:
     """(3, 4): world position to (column w, row w, w), pixel centres at whole numbers."""
-    eye = np.array(view.view).reshape(4, 4)
-    projection = np.array(view.projection).reshape(4, 4)
-    # Summed here, since the order in which a library adds four products is its own affair.
-    clip = sum(eye[:, k] * projection[k, :, None] for k in range(4))
-    x, y, _, w = clip
-    return np.stack(
+    # In plain floats: the order in which a library adds four products is its own affair.
+    eye = [view.view[4 * column : 4 * column + 4] for column in range(4)]
+    projection = [view.projection[4 * column : 4 * column + 4] for column in range(4)]
+    x, y, w = (
+        [sum(eye[column][k] * projection[k][row] for k in range(4)) for column in range(4)]
+        for row in (0, 1, 3)
+    )
+    half_width, half_height = 0.5 * view.width, 0.5 * view.height
+    return np.array(
         [
-            0.5 * view.width * x + (0.5 * view.width - 0.5) * w,
-            -0.5 * view.height * y + (0.5 * view.height - 0.5) * w,
+            [half_width * x[i] + (half_width - 0.5) * w[i] for i in range(4)],
+            [-half_height * y[i] + (half_height - 0.5) * w[i] for i in range(4)],
             w,
         ]
     )

@@ -8,7 +8,8 @@ normal ``N``, towards the light ``L``:
     colour    = c (.5 + .5 shade + highlight visibility)
 
 A surface is first described by eight numbers (below), which for a camera that stands still are computed
-once for everything that never moves; then it is lit.
+once for everything that never moves; then it is lit. Where no shadow has moved, what was lit before is
+taken again.
 """
 
 from __future__ import annotations
@@ -73,14 +74,25 @@ def describe(owners, scene, surfaces):
 
 
 @kernel
-def illuminate(owners, seen, behind, shadows, colours):
-    """Fills ``colours`` (H, W, 3) uint8: surfaces ``seen`` where a triangle is, else ``behind`` it."""
+def illuminate(owners, seen, behind, settled, touched, shadows, colours):
+    """Fills ``colours`` (H, W, 3) uint8: surfaces ``seen`` where a triangle is, else ``behind`` it.
+
+    ``settled`` (H, W, 3) uint8 are the colours of ``behind`` that hold wherever the shadow map is not
+    ``touched``, see :func:`envs.calvin.renderers.fast.drawing.cast_shadows`.
+    """
     height, width = owners.shape
+    # A point is shaded by the texels that it lies between.
+    left, right, top, bottom = touched[0] - 1, touched[1] + 1, touched[2] - 1, touched[3] + 1
     for row in range(height):
         for column in range(width):
             if owners[row, column] >= 0:
                 red, green, blue, factor = _lit(seen, row, column, shadows)
             else:
+                x, y = behind[row, column, 5], behind[row, column, 6]
+                if x < left or x >= right or y < top or y >= bottom:
+                    for channel in range(3):
+                        colours[row, column, channel] = settled[row, column, channel]
+                    continue
                 red, green, blue, factor = _lit(behind, row, column, shadows)
             colours[row, column, 0] = _byte(red * factor)
             colours[row, column, 1] = _byte(green * factor)
