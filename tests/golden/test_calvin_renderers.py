@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_assets, needs_golden, recordings
 from PIL import Image
-from scipy.ndimage import uniform_filter
 
+from bench.benchmarks.likeness import compare, difference, structural_similarity
 from envs.calvin.bundle import find_bundle
 from envs.calvin.cameras import view_of
 from envs.calvin.renderers import make_renderer
@@ -76,28 +76,6 @@ def frames(renderer, scene: str, name: str):
     simulation.close()
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of 255."""
-    return float(np.abs(a.astype(int) - b.astype(int)).mean())
-
-
-def structural_similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIM (Wang et al. 2004) with a window of 7 x 7, mean over pixels and channels."""
-    a, b = a.astype(float), b.astype(float)
-
-    def mean(x: np.ndarray) -> np.ndarray:
-        return uniform_filter(x, size=(7, 7, 1))[3:-3, 3:-3]
-
-    sample = 49 / 48
-    ma, mb = mean(a), mean(b)
-    va, vb = sample * (mean(a * a) - ma * ma), sample * (mean(b * b) - mb * mb)
-    covariance = sample * (mean(a * b) - ma * mb)
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    return float(
-        np.mean((2 * ma * mb + c1) * (2 * covariance + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2)))
-    )
-
-
 @pytest.mark.parametrize(("scene", "name"), sorted(recorded_frames()))
 def test_frames_are_those_of_the_original(renderer, scene, name):
     about = renderer.describe()
@@ -118,6 +96,22 @@ def test_frames_are_those_of_the_original(renderer, scene, name):
         assert (error[close] <= np.maximum(1.01 * step[close], 0.002)).mean() >= 0.97, stem
         assert error.mean() <= 0.01, stem
     assert seen == sum(len(cameras) for cameras in recorded_frames()[scene, name].values())
+
+
+@pytest.mark.parametrize("scene", "BC")
+def test_fast_looks_like_opengl_on_the_builtin_tables(scene):
+    import pybullet
+
+    try:
+        reference = make_renderer("egl", pybullet)
+    except RendererError as error:
+        pytest.skip(str(error))
+    fast = make_renderer("fast", pybullet)
+    for frames_of_camera in compare(fast, reference, "builtin", scene, frames=2, seed=1).values():
+        for off, similarity in frames_of_camera:
+            assert off <= 1.5
+            assert similarity >= 0.97
+    reference.close()
 
 
 def test_fast_frames_do_not_depend_on_what_was_drawn_before():

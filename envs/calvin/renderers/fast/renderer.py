@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,15 +74,15 @@ class FastRenderer:
         """``library`` reads meshes; by default one that simplifies them."""
         self._bullet = bullet
         self._library = library or Library()
-        self._scenes: dict[str, _Stage] = {}
+        self._scenes: dict[tuple[Path, str], _Stage] = {}
         self._stage: _Stage | None = None
 
     def load(self, world: World) -> None:
         """See :class:`envs.calvin.renderers.Renderer`."""
-        name = world.scene.name
-        if name not in self._scenes:
-            self._scenes[name] = _Stage(PosedScene(self._bullet, world, self._library))
-        self._stage = self._scenes[name]
+        scene = world.bundle.data, world.scene.name
+        if scene not in self._scenes:
+            self._scenes[scene] = _Stage(PosedScene(self._bullet, world, self._library))
+        self._stage = self._scenes[scene]
         self._stage.posed.begin(world)
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
