@@ -183,6 +183,9 @@ def _is_try(each: Any) -> bool:
     """Whether it is what :meth:`Provenance.begin` writes, as far as readers rely on it."""
     if not isinstance(each, dict) or not isinstance(each.get("packages", {}), dict):
         return False
+    workers = each.get("workers", [])
+    if not isinstance(workers, list) or not all(isinstance(worker, dict) for worker in workers):
+        return False
     times = [each["started"], *filter(None, (each.get("ended"), each.get("first_worker")))]
     return all(datetime.datetime.fromisoformat(time).tzinfo is not None for time in times)
 
@@ -198,6 +201,20 @@ def changes_between(tries: Sequence[Mapping[str, Any]]) -> list[str]:
     packages = [each.get("packages", {}) for each in counted]
     names = sorted({name for each in packages for name in each})
     return changed + [name for name in names if len({each.get(name) for each in packages}) > 1]
+
+
+def pixels_of(tries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Who draws which pixels: host and driver of a first worker, by the hash of its reference frame.
+
+    More than one entry: the same renderer drew other pixels on another machine.
+    """
+    pixels: dict[str, str] = {}
+    for worker in (worker for each in tries for worker in each.get("workers", ())):
+        details = worker.get("renderer_details")
+        if isinstance(details, dict) and "reference_frame" in details:
+            driver = details.get("gl_renderer") or details.get("renderer")
+            pixels.setdefault(str(details["reference_frame"]), f"{worker.get('host')}: {driver}")
+    return pixels
 
 
 class Elapsed(NamedTuple):

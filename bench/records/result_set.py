@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ResultSetError
 from bench.protocol import EpisodeRecord, Timings
-from bench.provenance import changes_between, elapsed, tries_of
+from bench.provenance import changes_between, elapsed, pixels_of, tries_of
 from bench.records.error_report import error_report
 from bench.records.formats import html as html_table
 from bench.records.formats import latex
@@ -96,6 +96,9 @@ class ResultSet:
                 *header["notes"],
                 f"made in several tries that differ in {', '.join(changed)}; see {PROVENANCE}",
             ]
+        if len(pixels := pixels_of(tries)) > 1:
+            drawn = "; ".join(f"{frame} on {who}" for frame, who in pixels.items())
+            header["notes"] = [*header["notes"], f"the workers drew different pixels ({drawn})"]
         return summarize(header, self.records, wall=took.wall, startup=took.startup)
 
     @property

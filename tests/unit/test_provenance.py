@@ -12,6 +12,7 @@ from bench.provenance import (
     describe_packages,
     describe_policy,
     elapsed,
+    pixels_of,
     tries_of,
     usable_cores,
 )
@@ -54,6 +55,17 @@ def test_time_of_tries_leaves_out_the_pauses():
     times = [RECORD_TIME + second for second in (5, 9, 120, 140)]
     assert elapsed([whole, killed, late], times) == (10 + 40 + 1, 2 + 3 + 1)
     assert math.isnan(elapsed([], times).wall)
+
+
+def test_machines_that_draw_other_pixels_are_told_apart():
+    def worker(host, frame):
+        details = {"gl_renderer": "a GPU", "reference_frame": frame}
+        return {"host": host, "renderer_details": details}
+
+    blind = {"host": "c", "renderer_details": {"name": "none"}}
+    alike = [{"workers": [worker("a", "1"), worker("b", "1"), blind]}, {}]
+    assert pixels_of(alike) == {"1": "a: a GPU"}
+    assert pixels_of([*alike, {"workers": [worker("b", "2")]}]) == {"1": "a: a GPU", "2": "b: a GPU"}
 
 
 def test_changes_between_tries_are_named():
