@@ -1,8 +1,8 @@
-"""What a frame of CALVIN costs with each renderer, how far it is from the OpenGL one, and what a reset costs.
+"""What a frame of CALVIN costs with each renderer, what a reset costs, and the memory it takes.
 
-CPU time of one process (for EGL on a processor: of all its threads), the arm moving between frames. The
-least disturbed tenth counts. Growth is resident memory over resets after the first ones, a frame after
-each.
+CPU time of a process of its own (for EGL on a processor: of all its threads), the arm moving between
+frames. The least disturbed tenth counts. Growth is resident memory over resets after the first ones, a
+frame after each. How like each other renderers draw is told by bench.benchmarks.likeness.
 
   python -m bench.benchmarks.rendering
   python -m bench.benchmarks.rendering --assets builtin --scene A --resets 1000
@@ -12,15 +12,34 @@ from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
 CAMERAS = ("static", "gripper")
 _SETTLING_RESETS = 20
+
+
+class Costs(NamedTuple):
+    """Of one renderer."""
+
+    static: float
+    """Milliseconds of a frame."""
+    gripper: float
+    both: float
+    """Milliseconds of an observation with both cameras."""
+    reset: float
+    first: float
+    """Milliseconds of the first reset and frame of a process."""
+    resident: float
+    """Megabytes of the process after the resets."""
+    growth: float
+    """Megabytes by which 1000 resets would grow it."""
 
 
 def main() -> None:
@@ -36,26 +55,30 @@ def main() -> None:
     parser.add_argument("--resets", type=int, default=200)
     parser.add_argument("--renderers", nargs="+", default=usable(RENDERERS), metavar="NAME")
     arguments = parser.parse_args()
-    frames = {}
-    print(f"{arguments.assets} assets, scene {arguments.scene}; milliseconds of CPU time\n")
-    print(f"{'':<8}{'static':>9}{'gripper':>9}{'both':>9}{'reset':>9}{'first':>9}   growth over 1000 resets")
+    print(f"{arguments.assets} assets, scene {arguments.scene}; milliseconds of CPU time, megabytes\n")
+    titles = ("static", "gripper", "both", "reset", "first", "memory")
+    print(f"{'':<8}" + "".join(f"{title:>9}" for title in titles) + "   growth over 1000 resets")
     for name in arguments.renderers:
-        measured = Measurement(name, arguments.assets, arguments.scene)
-        costs, frames[name] = measured.frames(arguments.frames)
-        reset, growth = measured.resets(arguments.resets)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            measured = process.submit(
+                measure, name, arguments.assets, arguments.scene, arguments.frames, arguments.resets
+            ).result()
         print(
-            f"{name:<8}{costs['static']:>9.2f}{costs['gripper']:>9.2f}{costs['both']:>9.2f}"
-            f"{reset:>9.1f}{measured.first:>9.0f}   {growth:.1f} MB (of {arguments.resets} resets)"
+            f"{name:<8}{measured.static:>9.2f}{measured.gripper:>9.2f}{measured.both:>9.2f}"
+            f"{measured.reset:>9.1f}{measured.first:>9.0f}{measured.resident:>9.0f}"
+            f"   {measured.growth:.1f} (of {arguments.resets} resets)"
         )
-        measured.close()
-    if "egl" in frames:
-        print("\nmean difference to egl, of 255")
-        for name in frames:
-            if name != "egl":
-                differences = {
-                    camera: _difference(frames[name][camera], frames["egl"][camera]) for camera in CAMERAS
-                }
-                print(f"{name:<8}" + "".join(f"  {camera} {differences[camera]:.2f}" for camera in CAMERAS))
+
+
+def measure(renderer: str, assets: str, scene: str, frames: int, resets: int) -> Costs:
+    """All of it, for one renderer, in this process."""
+    measured = Measurement(renderer, assets, scene)
+    costs = measured.frames(frames)
+    reset, growth = measured.resets(resets)
+    resident = _resident_mb()
+    measured.close()
+    return Costs(**costs, reset=reset, first=measured.first, resident=resident, growth=growth)
 
 
 def usable(names: Sequence[str]) -> list[str]:
@@ -89,8 +112,8 @@ class Measurement:
         self.first = 1e3 * (time.process_time() - started)
         """The first reset and frame, milliseconds."""
 
-    def frames(self, count: int) -> tuple[dict[str, float], dict[str, list[np.ndarray]]]:
-        """Milliseconds for each camera and for both in one observation, and the frames."""
+    def frames(self, count: int) -> dict[str, float]:
+        """Milliseconds for each camera and for both in one observation."""
         from envs.calvin.cameras import view_of
         from envs.observation import Camera
 
@@ -98,7 +121,6 @@ class Measurement:
         world, bullet = simulation.world, simulation._bullet
         generator = np.random.default_rng(0)
         times: dict[str, list[float]] = {"static": [], "gripper": [], "both": []}
-        seen: dict[str, list[np.ndarray]] = {camera: [] for camera in CAMERAS}
 
         def move() -> None:
             world.step(np.append(generator.uniform(-1, 1, 6), 1.0))
@@ -107,12 +129,10 @@ class Measurement:
             for camera in CAMERAS:
                 move()
                 view = view_of(Camera(camera), bullet, world.client, world.robot.body)
-                seconds, (rgb, _) = _timed(lambda view=view: simulation.renderer.render(view))
-                times[camera].append(seconds)
-                seen[camera].append(rgb)
+                times[camera].append(_timed(lambda view=view: simulation.renderer.render(view))[0])
             move()
             times["both"].append(_timed(simulation.observe)[0])
-        return {name: 1e3 * float(np.quantile(values, 0.1)) for name, values in times.items()}, seen
+        return {name: 1e3 * float(np.quantile(values, 0.1)) for name, values in times.items()}
 
     def resets(self, count: int) -> tuple[float, float]:
         """Milliseconds per reset, and megabytes by which 1000 resets would grow the process."""
@@ -135,11 +155,6 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     started = time.process_time()
     result = call()
     return time.process_time() - started, result
-
-
-def _difference(frames: list[np.ndarray], others: list[np.ndarray]) -> float:
-    pairs = zip(frames, others, strict=True)
-    return float(np.mean([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in pairs]))
 
 
 def _resident_mb() -> float:

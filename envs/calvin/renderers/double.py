@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.calvin.cameras import View
+from envs.calvin.memory import give_back_free_memory
 from envs.calvin.world import World
 
 
@@ -27,6 +28,7 @@ class Double:
         self._world.load(world.scene)
         self._joints = {body: self._movable(body) for body in (world.robot.body, world.table.body)}
         self._lights: dict[str, int] = {}
+        give_back_free_memory()
 
     def _movable(self, body: int) -> list[int]:
         p, client = self._bullet, self.client

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from envs.calvin.bundle import AssetBundle
 from envs.calvin.cameras import LENSES, view_of
+from envs.calvin.memory import give_back_free_memory
 from envs.calvin.scenes import scene_named
 from envs.calvin.world import World
 from envs.observation import Camera
@@ -24,7 +25,7 @@ def reference_frame_hash(renderer: Renderer, bullet: Any, bundle: AssetBundle) -
     """
     client = bullet.connect(bullet.DIRECT)
     try:
-        world = World(bullet, client, bundle, "relative")
+        world = World(bullet, client, bundle, "relative", visuals=False)
         world.load(scene_named(SCENE))
         world.reset(None, None)
         renderer.load(world)
@@ -36,3 +37,4 @@ def reference_frame_hash(renderer: Renderer, bullet: Any, bundle: AssetBundle) -
         return pixels.hexdigest()[:16]
     finally:
         bullet.disconnect(client)
+        give_back_free_memory()

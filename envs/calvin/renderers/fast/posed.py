@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.calvin.memory import give_back_free_memory
 from envs.calvin.renderers.fast.kinematics import Skeleton
 from envs.calvin.renderers.fast.library import Library
 from envs.calvin.renderers.fast.scene import Part, draw_list, parts_of
@@ -113,3 +114,4 @@ def _visible_parts(bullet: Any, world: World, library: Library) -> list[Part]:
         return parts_of(bullet, client, range(bullet.getNumBodies(physicsClientId=client)), library)
     finally:
         bullet.disconnect(client)
+        give_back_free_memory()
