@@ -112,6 +112,10 @@ class RunConfig:
     """Seconds for one decision of the policy; null learns it from the first."""
     start_deadline: float = 300.0
     """Seconds to build the simulation and the policy."""
+    inference: Literal["child", "server"] = "child"
+    """child: every worker has a policy of its own; server: one policy for all workers of a machine."""
+    servers: int = 1
+    """Policy servers of each machine; with several, each has one of its GPUs."""
     recycle_mb: int = 0
     """Resident megabytes above which a worker is replaced between episodes; 0 means never."""
 
@@ -121,6 +125,9 @@ class RunConfig:
         _at_least("run.seed", self.seed, 0)
         _at_least("run.max_attempts", self.max_attempts, 1)
         _at_least("run.recycle_mb", self.recycle_mb, 0)
+        _at_least("run.servers", self.servers, 1)
+        if self.servers > 1 and self.inference != "server":
+            raise ConfigError("run.servers counts policy servers; type run.inference=server as well")
         for name in ("step_deadline", "decision_deadline", "start_deadline"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds <= LONGEST_DEADLINE:

@@ -1,9 +1,8 @@
 """How a worker asks for a decision, and what becomes of the answer.
 
 A worker talks to a :class:`policies.base.Policy`. :func:`connect` says which: the policy itself, in
-the same process. A policy server on the node, reached through shared memory, or a remote one is
-added here as a policy whose ``act`` sends the observations and waits for the chunks; nothing else in
-the engine has to know.
+the same process, or one that stands for a server on the same machine (:mod:`bench.policy_server`), whose
+``act`` sends the observations and waits for the chunks. Nothing else in the engine has to know.
 
 Whatever comes back passes :class:`Actions`, the one place where chunks are checked and where the
 numbers of a bounded convention are brought into their range.
@@ -12,24 +11,42 @@ numbers of a bounded convention are brought into their range.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from envs.simulation import EnvironmentSpec
+from envs.simulation import environment_spec
 from policies.base import Policy, PolicySpec
 from policies.errors import PolicyError
-from policies.registry import Choice, make_policy
+from policies.registry import make_policy
 
-Placement = Literal["child"]
-"""Where decisions are made: in the child process that owns the simulation."""
+if TYPE_CHECKING:
+    from bench.dispatch.job import Job
+
+Placement = Literal["child", "server"]
+"""Where decisions are made: in the child process that owns the simulation, or in one process for all
+workers of a machine."""
 
 
-def connect(placement: Placement, choice: Choice, environment: EnvironmentSpec) -> Policy:
-    """The policy a worker asks; ValueError for a placement that is not known."""
-    if placement != "child":
-        raise ValueError(f"unknown placement of inference {placement!r}; known: child")
-    return make_policy(choice, environment)
+def connect(job: Job) -> Policy:
+    """The policy a worker asks. PolicyError: it cannot be built, or cannot be served."""
+    simulation = job.simulation
+    if job.inference == "child":
+        return make_policy(job.policy, environment_spec(simulation.family, simulation.options))
+    from bench.policy_server.client import ServedPolicy
+    from bench.policy_server.node import HUNG_SECONDS, ServerOrder
+
+    return ServedPolicy(
+        ServerOrder(
+            run=job.run,
+            policy={"target": job.policy.target, "arguments": dict(job.policy.arguments)},
+            family=simulation.family,
+            options=dict(simulation.options),
+            servers=job.servers,
+            python=job.policy_python,
+            hung_seconds=job.decision_deadline or HUNG_SECONDS,
+        )
+    )
 
 
 class Actions:

@@ -71,6 +71,11 @@ def prepare(config: Config) -> Preparation:
     """
     choice = PolicyChoice(config.policy.target, config.policy.arguments)
     policy = describe_policy(choice, environment_of(config.benchmark))
+    if config.run.inference == "server" and policy.privileged:
+        raise ConfigError(
+            f"policy={config.policy.target} is shown the simulator's state, which no policy server "
+            "gets: leave run.inference=server out"
+        )
     made = plan(config.benchmark, policy)
     identity = {
         "split": config.benchmark.split,
@@ -170,10 +175,13 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         decision_deadline=run.decision_deadline,
         start_deadline=run.start_deadline,
         recycle_mb=run.recycle_mb,
+        inference=run.inference,
+        servers=run.servers,
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
     )
-    provenance.begin(job.policy.target, {"backend": run.backend, "workers": workers, "address": run.address})
+    placement = {"backend": run.backend, "workers": workers, "address": run.address}
+    provenance.begin(job.policy.target, {**placement, "inference": run.inference})
     try:
         pool = make_pool(run.backend, workers, run.address)
         run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)

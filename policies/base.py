@@ -36,6 +36,8 @@ class PolicySpec:
     """True for a policy that must be told the simulator's state through :meth:`Policy.see`."""
     stochastic: bool = False
     """True when its actions depend on the seed in :class:`SubtaskContext`."""
+    batched: bool = True
+    """Whether :meth:`Policy.act` is faster for several slots at once than for one after the other."""
     switches: Mapping[str, str] = field(default_factory=dict)
     """Further choices that may change a number, e.g. ``compat: released``; part of the protocol's facts."""
 

@@ -31,7 +31,7 @@ from bench.preflight import try_out
 from bench.protocol import spec_from_plain, to_plain
 from bench.rollout import Phase, run_episode
 from envs.errors import UserError
-from envs.simulation import Simulation, environment_spec, make_simulation
+from envs.simulation import Simulation, make_simulation
 from policies.base import Policy
 
 _F_SETSIG = 10  # fcntl.h on Linux; Python does not name it
@@ -115,9 +115,7 @@ def _run_episodes(
 
 
 def _build(job: Job) -> tuple[Simulation, Policy]:
-    simulation = make_simulation(job.simulation)
-    environment = environment_spec(job.simulation.family, job.simulation.options)
-    return simulation, connect(job.inference, job.policy, environment)
+    return make_simulation(job.simulation), connect(job)
 
 
 def _describe(simulation: Simulation, policy: Policy, seconds: float) -> dict[str, Any]:

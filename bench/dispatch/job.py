@@ -44,6 +44,12 @@ class Job:
     """Tried out for one step before a worker's first episode (:mod:`bench.preflight`); None: no trial."""
     inference: Placement = "child"
     """Where decisions are made."""
+    servers: int = 1
+    """Policy servers of each machine, for ``inference="server"``."""
+    policy_python: str = ""
+    """Interpreter of the policy servers; empty: the driver's."""
+    run: str = ""
+    """What the policy servers of this run are known by; empty: a name that no other run has."""
     directory: str = ""
     """Folder in which the processes run, where it exists, so that relative paths and modules beside the
     user are found; empty: the driver's current one."""

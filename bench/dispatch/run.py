@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import FrameType
@@ -50,8 +52,12 @@ def run_episodes(
     in any case. UserError: no worker could start because of something the user can mend; RunFailed: no worker
     is left for another reason; ConfigError: the job is not plain data.
     """
-    if not job.directory:
-        job = replace(job, directory=os.getcwd())
+    job = replace(
+        job,
+        directory=job.directory or os.getcwd(),
+        policy_python=job.policy_python or sys.executable,
+        run=job.run or uuid.uuid4().hex,
+    )
     try:
         json.dumps(job_to_plain(job))
     except TypeError as error:

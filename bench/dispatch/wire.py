@@ -23,14 +23,15 @@ def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
 
 def receive(connection: socket.socket) -> dict[str, Any] | None:
     """Waits for one message; None when the other side has closed or died, also within a message."""
-    header = _exactly(connection, _LENGTH.size)
+    header = receive_bytes(connection, _LENGTH.size)
     if header is None:
         return None
-    body = _exactly(connection, _LENGTH.unpack(header)[0])
+    body = receive_bytes(connection, _LENGTH.unpack(header)[0])
     return None if body is None else json.loads(body)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes | None:
+def receive_bytes(connection: socket.socket, size: int) -> bytes | None:
+    """Waits for that many bytes; None when the other side has closed or died before."""
     pieces = bytearray()
     while len(pieces) < size:
         try:

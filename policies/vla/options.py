@@ -159,6 +159,7 @@ class VlaOptions:
             sensors=Sensors.of(*cameras),
             chunk=model.chunk,
             execute=self.execute,
+            batched=self.batching == "fast",
             switches=switches,
         )
 

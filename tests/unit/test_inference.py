@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bench.dispatch.job import PolicyChoice
+from bench.dispatch.job import Job, PolicyChoice
 from bench.inference import Actions, connect
 from envs.fake import ABSOLUTE, RELATIVE
-from envs.simulation import environment_spec
+from envs.simulation import SimulationSpec
 from policies.base import PolicySpec
 from policies.errors import PolicyError
 
@@ -88,8 +88,5 @@ def test_refuses_numbers_that_are_none(convention, bad: float):
         actions(2, convention).executed(chunk, 360)
 
 
-def test_connects_to_a_policy_in_this_process_only():
-    environment = environment_spec("fake")
-    assert connect("child", PolicyChoice("stub"), environment).spec.name == "stub"
-    with pytest.raises(ValueError, match="unknown placement of inference 'moon'; known: child"):
-        connect("moon", PolicyChoice("stub"), environment)
+def test_connects_to_a_policy_in_this_process():
+    assert connect(Job(SimulationSpec("fake"), PolicyChoice("stub"))).spec.name == "stub"

@@ -1,0 +1,113 @@
+"""A policy that is somewhere else, as a worker sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.dispatch.wire import send
+from bench.policy_server.exchange import Outbox, receive_answer
+from bench.policy_server.node import Node, ServerOrder
+from envs.action_spec import ActionSpec
+from envs.observation import Camera, Observation, Sensors
+from policies.base import PolicySpec, SubtaskContext
+from policies.errors import PolicyError
+
+
+class PolicyServerError(RuntimeError):
+    """The server has died, or its policy has failed in a way that another try may mend."""
+
+
+class ServedPolicy:
+    """A :class:`policies.base.Policy` with one slot, decided by this machine's policy server.
+
+    Waits for the server's policy to be built. When the server dies, the running call fails with
+    PolicyServerError, and the next ``reset`` finds or starts another. PolicyError: what the policy says
+    of a mistake that the user can mend.
+    """
+
+    def __init__(self, order: ServerOrder) -> None:
+        self._node = Node(order)
+        self._connection: socket.socket | None = None
+        self._number = 0
+        self._spec = self._connect()
+
+    @property
+    def spec(self) -> PolicySpec:
+        """The served policy's."""
+        return self._spec
+
+    def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
+        """Starts a subtask. The server knows this worker by its connection; ``slot`` is not told."""
+        if self._connection is None:
+            self._connect()
+        told = {"episode": context.episode, "position": context.position, "seed": context.seed}
+        self._ask({"do": "reset", "instruction": instruction, "context": told})
+
+    def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
+        """The chunk (k, A) for the one slot."""
+        if self._connection is None:
+            raise PolicyServerError("the policy server died before")
+        try:
+            self._outbox.put(observations[0])
+        except OSError as error:
+            raise self._died() from error
+        return [self._ask({"do": "act"})]
+
+    def close(self) -> None:
+        """Leaves the server, which ends when it has no other worker."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                send(self._connection, {"do": "leave"})
+            self._disconnect()
+
+    def _connect(self) -> PolicySpec:
+        try:
+            return self._introduce()
+        except PolicyServerError:  # it may have ended just then, since its last worker had left
+            return self._introduce()
+
+    def _introduce(self) -> PolicySpec:
+        self._connection, self._number = self._node.connect()
+        self._outbox = Outbox(self._connection)
+        try:
+            hello = self._ask({"do": "hello", "supervisor": os.getppid()})
+        except BaseException:
+            self.close()
+            raise
+        return _spec_from_plain(hello["spec"])
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._connection = None
+        with contextlib.suppress(OSError):
+            self._node.leave(self._number)
+
+    def _ask(self, message: dict[str, Any]) -> Any:
+        try:
+            send(self._connection, message)
+            answer = receive_answer(self._connection)
+        except OSError as error:
+            raise self._died() from error
+        if answer is None:
+            raise self._died()
+        if isinstance(answer, dict) and "error" in answer:
+            if answer["lasting"]:
+                raise PolicyError(answer["error"])
+            raise PolicyServerError(f"{answer['error']}\n{answer['detail']}".rstrip())
+        return answer
+
+    def _died(self) -> PolicyServerError:
+        self._disconnect()
+        log = self._node.log_tail(self._number)
+        return PolicyServerError(f"the policy server died\n{log}".rstrip())
+
+
+def _spec_from_plain(plain: dict[str, Any]) -> PolicySpec:
+    cameras = tuple(Camera(**camera) for camera in plain["sensors"]["cameras"])
+    return PolicySpec(**{**plain, "action": ActionSpec(**plain["action"]), "sensors": Sensors(cameras)})

@@ -1,0 +1,67 @@
+"""Who waits for a decision, and who is decided for together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.inference import Actions
+from envs.observation import Observation
+from policies.base import Policy
+
+Answer = np.ndarray | Exception
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The slots that wait, in the order in which they asked.
+
+    A policy whose ``spec.batched`` says so is asked for all that wait at once; any other for one after
+    the other, so that the first is answered while the next is decided. After a decision for several has
+    failed, each is asked for alone: what one observation does to the policy is nobody else's error.
+    """
+
+    policy: Policy
+    together: bool = True
+    _waiting: dict[int, Observation] = field(default_factory=dict)
+    _actions: Actions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.together = self.together and self.policy.spec.batched
+        self._actions = Actions(self.policy.spec)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def ask(self, slot: int, observation: Observation) -> None:
+        """Puts ``slot`` among those that wait."""
+        self._waiting[slot] = observation
+
+    def forget(self, slot: int) -> None:
+        """The slot's worker has gone."""
+        self._waiting.pop(slot, None)
+
+    def decide(self, answer: Callable[[int, Answer], None]) -> None:
+        """Decides for one slot, or for all that wait; each is told its chunk (k, A) or what went wrong."""
+        slots = list(self._waiting) if self.together else list(self._waiting)[:1]
+        observations = [self._waiting.pop(slot) for slot in slots]
+        try:
+            chunks = list(self.policy.act(slots, observations))
+            if len(chunks) != len(slots):
+                raise ValueError(f"the policy was asked for {len(slots)} slots and answered {len(chunks)}")
+        except Exception as error:
+            self.together = self.together and len(slots) == 1
+            for slot in slots:
+                answer(slot, error)
+            return
+        for slot, chunk in zip(slots, chunks, strict=True):
+            answer(slot, self._checked(chunk))
+
+    def _checked(self, chunk: np.ndarray) -> Answer:
+        try:
+            self._actions.executed(chunk, len(chunk))
+        except Exception as error:
+            return error
+        return chunk

@@ -1,0 +1,231 @@
+"""The process that holds a policy: ``python -m bench.policy_server.server SOCKET BUSY``.
+
+The numbers are inherited file descriptors: a listening Unix socket and a file in which it says since
+when it is deciding. What to build comes as JSON on the standard input. One thread takes requests,
+decides, and answers; what comes in meanwhile waits in the sockets, and is decided for together next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import mmap
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.dispatch.job import PolicyChoice
+from bench.dispatch.wire import receive, send
+from bench.policy_server.decisions import Answer, Decisions
+from bench.policy_server.exchange import Inbox, send_chunk
+from bench.protocol import to_plain
+from envs.errors import UserError
+from envs.simulation import environment_spec
+from policies.base import Policy, SubtaskContext
+from policies.errors import PolicyError
+from policies.one_slot import OneSlotPolicy
+from policies.registry import make_policy
+
+LINGER_SECONDS = 10.0
+"""How long a server waits for a worker when it has none: as long as a crashed one takes to be replaced."""
+WAIT_SECONDS = 0.002
+"""How long those that wait may be kept waiting for others, to be decided for together: about as long as a
+worker takes for a control step."""
+BUSY = struct.Struct("d")
+"""Since when the server is deciding, ``time.monotonic``; 0 while it is not."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    connection: socket.socket
+    slot: int
+    inbox: Inbox = field(default_factory=Inbox)
+
+
+def main() -> None:
+    """Runs the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+    faulthandler.enable()
+    listener, busy = socket.socket(fileno=int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), BUSY.size)
+    order = json.load(sys.stdin)
+    try:
+        policy, failure = _build(order), None
+    except Exception as error:
+        policy, failure = None, error
+        traceback.print_exc()
+    server = Server(listener, busy, policy, failure)
+    try:
+        server.run()
+    finally:
+        if policy is not None:
+            policy.close()
+
+
+def _build(order: dict[str, Any]) -> Policy:
+    choice = PolicyChoice(**order["policy"])
+    policy = make_policy(choice, environment_spec(order["family"], order["options"]))
+    if isinstance(policy, OneSlotPolicy) or policy.spec.privileged:
+        reason = "is shown the simulator's state" if policy.spec.privileged else "remembers one episode only"
+        raise PolicyError(
+            f"policy {policy.spec.name!r} cannot decide for several workers, since it {reason}: "
+            "leave run.inference=server out, or give it reset(slot, …) and act(slots, observations) "
+            "(policies/base.py: Policy)"
+        )
+    return policy
+
+
+class Server:
+    """The loop. ``policy`` None: every worker is told why (``failure``)."""
+
+    def __init__(
+        self, listener: socket.socket, busy: mmap.mmap, policy: Policy | None, failure: Exception | None
+    ) -> None:
+        self._listener, self._busy = listener, busy
+        self._policy, self._failure = policy, failure
+        self._decisions = Decisions(policy) if policy is not None else None
+        self._workers: dict[int, _Worker] = {}
+        self._supervisors: dict[int, int] = {}
+        self._last_took_leave = False
+        self._selector = selectors.DefaultSelector()
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    def run(self) -> None:
+        """Serves until nobody is left who could ask: all workers have taken their leave, or the processes
+        that start them have ended, or none came for some seconds."""
+        last_worker, waiting_since = time.monotonic(), 0.0
+        had_supervisor = False
+        while True:
+            waits = len(self._decisions) if self._decisions else 0
+            for key, _ in self._selector.select(self._patience(waits, waiting_since)):
+                key.data(key.fileobj)
+            now = time.monotonic()
+            had_supervisor = had_supervisor or bool(self._supervisors)
+            if self._workers:
+                last_worker = now
+            elif (
+                self._last_took_leave
+                or now - last_worker > LINGER_SECONDS
+                or (had_supervisor and not self._supervisors)
+            ):
+                return
+            if self._decisions is not None and len(self._decisions):
+                waiting_since = waiting_since or now
+                if self._patience(len(self._decisions), waiting_since) == 0:
+                    self._decide()
+                    waiting_since = 0.0
+
+    def _patience(self, waits: int, since: float) -> float:
+        """Seconds to wait for the next request."""
+        if not waits:
+            return 1.0
+        if not self._decisions.together or waits >= len(self._workers):
+            return 0.0
+        return max(0.0, since + WAIT_SECONDS - time.monotonic()) if since else WAIT_SECONDS
+
+    def _decide(self) -> None:
+        BUSY.pack_into(self._busy, 0, time.monotonic())
+        self._decisions.decide(self._answer)
+        BUSY.pack_into(self._busy, 0, 0.0)
+
+    def _answer(self, slot: int, answer: Answer) -> None:
+        worker = self._workers.get(slot)
+        if worker is None:
+            return
+        try:
+            if isinstance(answer, Exception):
+                send(worker.connection, told(answer))
+            else:
+                send_chunk(worker.connection, answer)
+        except OSError:
+            self._lose(worker)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            connection, _ = listener.accept()
+            slot = next(number for number in range(len(self._workers) + 1) if number not in self._workers)
+            worker = _Worker(connection, slot)
+            self._workers[slot] = worker
+            self._selector.register(connection, selectors.EVENT_READ, lambda _: self._hear(worker))
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            message = receive(worker.connection)
+            if message is None:
+                self._lose(worker)
+            else:
+                self._take(worker, message)
+        except OSError:
+            self._lose(worker)
+
+    def _take(self, worker: _Worker, message: dict[str, Any]) -> None:
+        match message["do"]:
+            case "hello":
+                self._last_took_leave = False
+                self._watch(message["supervisor"])
+                if self._policy is None:
+                    send(worker.connection, told(self._failure))
+                else:
+                    spec = to_plain(self._policy.spec)
+                    send(worker.connection, {"spec": spec, "pid": os.getpid()})
+            case "memory":
+                worker.inbox.arrange(worker.connection, message["places"])
+            case "reset":
+                try:
+                    context = SubtaskContext(**message["context"])
+                    self._policy.reset(worker.slot, message["instruction"], context)
+                except Exception as error:
+                    send(worker.connection, told(error))
+                else:
+                    send(worker.connection, {})
+            case "act":
+                self._decisions.ask(worker.slot, worker.inbox.take())
+            case "leave":
+                self._lose(worker)
+                self._last_took_leave = not self._workers
+
+    def _lose(self, worker: _Worker) -> None:
+        if self._workers.pop(worker.slot, None) is None:
+            return
+        if self._decisions is not None:
+            self._decisions.forget(worker.slot)
+        self._selector.unregister(worker.connection)
+        worker.connection.close()
+
+    def _watch(self, supervisor: int) -> None:
+        """Notices the end of the process that starts and replaces a worker."""
+        if supervisor in self._supervisors or not hasattr(os, "pidfd_open"):
+            return
+        try:
+            descriptor = os.pidfd_open(supervisor)
+        except OSError:
+            return
+        self._supervisors[supervisor] = descriptor
+
+        def ended(_: object) -> None:
+            self._selector.unregister(descriptor)
+            os.close(self._supervisors.pop(supervisor))
+
+        self._selector.register(descriptor, selectors.EVENT_READ, ended)
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """An error as a message."""
+    known = isinstance(error, UserError)
+    return {
+        "error": str(error) if known else f"{type(error).__name__}: {error}",
+        "lasting": known,
+        "detail": "".join(traceback.format_exception(error)),
+    }
+
+
+if __name__ == "__main__":
+    main()
