@@ -32,6 +32,9 @@ class ServedPolicy:
     """
 
     def __init__(self, order: ServerOrder) -> None:
+        self.order = order
+        self.server_pid = 0
+        """Of the server that it was connected to last."""
         self._node = Node(order)
         self._connection: socket.socket | None = None
         self._number = 0
@@ -80,6 +83,7 @@ class ServedPolicy:
         except BaseException:
             self.close()
             raise
+        self.server_pid = hello["pid"]
         return _spec_from_plain(hello["spec"])
 
     def _disconnect(self) -> None:

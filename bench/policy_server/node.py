@@ -88,7 +88,7 @@ class Node:
             return connection, chosen["number"]
 
     def leave(self, number: int) -> None:
-        """This process has closed its connection to the server of that number. The last removes the folder."""
+        """This process has closed its connection to the server of that number. The last one cleans up."""
         if not self._folder.is_dir():
             return
         with self._list() as servers:
