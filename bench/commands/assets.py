@@ -5,6 +5,8 @@ python -m bench assets fetch calvin --from ~/calvin_env --from ~/calvin
                                                          from checkouts, no network
 python -m bench assets fetch calvin --from https://git.example.org/calvin_env.git --from ...
                                                          from mirrors
+python -m bench assets fetch checkpoint kosmos_ph_calvin_abc --to checkpoints
+                                                         a published checkpoint, or owner/repository/file
 python -m bench assets check calvin                      every file against its checksum
 python -m bench assets list                              what is here, and where
 """
@@ -25,7 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the three actions."""
     actions = parser.add_subparsers(dest="action", metavar="fetch | check | list", required=True)
     fetch = actions.add_parser("fetch", help="bring the official files here, each verified")
-    fetch.add_argument("family", choices=FAMILIES, help="calvin")
+    fetch.add_argument("family", choices=(*FAMILIES, "checkpoint"), help="calvin, or checkpoint <name>")
+    fetch.add_argument(
+        "name", nargs="?", help="of a checkpoint: published by RoboVLMs, or owner/repository/file of a hub"
+    )
+    fetch.add_argument("--revision", help="of the hub's repository: branch, tag or commit")
     fetch.add_argument(
         "--from",
         dest="sources",
@@ -45,6 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
+    from bench.errors import ConfigError
+
+    if arguments.family == "checkpoint":
+        return _fetch_checkpoint(arguments)
+    if arguments.name or arguments.revision:
+        raise ConfigError(
+            "a name and --revision are a checkpoint's: python -m bench assets fetch checkpoint <name>"
+        )
     from envs.calvin.bundle import ENVIRONMENT_VARIABLE, AssetBundle, official_root
     from envs.calvin.official.fetch import fetch_official
     from envs.calvin.official.manifest import REPOSITORIES
@@ -65,6 +79,31 @@ def _fetch(arguments: argparse.Namespace) -> int:
     print(f"checksum {bundle.checksum}")
     if root.resolve() != official_root().resolve():
         print(f"use it with: export {ENVIRONMENT_VARIABLE}={shlex.quote(str(root))}")
+    return 0
+
+
+def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
+    from bench.errors import AssetError, ConfigError
+    from policies.vla.published import PUBLISHED, fetch_checkpoint
+
+    if not arguments.name:
+        raise ConfigError(
+            f"say which checkpoint: {', '.join(PUBLISHED)}, or any file of a hub as owner/repository/path"
+        )
+    if arguments.sources:
+        raise ConfigError("--from is for calvin; another hub is named by HF_ENDPOINT")
+    try:
+        fetched = fetch_checkpoint(
+            arguments.name,
+            (arguments.to or Path("checkpoints")).expanduser().absolute(),
+            revision=arguments.revision,
+        )
+    except ModuleNotFoundError as error:
+        raise AssetError(f"fetching needs the package {error.name}; type pip install -e '.[vla]'") from error
+    how = "verified" if fetched.verified else "which the hub does not state, so it was not verified"
+    print(f"{fetched.path}, {fetched.size / 1e6:.1f} MB, revision {fetched.commit[:12]}")
+    print(f"sha256 {fetched.sha256}, {how}")
+    print(f"what it is: python -m policies.vla describe {shlex.quote(str(fetched.path))}")
     return 0
 
 
