@@ -1,6 +1,6 @@
 """What surviving costs when nothing goes wrong, what a hang costs when one does, and whether anything grows.
 
-python -m bench.benchmarks.endurance                  all three
+python -m bench.benchmarks.endurance                  all four
 python -m bench.benchmarks.endurance growth hang      or some
 """
 
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,6 @@ HEADER: dict[str, Any] = {
     "scenes": ["box"],
     "notes": [],
 }
-SETTLED = 200
-"""Episodes after which nothing has a reason to grow."""
 
 
 def toys(count: int, step_limit: int) -> list[EpisodeSpec]:
@@ -57,6 +56,18 @@ def toys(count: int, step_limit: int) -> list[EpisodeSpec]:
         )
         for i in range(count)
     ]
+
+
+def on_calvin(sequences: int, policy: str, *words: str) -> tuple[Job, Sequence[EpisodeSpec]]:
+    """The first sequences on the built-in table, planned as the command line plans them."""
+    from bench.presets import load_config
+    from bench.runner import prepare
+
+    config = load_config(
+        ["benchmark=calvin_smoke", f"benchmark.sequences={sequences}", f"policy={policy}", *words]
+    )
+    made = prepare(config).plan
+    return Job(made.simulation, PolicyChoice(policy, config.policy.arguments)), made.protocol.episodes
 
 
 @contextmanager
@@ -77,11 +88,24 @@ def resident_mb(pid: int | str) -> float:
     return 0.0
 
 
-def growth(episodes: int = 2000) -> bool:
-    """Private memory of the driver and of a worker's process, from episode 200 on; at most 10 MB."""
+def growth(episodes: int = 2000, settled: int = 200) -> bool:
+    """2,000 episodes of the toy in one driver, with two workers."""
+    job = Job(SimulationSpec("fake"), PolicyChoice("random"))
+    return _grown(job, toys(episodes, 60), 2, settled)
+
+
+def calvin(episodes: int = 500, settled: int = 100) -> bool:
+    """500 episodes of CALVIN in one worker, of 20 steps, seen through both cameras."""
+    job, planned = on_calvin(episodes, "stub", "policy.cameras=[static,gripper]")
+    return _grown(job, [replace(each, step_limit=20) for each in planned], 1, settled)
+
+
+def _grown(job: Job, episodes: Sequence[EpisodeSpec], workers: int, settled: int) -> bool:
+    """Private memory of the driver and of a worker's process after ``settled`` episodes and at the end;
+    at most 10 MB more."""
     pids: list[int] = []
     sizes: list[tuple[float, float]] = []
-    with journal_of(episodes) as journal:
+    with journal_of(len(episodes)) as journal:
 
         def take(event: Event) -> None:
             if isinstance(event, WorkerStarted):
@@ -92,15 +116,14 @@ def growth(episodes: int = 2000) -> bool:
                     (resident_mb("self"), resident_mb(pids[0])) if len(sizes) % 50 == 0 else sizes[-1]
                 )
 
-        job = Job(SimulationSpec("fake"), PolicyChoice("random"))
-        run_episodes(job, toys(episodes, 60), make_pool("local", 2), on_event=take)
+        run_episodes(job, episodes, make_pool("local", workers), on_event=take)
     good = True
     for who, name in enumerate(("driver", "worker")):
-        then, now = sizes[SETTLED][who], sizes[-1][who]
-        slope = 1024 * (now - then) / (episodes - SETTLED)
+        then, now = sizes[settled][who], sizes[-1][who]
+        slope = 1024 * (now - then) / (len(episodes) - settled)
         print(
-            f"{name}: {then:.1f} MB after {SETTLED} episodes, {now:.1f} MB after {episodes}, "
-            f"{slope:+.2f} KB per episode"
+            f"{job.simulation.family}, {name}: {then:.1f} MB after {settled} episodes, {now:.1f} MB after "
+            f"{len(episodes)}, {slope:+.2f} KB per episode"
         )
         good &= now - then < 10
     return good
@@ -142,22 +165,21 @@ def hang(deadline: float = 2.0) -> bool:
 
 def cost(pairs: int = 12) -> bool:
     """Steps/s of CALVIN with deadlines, watch and journal over those without: ratio of medians."""
-    from bench.benchmarks.engine_overhead import planned
     from bench.dispatch.page import Page, create_page_file
     from bench.inference import connect
     from bench.rollout import NoMeter, run_episode
-    from envs.simulation import environment_spec, make_simulation
+    from envs.simulation import make_simulation
 
-    made = planned("builtin", pairs)
-    simulation = make_simulation(made.job.simulation)
-    policy = connect("child", made.job.policy, environment_spec("calvin"))
+    job, episodes = on_calvin(pairs, "stub")
+    simulation = make_simulation(job.simulation)
+    policy = connect(job)
     page = Page(create_page_file())
     clocks: dict[str, Callable[[], float]] = {"CPU": time.process_time, "wall": time.perf_counter}
     rates: dict[tuple[str, bool], list[float]] = {
         (clock, safe): [] for clock in clocks for safe in (True, False)
     }
     with journal_of(pairs) as journal:
-        for number, episode in enumerate(made.some(pairs)):
+        for number, episode in enumerate(episodes):
             for safe in (number % 2 == 0, number % 2 == 1):  # in turns, so that a slow minute hits both
                 began = {clock: read() for clock, read in clocks.items()}
                 record = run_episode(simulation, policy, episode, seed=0, meter=page if safe else NoMeter())
@@ -174,7 +196,7 @@ def cost(pairs: int = 12) -> bool:
     return good
 
 
-PARTS: dict[str, Callable[[], bool]] = {"growth": growth, "hang": hang, "cost": cost}
+PARTS: dict[str, Callable[[], bool]] = {"growth": growth, "calvin": calvin, "hang": hang, "cost": cost}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
