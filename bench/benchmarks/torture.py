@@ -2,11 +2,13 @@
 
 python -m bench.benchmarks.torture                                200 faults over 500 toy episodes
 python -m bench.benchmarks.torture --backend ray --faults 20 --episodes 60
+python -m bench.benchmarks.torture --nodes 3 --faults 20 --episodes 60    a Ray cluster, whose nodes are lost
 python -m bench.benchmarks.torture --benchmark calvin_smoke --policy expert --faults 20 --episodes 20
 
 The command line is started again and again, as a user would, until the run is complete. Meanwhile its
 processes are killed and stopped, its journal is torn and damaged, its disk is full, and (toy
-environment) simulations crash, hang and raise. In the end ``episodes.csv`` and ``subtasks.csv`` must be
+environment) simulations crash, hang and raise; nodes of a cluster are lost, its head among them, and
+others join. In the end ``episodes.csv`` and ``subtasks.csv`` must be
 those of the undisturbed run, to the last byte.
 """
 
@@ -25,6 +27,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,7 +45,8 @@ CUE_SHARE = 0.15
 """Of the faults, those that the toy environment commits itself."""
 CUES = ("abort", "segfault", "exit", "hang", "raise", "garble")
 
-CHILD, ACTOR, RAYLET, GCS = "bench.dispatch.child", "ray::", "raylet/raylet", "gcs_server"
+CHILD, ACTOR, RAYLET, GCS = "bench.dispatch.child", "ray::RayWorker", "raylet/raylet", "gcs_server"
+NAMES = {CHILD: "simulation", ACTOR: "Ray actor", RAYLET: "raylet", GCS: "Ray's head"}
 _KILLS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
 
 
@@ -58,16 +62,62 @@ class Outcome:
     seconds: float = 0.0
 
 
+class Nodes:
+    """A Ray cluster on this machine: a head that only hands out, and nodes of one core that come and go."""
+
+    def __init__(self, count: int, mark: str) -> None:
+        self._count = count
+        os.environ[MARK] = mark  # by which the processes of its nodes are found
+        self._start()
+
+    def _start(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        for _ in range(self._count):
+            self._cluster.add_node(num_cpus=1)
+        self._whole = True
+
+    @property
+    def address(self) -> str:
+        """Of a head that lives; another cluster is started in the place of one that is lost."""
+        if not self._whole:
+            self._start()
+        return self._cluster.address
+
+    def lose_one(self, rng: random.Random) -> None:
+        """Kills all of a node's processes; another one joins."""
+        nodes = [node for node in self._cluster.list_all_nodes() if node is not self._cluster.head_node]
+        self._cluster.remove_node(rng.choice(nodes), allow_graceful=False)
+        self._cluster.add_node(num_cpus=1)  # returns when it is there
+
+    def lose_all(self) -> None:
+        """Kills the head and with it the cluster, and the driver's connection."""
+        self._cluster.shutdown()
+        self._whole = False
+
+    def close(self) -> None:
+        """Ends the cluster."""
+        if self._whole:
+            self.lose_all()
+        os.environ.pop(MARK, None)
+
+
 class Torture:
     """One run, the command it is typed with, and what is done to it."""
 
-    def __init__(self, words: Sequence[str], episodes: int, faults: int, folder: Path, seed: int) -> None:
+    def __init__(
+        self, words: Sequence[str], episodes: int, faults: int, folder: Path, seed: int, nodes: int = 0
+    ) -> None:
         self._rng = random.Random(seed)
         self._episodes, self._faults = episodes, faults
         self._results = folder
         self._journal = folder / "torture" / JOURNAL
         self._mark = uuid.uuid4().hex
         self._outcome = Outcome()
+        self._nodes = Nodes(nodes, self._mark) if nodes else None
         toy = "benchmark=fake" in words
         self._ray = "run.backend=ray" in words
         self._own_faults = round(CUE_SHARE * faults) if toy else 0
@@ -80,6 +130,11 @@ class Torture:
             f"run.step_deadline={DEADLINES[toy]}",
             *(self._cues(folder / "counter") if self._own_faults else ()),
         ]
+
+    def close(self) -> None:
+        """Ends the cluster, if there is one."""
+        if self._nodes is not None:
+            self._nodes.close()
 
     def run(self, undisturbed: Path) -> Outcome:
         """Torments the run until it is complete; RuntimeError when it fails in a way it must not."""
@@ -120,7 +175,7 @@ class Torture:
             size = self._journal.stat().st_size if self._journal.exists() else 0
             limit = partial(_limit_files, size + self._rng.randrange(200, 3000))
         return subprocess.Popen(
-            [sys.executable, str(SCRIPT), *self._words],
+            [sys.executable, str(SCRIPT), *self._words, *self._where()],
             env={**os.environ, MARK: self._mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -128,6 +183,9 @@ class Torture:
             preexec_fn=limit,
             start_new_session=True,
         )
+
+    def _where(self) -> list[str]:
+        return [] if self._nodes is None else [f"run.address={self._nodes.address}"]
 
     def _torment(self, driver: subprocess.Popen[str]) -> bool:
         """Strikes whenever a fault is due until the driver has ended; True: the next one's disk is full."""
@@ -140,8 +198,8 @@ class Torture:
             if kind:
                 self._outcome.faults[kind] += 1
                 done += 1
-                if driver.poll() is None and kind.startswith("driver"):
-                    driver.wait(60)
+                if driver.poll() is None and kind.startswith(("driver", "head")):
+                    driver.wait(120)
                     return self._between()
         return False
 
@@ -155,9 +213,16 @@ class Torture:
             number = self._rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             driver.send_signal(number)
             return f"driver: {number.name}"
-        victims = {CHILD: 1.0} if not self._ray else {CHILD: 0.6, ACTOR: 0.85, RAYLET: 0.95, GCS: 1.0}
+        victims = {CHILD: 1.0}
+        if self._nodes is not None:
+            victims = {CHILD: 0.5, ACTOR: 0.7, "node": 0.92, "head": 1.0}
+        elif self._ray:
+            victims = {CHILD: 0.6, ACTOR: 0.85, RAYLET: 0.95, GCS: 1.0}
         draw = self._rng.random()
         what = next(name for name, edge in victims.items() if draw < edge)
+        if self._nodes is not None and what in ("node", "head"):
+            self._nodes.lose_one(self._rng) if what == "node" else self._nodes.lose_all()
+            return f"{what} of the cluster lost"
         number = self._rng.choice(_KILLS) if what == CHILD else signal.SIGKILL
         found = self._processes(what)
         if not found:
@@ -166,7 +231,7 @@ class Torture:
             os.kill(self._rng.choice(found), number)
         except ProcessLookupError:
             return ""
-        return f"{'simulation' if what == CHILD else what.strip(':')}: {number.name}"
+        return f"{NAMES[what]}: {number.name}"
 
     def _between(self) -> bool:
         """While no driver lives: damages the journal, or has the next one find its disk full."""
@@ -222,15 +287,18 @@ def _limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def torture(words: Sequence[str], *, episodes: int, faults: int, seed: int = 0) -> Outcome:
-    """Runs the command undisturbed, then under fire."""
+def torture(words: Sequence[str], *, episodes: int, faults: int, seed: int = 0, nodes: int = 0) -> Outcome:
+    """Runs the command undisturbed in plain processes, then under fire; with ``nodes``, on a Ray cluster of
+    so many on this machine (``words`` then say ``run.backend=ray``)."""
     with tempfile.TemporaryDirectory(prefix="torture-") as made:
         folder = Path(made)
-        plain = [sys.executable, str(SCRIPT), *words, "run.name=undisturbed", f"run.results={folder}"]
+        calm = [word for word in words if not word.startswith("run.backend=")] + ["run.backend=local"]
+        plain = [sys.executable, str(SCRIPT), *calm, "run.name=undisturbed", f"run.results={folder}"]
         done = subprocess.run(plain, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"the undisturbed run ended with {done.returncode}:\n{done.stderr}")
-        return Torture(words, episodes, faults, folder, seed).run(folder / "undisturbed")
+        with closing(Torture(words, episodes, faults, folder, seed, nodes)) as tortured:
+            return tortured.run(folder / "undisturbed")
 
 
 def main() -> int:
@@ -243,6 +311,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", choices=("local", "ray"), default="local")
+    parser.add_argument("--nodes", type=int, default=0, help="of a Ray cluster; 0: no cluster")
     parser.add_argument("--benchmark", default="fake")
     parser.add_argument("--policy", default="random")
     given: Any = parser.parse_args()
@@ -251,9 +320,10 @@ def main() -> int:
         f"policy={given.policy}",
         f"benchmark.sequences={given.episodes}",
     ]
-    words += [f"run.backend={given.backend}", f"run.workers={given.workers}"]
+    backend = "ray" if given.nodes else given.backend
+    words += [f"run.backend={backend}", f"run.workers={given.workers}"]
     words += ["benchmark.options.step_seconds=0.001"] if given.benchmark == "fake" else []
-    outcome = torture(words, episodes=given.episodes, faults=given.faults, seed=given.seed)
+    outcome = torture(words, episodes=given.episodes, faults=given.faults, seed=given.seed, nodes=given.nodes)
     for kind, count in sorted(outcome.faults.items()):
         print(f"{count:5}  {kind}")
     print(f"{sum(outcome.faults.values())} faults, {outcome.drivers} drivers, {outcome.seconds:.0f} s")
