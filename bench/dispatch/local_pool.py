@@ -28,7 +28,7 @@ class LocalPool:
 
     @property
     def alive(self) -> int:
-        """Workers whose thread goes on."""
+        """Workers not told of as gone."""
         return len(self._names) - len(self._gone)
 
     def start(self, job: Job) -> None:
@@ -52,6 +52,7 @@ class LocalPool:
             return []
         while not self._events.empty():
             events.append(self._events.get())
+        self._gone.update(event.worker for event in events if isinstance(event, Gone))
         return events
 
     def steps(self) -> Mapping[str, int]:
@@ -79,7 +80,7 @@ class LocalPool:
                 if not supervisor.ready:
                     info = supervisor.start()
                     if isinstance(info, Failure):
-                        self._lose(Gone(name, info.error, info.lasting))
+                        self._events.put(Gone(name, info.error, info.lasting))
                         return
                 self._events.put(Ready(name, info))
                 task = self._tasks[name].get()
@@ -88,10 +89,7 @@ class LocalPool:
                 self._events.put(Answered(name, supervisor.run(*task)))
         except Exception as error:  # ours; without an event the driver would wait for ever
             detail = "".join(traceback.format_exception(error))
-            self._lose(Gone(name, EpisodeError("exception", f"{type(error).__name__}: {error}", detail)))
+            failure = EpisodeError("exception", f"{type(error).__name__}: {error}", detail)
+            self._events.put(Gone(name, failure))
         finally:
             supervisor.close()
-
-    def _lose(self, event: Gone) -> None:
-        self._gone.add(event.worker)
-        self._events.put(event)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import FrameType
@@ -97,15 +98,21 @@ class _StopButton:
 
 
 class _Driver:
-    """The loop between queue, pool and whoever listens."""
+    """The loop between queue, pool and whoever listens.
+
+    Events are told in their order, but after the workers have been given their next episodes: a listener
+    that waits for a disk does not keep them waiting.
+    """
 
     def __init__(
         self, queue: EpisodeQueue, pool: Pool, tell: Callable[[Event], None], stop: _StopButton
     ) -> None:
         self._queue = queue
         self._pool = pool
-        self._tell = tell
+        self._listener = tell
+        self._untold: deque[Event] = deque()
         self._stop = stop
+        self._lost: Gone | None = None
         self._idle: list[str] = []
         self._next_progress = time.monotonic() + PROGRESS_SECONDS
 
@@ -122,6 +129,15 @@ class _Driver:
             if time.monotonic() >= self._next_progress:
                 self._next_progress = time.monotonic() + PROGRESS_SECONDS
                 self._report_progress()
+            self._tell_all()
+            self._check_workers()
+
+    def _tell(self, event: Event) -> None:
+        self._untold.append(event)
+
+    def _tell_all(self) -> None:
+        while self._untold:
+            self._listener(self._untold.popleft())
 
     def _take(self, event: PoolEvent) -> None:
         match event:
@@ -136,24 +152,26 @@ class _Driver:
             case Answered(worker, EpisodeRecord() as record):
                 if self._queue.complete(worker, record.episode):
                     self._tell(EpisodeFinished(record))
-            case Gone(worker, error, lasting):
-                self._lose(worker, error, lasting=lasting)
+            case Gone(worker, error):
+                self._lost = event
+                self._lose(worker, error)
 
-    def _lose(self, worker: str, error: EpisodeError, *, lasting: bool = False) -> None:
+    def _lose(self, worker: str, error: EpisodeError) -> None:
         if worker in self._idle:
             self._idle.remove(worker)
         verdict = self._queue.remove_worker(worker, error)
         self._tell(WorkerLost(worker, error))
         if verdict is not None:
             self._tell_verdict(verdict)
-        if self._pool.alive == 0 and not self._queue.finished:
-            raise (
-                UserError(error.message)
-                if lasting
-                else RunFailed(
-                    f"no worker is left, the last because {error.message}\n{error.detail}".rstrip()
-                )
-            )
+
+    def _check_workers(self) -> None:
+        """UserError or RunFailed when the last worker is lost; all have been told of by then."""
+        if self._lost is None or self._pool.alive or self._queue.finished:
+            return
+        error, lasting = self._lost.error, self._lost.lasting
+        if lasting:
+            raise UserError(error.message)
+        raise RunFailed(f"no worker is left, the last because {error.message}\n{error.detail}".rstrip())
 
     def _tell_verdict(self, verdict: Retry | EpisodeRecord) -> None:
         if isinstance(verdict, Retry):
