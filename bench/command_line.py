@@ -115,6 +115,11 @@ def _run(config: Config) -> int:
     if not result_set.has(config.run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
+    if config.run.video != "none":
+        from bench.commands.video import show_clips
+        from bench.provenance import usable_cores
+
+        show_clips(result_set.folder, min(config.run.workers or usable_cores(), usable_cores()))
     return DONE
 
 

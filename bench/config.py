@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -116,6 +117,8 @@ class RunConfig:
     """child: every worker has a policy of its own; server: one policy for all workers of a machine."""
     servers: int = 1
     """Policy servers of each machine; with several, each has one of its GPUs."""
+    video: str = "none"
+    """Clips of the episodes, made after the run: none, failures, all or first_<n>, e.g. first_20."""
     recycle_mb: int = 0
     """Resident megabytes above which a worker is replaced between episodes; 0 means never."""
 
@@ -126,6 +129,10 @@ class RunConfig:
         _at_least("run.max_attempts", self.max_attempts, 1)
         _at_least("run.recycle_mb", self.recycle_mb, 0)
         _at_least("run.servers", self.servers, 1)
+        if not re.fullmatch(r"none|failures|all|first_[1-9][0-9]{0,6}", self.video):
+            raise ConfigError(
+                f"run.video: none, failures, all or first_<n>, e.g. first_20; got {self.video!r}"
+            )
         if self.servers > 1 and self.inference != "server":
             raise ConfigError("run.servers counts policy servers; type run.inference=server as well")
         for name in ("step_deadline", "decision_deadline", "start_deadline"):

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Protocol
 
+import numpy as np
+
 from bench.inference import Actions
 from bench.preflight import SLOT, Watch
 from bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
@@ -44,6 +46,14 @@ class Meter(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Is given what is executed."""
+
+    def executed(self, position: int, actions: np.ndarray) -> None:
+        """Called with the actions (k, A) that the subtask at ``position`` has executed."""
+        ...
+
+
 class NoMeter:
     """Tells nobody."""
 
@@ -62,6 +72,7 @@ def run_episode(
     seed: int,
     clock: Callable[[], float] = time.perf_counter,
     meter: Meter = NoMeter(),  # noqa: B008 - stateless
+    recorder: Recorder | None = None,
 ) -> EpisodeRecord:
     """Runs the episode's subtasks in a row until the first failure (judged by the last: all of them).
 
@@ -77,7 +88,9 @@ def run_episode(
     actions, watch = Actions(policy.spec), Watch(policy.spec.sensors)
     records: list[SubtaskRecord] = []
     for position in range(len(episode.subtasks)):
-        record = _run_subtask(simulation, policy, actions, watch, episode, position, seed, parts, meter)
+        record = _run_subtask(
+            simulation, policy, actions, watch, episode, position, seed, parts, meter, recorder
+        )
         records.append(record)
         if not record.success and episode.judged == "chain":
             break
@@ -118,6 +131,7 @@ def _run_subtask(
     seed: int,
     parts: _Parts,
     meter: Meter,
+    recorder: Recorder | None,
 ) -> SubtaskRecord:
     subtask, instruction = episode.subtasks[position], episode.instructions[position]
     context = SubtaskContext(episode.episode, position, episode.seed(seed, position))
@@ -153,6 +167,8 @@ def _run_subtask(
         decisions += 1
         steps += outcome.steps
         meter.stepped(outcome.steps)
+        if recorder is not None:
+            recorder.executed(position, executed[: outcome.steps])
         success, stopped, flags = outcome.success, outcome.stopped, outcome.flags
         ever = ever or outcome.ever or success
 

@@ -76,6 +76,10 @@ def prepare(config: Config) -> Preparation:
             f"policy={config.policy.target} is shown the simulator's state, which no policy server "
             "gets: leave run.inference=server out"
         )
+    if config.run.video != "none":
+        from bench.video.clips import check_encoder
+
+        check_encoder()
     made = plan(config.benchmark, policy)
     identity = {
         "split": config.benchmark.split,
@@ -175,6 +179,8 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         decision_deadline=run.decision_deadline,
         start_deadline=run.start_deadline,
         recycle_mb=run.recycle_mb,
+        video=run.video,
+        folder=str(ready.folder.absolute()),
         inference=run.inference,
         servers=run.servers,
         trial=ready.plan.protocol.episodes[0],

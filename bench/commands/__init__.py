@@ -24,6 +24,7 @@ COMMANDS = {
     "power": "how many episodes it takes to show a difference",
     "simpler": "show SimplerEnv result sets as its paper does, against real robots",
     "report": "one HTML file of a result set or a comparison, to read or to send",
+    "video": "clips of the episodes of a result set, from what they executed",
     "table": "result sets beside published numbers, for a paper or a page",
 }
 """Name and one line of help of each command."""

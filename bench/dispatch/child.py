@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 from bench.dispatch.job import Job, job_from_plain
@@ -28,8 +29,9 @@ from bench.dispatch.page import Page
 from bench.dispatch.wire import STACK_SIGNAL, receive, send
 from bench.inference import connect
 from bench.preflight import try_out
-from bench.protocol import spec_from_plain, to_plain
+from bench.protocol import EpisodeSpec, spec_from_plain, to_plain
 from bench.rollout import Phase, run_episode
+from bench.video.trace import TRACES, Trace, wants_trace
 from envs.errors import UserError
 from envs.simulation import Simulation, make_simulation
 from policies.base import Policy
@@ -98,8 +100,12 @@ def _run_episodes(
     while (message := receive(connection)) is not None:
         episode = spec_from_plain(message["episode"])
         waiting = time.perf_counter() - idle_since
+        trace = _trace(job, episode)
         try:
-            record = run_episode(simulation, policy, episode, seed=job.seed, meter=page)
+            record = run_episode(simulation, policy, episode, seed=job.seed, meter=page, recorder=trace)
+            if trace is not None and wants_trace(job.video, record):
+                trace.finish(record)
+                trace.write(Path(job.folder) / TRACES)
         except Exception as error:
             in_policy = page.read().phase is Phase.DECIDE
             reply: dict[str, Any] = {
@@ -112,6 +118,14 @@ def _run_episodes(
         page.enter(Phase.IDLE)
         idle_since = time.perf_counter()
         send(connection, reply)
+
+
+def _trace(job: Job, episode: EpisodeSpec) -> Trace | None:
+    """Takes what the episode executes, when clips are wanted and the run's folder can be reached."""
+    if job.video == "none" or not os.path.isdir(job.folder):
+        return None
+    simulation = job.simulation
+    return Trace(episode, simulation.family, simulation.options, simulation.action)
 
 
 def _build(job: Job) -> tuple[Simulation, Policy]:

@@ -50,6 +50,10 @@ class Job:
     """Interpreter of the policy servers; empty: the driver's."""
     run: str = ""
     """What the policy servers of this run are known by; empty: a name that no other run has."""
+    video: str = "none"
+    """Which episodes' executed actions are kept, for clips (:mod:`bench.video`)."""
+    folder: str = ""
+    """The run's, for what a worker writes itself; nothing is written where there is no such folder."""
     directory: str = ""
     """Folder in which the processes run, where it exists, so that relative paths and modules beside the
     user are found; empty: the driver's current one."""

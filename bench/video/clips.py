@@ -1,0 +1,196 @@
+"""The clips of a run: replayed and encoded by processes of their own, after the run."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.video.trace import TRACES, Trace, file_name
+
+VIDEOS, INDEX, LIST = "videos", "index.html", "index.json"
+FRAMES_PER_SECOND = 20
+"""Of playing: twice the speed of CALVIN's control steps."""
+HOLD_FRAMES = 16
+"""How long the outcome of a subtask stays."""
+_QUALITY = {"crf": "27", "preset": "veryfast"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One file."""
+
+    episode: str
+    file: str
+    """Name within the folder of videos."""
+    subtask: str
+    """The last one tried."""
+    instruction: str
+    success: bool
+    chain: int
+    """Subtasks solved."""
+    steps: int
+    """Control steps in all."""
+    faithful: bool
+    """Whether every subtask ended in the recorded state."""
+    bytes: int
+    seconds: float
+    """CPU time it took."""
+
+
+def check_encoder() -> None:
+    """ConfigError where nothing can encode."""
+    if importlib.util.find_spec("av") is None:
+        raise ConfigError("clips need the package av: type pip install -e '.[video]', or run.video=none")
+
+
+def make_clips(
+    folder: Path,
+    *,
+    workers: int = 1,
+    episodes: Iterable[str] | None = None,
+    on_clip: Callable[[int, int, Clip | str], None] = lambda done, total, clip: None,
+) -> list[Clip]:
+    """Encodes the traces of the run in ``folder`` that have no clip yet, and writes the index.
+
+    Args:
+        workers: processes.
+        episodes: only these; by default all that have a trace.
+        on_clip: told after each how many of how many are done, and the clip, or why there is none.
+
+    Raises:
+        ConfigError: nothing here can encode.
+    """
+    check_encoder()
+    target = folder / VIDEOS
+    known = {clip.episode: clip for clip in read_index(folder)}
+    chosen = None if episodes is None else {file_name(episode) for episode in episodes}
+    missing = []
+    for path in sorted((folder / TRACES).glob("*.npz")):
+        clip = target / f"{path.stem}.mp4"
+        fresh = clip.exists() and clip.stat().st_mtime >= path.stat().st_mtime and _knows(known, clip.name)
+        if not fresh and (chosen is None or path.stem in chosen):
+            missing.append(path)
+    if missing:
+        target.mkdir(exist_ok=True)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
+            calls = {pool.submit(encode, path, target): path for path in missing}
+            for done, call in enumerate(as_completed(calls), start=1):
+                try:
+                    clip = call.result()
+                    known[clip.episode] = clip
+                    on_clip(done, len(missing), clip)
+                except Exception as error:  # one damaged trace must not cost the other clips
+                    on_clip(done, len(missing), f"{calls[call].stem}: {error}")
+        write_index(folder, sorted(known.values(), key=lambda clip: clip.episode))
+    return sorted(known.values(), key=lambda clip: clip.episode)
+
+
+def encode(path: Path, target: Path) -> Clip:
+    """Replays one trace into ``target/<episode>.mp4``, whole or not at all; in a process of its own."""
+    import av
+
+    from bench.video.picture import HEIGHT, WIDTH, draw
+    from bench.video.replay import open_simulation, replay
+
+    started = time.process_time()
+    trace = Trace.read(path)
+    simulation = open_simulation(trace)
+    part = target / f".{path.stem}.{os.getpid()}.mp4"
+    faithful = True
+    try:
+        with av.open(str(part), "w", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_QUALITY)
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            stream.codec_context.thread_count = 1
+            for moment in replay(simulation, trace):
+                faithful = faithful and moment.faithful
+                frame = av.VideoFrame.from_ndarray(draw(moment, trace.episode), format="rgb24")
+                for _ in range(1 if moment.outcome is None else HOLD_FRAMES):
+                    frame.pts = None
+                    container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        final = target / f"{path.stem}.mp4"
+        part.replace(final)
+    finally:
+        simulation.close()
+        part.unlink(missing_ok=True)
+    last = len(trace.results) - 1
+    return Clip(
+        episode=trace.episode.episode,
+        file=final.name,
+        subtask=trace.episode.subtasks[last],
+        instruction=trace.episode.instructions[last],
+        success=bool(trace.results[last]["success"]),
+        chain=sum(bool(result["success"]) for result in trace.results),
+        steps=sum(len(actions) for actions in trace.actions),
+        faithful=faithful,
+        bytes=final.stat().st_size,
+        seconds=time.process_time() - started,
+    )
+
+
+def read_index(folder: Path) -> list[Clip]:
+    """The clips that the run's index names and that are there; none without a readable one."""
+    try:
+        plain = json.loads((folder / VIDEOS / LIST).read_text(encoding="utf-8"))
+        clips = [Clip(**each) for each in plain]
+    except (OSError, ValueError, TypeError):
+        return []
+    inside = [clip for clip in clips if clip.file == f"{file_name(clip.episode)}.mp4"]
+    return [clip for clip in inside if (folder / VIDEOS / clip.file).is_file()]
+
+
+def write_index(folder: Path, clips: list[Clip]) -> None:
+    """Writes the list of clips, and a page that shows them."""
+    from bench.records.journal import write_atomically
+
+    plain = json.dumps([_plain(clip) for clip in clips], indent=1)
+    page = _page(folder.name, clips)
+    for name, text in ((LIST, plain), (INDEX, page)):
+        write_atomically(
+            folder / VIDEOS / name, lambda path, text=text: path.write_text(text, encoding="utf-8")
+        )
+
+
+def _plain(clip: Clip) -> dict[str, Any]:
+    return {name: getattr(clip, name) for name in Clip.__slots__}
+
+
+def _knows(known: dict[str, Clip], name: str) -> bool:
+    return any(clip.file == name for clip in known.values())
+
+
+def _page(run: str, clips: list[Clip]) -> str:
+    figures = "\n".join(
+        f'<figure><video src="{html.escape(clip.file)}" controls preload="none" width="616" height="416">'
+        f"</video><figcaption><b>{html.escape(clip.episode)}</b> {html.escape(clip.instruction)}"
+        f'<span class="{"solved" if clip.success else "failed"}">'
+        f"{'solved' if clip.success else 'not solved'}, {clip.chain} in a row, {clip.steps} steps"
+        f"{'' if clip.faithful else ', the replay ended in another state'}</span></figcaption></figure>"
+        for clip in clips
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{html.escape(run)}: clips</title><style>
+:root {{ color-scheme: light dark; font: 16px/1.4 system-ui, sans-serif }}
+body {{ margin: 2rem auto; max-width: 1300px; padding: 0 1rem }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); gap: 1.5rem }}
+figure {{ margin: 0 }} video {{ width: 100%; height: auto; background: #16181d; border-radius: 6px }}
+figcaption span {{ display: block; font-size: .85rem }}
+.solved {{ color: #2e8b57 }} .failed {{ color: #d6483e }}
+</style></head><body><h1>{html.escape(run)}</h1><p>{len(clips)} clips, at twice the speed of the robot.</p>
+<main>
+{figures}
+</main></body></html>
+"""

@@ -1,0 +1,101 @@
+"""Clips: made from what was executed, of the episodes that were asked for, changing no number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import bench
+from bench import command_line, commands
+from bench.errors import ConfigError, ResultSetError
+from bench.presets import load_config
+from bench.video.clips import make_clips, read_index
+from bench.video.trace import Trace, file_name
+
+FAKE = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=1", "benchmark.sequences=3")
+
+
+def evaluate(folder: Path, *words: str) -> bench.ResultSet:
+    return bench.evaluate(load_config([*words, f"run.results={folder}"]))
+
+
+def outcomes(result_set: bench.ResultSet) -> list[dict]:
+    return [record.outcome() for record in sorted(result_set.records, key=lambda record: record.index)]
+
+
+def test_a_run_with_clips_has_the_same_records_and_a_clip_of_each_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    plain = evaluate(tmp_path / "plain", *FAKE)
+    words = [*FAKE, f"run.results={tmp_path / 'clips'}", "run.video=failures"]
+    assert command_line.main(words) == 0
+    said = capsys.readouterr()
+    (folder,) = (tmp_path / "clips").iterdir()
+    filmed = bench.load(folder)
+    assert outcomes(filmed) == outcomes(plain)
+    failed = {record.episode for record in filmed.records if not record.subtasks[-1].success}
+    clips = read_index(folder)
+    assert failed and {clip.episode for clip in clips} == failed
+    assert all(clip.faithful and not clip.success for clip in clips)
+    assert f"{len(failed)} clips" in said.out and "CPU time" in said.out
+    assert all(clip.file in (folder / "videos" / "index.html").read_text() for clip in clips)
+    with av.open(str(folder / "videos" / clips[0].file)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) > clips[0].steps / 3
+    assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 1, "the last frame has the outcome"
+    before = (folder / "videos" / clips[0].file).stat().st_mtime_ns
+    assert commands.main(["video", str(folder)]) == 0, "nothing is left to do"
+    assert (folder / "videos" / clips[0].file).stat().st_mtime_ns == before
+
+
+def test_calvin_repeats_to_the_last_bit_with_cameras(tmp_path):
+    made = evaluate(
+        tmp_path,
+        "benchmark=calvin_smoke",
+        "policy=random",
+        "run.backend=local",
+        "run.workers=1",
+        "benchmark.sequences=1",
+        "benchmark.step_limit=40",
+        "run.video=first_1",
+    )
+    (clip,) = make_clips(made.folder)
+    assert (clip.episode, clip.faithful, clip.steps) == ("seq-0000", True, 40)
+
+
+def test_a_replay_that_goes_another_way_says_so(tmp_path):
+    made = evaluate(tmp_path, *FAKE, "run.video=first_1")
+    (path,) = (made.folder / "traces").glob("*.npz")
+    trace = Trace.read(path)
+    trace.actions[0] = -trace.actions[0]
+    trace.write(path.parent)
+    (clip,) = make_clips(made.folder)
+    assert not clip.faithful
+
+
+def test_traces_are_data(tmp_path):
+    made = evaluate(tmp_path, *FAKE, "run.video=all")
+    first, second, third = sorted((made.folder / "traces").glob("*.npz"))
+    first.write_bytes(first.read_bytes()[:200])
+    with np.load(second) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays.pop("about")))
+    np.savez(second, about=np.array(json.dumps({**about, "family": "os"})), **arrays)
+    for path, reason in ((first, "damaged"), (second, "unknown family 'os'")):
+        with pytest.raises(ResultSetError, match=reason):
+            Trace.read(path)
+    said = []
+    clips = make_clips(made.folder, on_clip=lambda done, total, clip: said.append(clip))
+    assert [clip.file for clip in clips] == [f"{third.stem}.mp4"], "a bad trace costs its own clip alone"
+    assert sum(isinstance(clip, str) for clip in said) == 2
+    assert file_name("../../etc/passwd") == "etc-passwd"
+
+
+def test_a_mistake_is_told_before_the_run(tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"run.video: none, failures, all or first_<n>, e\.g\. first_20"):
+        load_config([*FAKE, "run.video=some"])
+    assert commands.main(["video", str(tmp_path)]) == 1
+    assert "run with run.video=failures" in capsys.readouterr().err
