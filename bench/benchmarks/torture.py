@@ -215,7 +215,7 @@ class Torture:
             return f"driver: {number.name}"
         victims = {CHILD: 1.0}
         if self._nodes is not None:
-            victims = {CHILD: 0.5, ACTOR: 0.7, "node": 0.92, "head": 1.0}
+            victims = {CHILD: 0.5, ACTOR: 0.7, "node": 0.95, "head": 1.0}
         elif self._ray:
             victims = {CHILD: 0.6, ACTOR: 0.85, RAYLET: 0.95, GCS: 1.0}
         draw = self._rng.random()

@@ -32,6 +32,11 @@ PLACEMENT_SECONDS = 600.0
 when the last node is lost. Single ones wait for as long as others work."""
 KNOCK_SECONDS = 5.0
 """What the head of a cluster gets to accept a connection."""
+HEAD_SECONDS = 5.0
+"""How often the head of a cluster is knocked at."""
+HEAD_KNOCKS = 3
+"""Knocks in vain after which the cluster is taken for lost. Ray itself would end this process after a minute,
+without a table and without a sentence."""
 CLOSE_SECONDS = 10.0
 """What idle workers get to close their simulations."""
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -96,6 +101,9 @@ class RayPool:
         self._session: Path | None = None
         self._connected_here = False
         self._homeless_since = time.monotonic()
+        self._head: tuple[str, int] | None = None
+        self._next_knock = 0.0
+        self._unheard = 0
 
     @property
     def alive(self) -> int:
@@ -106,6 +114,7 @@ class RayPool:
         """Connects to Ray and asks it to place the actors. ConfigError: there is no such cluster."""
         self._job = job
         self._connect()
+        self._find_head()
         self._homeless_since = time.monotonic()
         for name in self._names:
             self._actors[name] = _Actor(None)
@@ -118,9 +127,13 @@ class RayPool:
         self._calls[actor.handle.run.remote(episode, attempt)] = (worker, "run")
 
     def wait(self, timeout: float) -> list[PoolEvent]:
-        """Takes the finished calls; an actor that died is replaced, and costs its episode an attempt."""
+        """Takes the finished calls; an actor that died is replaced, and costs its episode an attempt.
+
+        RunFailed: the cluster's head is gone, and with it whoever could replace anything.
+        """
         import ray
 
+        self._knock_at_head()
         if not self._calls:
             time.sleep(timeout)
             return []
@@ -173,6 +186,8 @@ class RayPool:
         import ray
 
         actors, self._actors = self._actors, {}
+        if self._unheard >= HEAD_KNOCKS:
+            actors = {}  # nobody is there to end them: their nodes have lost their head, and end themselves
         closing = [actor.handle.close.remote() for actor in actors.values() if actor.up]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
@@ -215,6 +230,30 @@ class RayPool:
                 ) from error
             self._session = Path(context.address_info["session_dir"])
         self._connected_here = True
+
+    def _find_head(self) -> None:
+        import ray
+
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        if (
+            port.isdigit() and not ray.util.client.ray.is_connected()
+        ):  # a Ray client reaches another port only
+            self._head = (host.strip("[]"), int(port))
+
+    def _knock_at_head(self) -> None:
+        if self._head is None or time.monotonic() < self._next_knock:
+            return
+        try:
+            socket.create_connection(self._head, timeout=HEAD_SECONDS).close()
+            self._unheard = 0
+        except OSError as error:
+            self._unheard += 1
+            if self._unheard >= HEAD_KNOCKS:
+                raise RunFailed(
+                    f"Ray's head at {self._head[0]}:{self._head[1]} is gone ({error}). What is finished is "
+                    "safe; once a cluster is there, the same command runs the rest"
+                ) from None
+        self._next_knock = time.monotonic() + HEAD_SECONDS
 
     def _place(self, name: str) -> None:
         import ray

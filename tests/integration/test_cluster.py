@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +62,26 @@ def test_a_ray_that_does_not_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ray, "init", too_busy)
     with pytest.raises(RunFailed, match=r"Ray did not start .*timed out during startup.*run\.backend=local"):
         run_episodes(job(0.0), EPISODES[:1], make_pool("ray", 1), on_event=lambda event: None)
+
+
+def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    """Ray itself would end the process a minute later, without a word of ours and without tables."""
+    from bench.dispatch.ray_pool import RayPool
+
+    monkeypatch.setattr("bench.dispatch.ray_pool.HEAD_SECONDS", 0.01)
+    pool = RayPool(1, None)
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        pool._head = head.getsockname()
+        for _ in range(4):
+            assert pool.wait(0.02) == []
+    with pytest.raises(
+        RunFailed, match=r"Ray's head at 127\.0\.0\.1:\d+ is gone.*the same command runs the rest"
+    ):
+        for _ in range(4):
+            pool.wait(0.02)
+    pool.close()
 
 
 def test_a_lost_node_costs_its_episode_an_attempt_and_a_new_one_is_used(cluster: Any):
