@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,14 @@ from bench.records.conditions import flat
 from bench.records.result_set import CONFIG, PROVENANCE
 from bench.records.statistics import Rate
 from bench.records.tables import PARTS
+from bench.video.clips import VIDEOS, Clip, read_index
 
 if TYPE_CHECKING:
     from bench.records.result_set import ResultSet
+
+
+CLIPS_BUDGET = 2_000_000
+"""Bytes of clips in a report, before they are written as text, which takes a third more."""
 
 
 def key_numbers(of: ResultSet) -> list[dict[str, str]]:
@@ -124,6 +130,35 @@ def failures(of: ResultSet) -> dict[str, Any]:
         "errors": sorted(kinds.items()),
         "messages": of.summary.error_messages[:20],
     }
+
+
+def clips(of: ResultSet, budget: int = CLIPS_BUDGET) -> list[dict[str, str]]:
+    """Clips of failures to be embedded, at most one of each task, as long as ``budget`` bytes last.
+
+    The tasks that fail most come first, each with its smallest clip.
+    """
+    order = [row["task"] for row in failures(of)["rows"]]
+    smallest: dict[str, Clip] = {}
+    for clip in read_index(of.folder):
+        known = smallest.get(clip.subtask)
+        if not clip.success and (known is None or clip.bytes < known.bytes):
+            smallest[clip.subtask] = clip
+    found = []
+    for task in order:
+        clip = smallest.get(task)
+        if clip is None or clip.bytes > budget:
+            continue
+        budget -= clip.bytes
+        video = base64.b64encode((of.folder / VIDEOS / clip.file).read_bytes()).decode()
+        found.append(
+            {
+                "task": task,
+                "episode": clip.episode,
+                "instruction": clip.instruction,
+                "video": f"data:video/mp4;base64,{video}",
+            }
+        )
+    return found
 
 
 def provenance(of: ResultSet) -> dict[str, Any]:

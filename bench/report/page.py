@@ -61,6 +61,7 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
                 "numbers": content.key_numbers(each),
                 "time": content.time_parts(each),
                 "failures": content.failures(each),
+                "clips": content.clips(each, content.CLIPS_BUDGET // len(sets)),
                 "provenance": content.provenance(each),
             }
             for name, each in sets.items()

@@ -13,6 +13,7 @@ import bench
 from bench import command_line, commands
 from bench.errors import ConfigError, ResultSetError
 from bench.presets import load_config
+from bench.report.page import render
 from bench.video.clips import make_clips, read_index
 from bench.video.trace import Trace, file_name
 
@@ -46,6 +47,7 @@ def test_a_run_with_clips_has_the_same_records_and_a_clip_of_each_failure(tmp_pa
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) > clips[0].steps / 3
     assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 1, "the last frame has the outcome"
+    assert render({"mine": filmed}).count('src="data:video/mp4;base64,') == len({c.subtask for c in clips})
     before = (folder / "videos" / clips[0].file).stat().st_mtime_ns
     assert commands.main(["video", str(folder)]) == 0, "nothing is left to do"
     assert (folder / "videos" / clips[0].file).stat().st_mtime_ns == before
