@@ -19,6 +19,7 @@ from bench.errors import ConfigError, UserError, suggestion
 COMMANDS = {
     "assets": "fetch, check and list the files that scenes are made of",
     "compare": "which of two result sets is better, by how much, on which tasks",
+    "describe": "what a checkpoint or a result set is",
     "doctor": "what this machine has, and the command that mends what it lacks",
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",

@@ -103,7 +103,7 @@ def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
     how = "verified" if fetched.verified else "which the hub does not state, so it was not verified"
     print(f"{fetched.path}, {fetched.size / 1e6:.1f} MB, revision {fetched.commit[:12]}")
     print(f"sha256 {fetched.sha256}, {how}")
-    print(f"what it is: python -m policies.vla describe {shlex.quote(str(fetched.path))}")
+    print(f"what it is: python -m bench describe {shlex.quote(str(fetched.path))}")
     return 0
 
 

@@ -1,5 +1,4 @@
-"""``python -m policies.vla describe <checkpoint>`` says what a checkpoint is and which structure it fits;
-``python -m policies.vla speed`` how fast a structure decides, on random weights."""
+"""``python -m policies.vla speed`` says how fast a structure decides, on random weights."""
 
 from __future__ import annotations
 
@@ -15,18 +14,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or that of the error."""
     parser = argparse.ArgumentParser(prog="python -m policies.vla", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    describing = commands.add_parser("describe", help="groups, shapes, dtypes, and the structure they fit")
-    describing.add_argument(
-        "checkpoint", help="a .pt, .ckpt or .safetensors file, or a folder in our own format"
-    )
-    describing.add_argument(
-        "--shapes", action="store_true", help="list every tensor with its shape and dtype too"
-    )
-    describing.add_argument(
-        "--trust",
-        action="store_true",
-        help="read a file that holds more than tensors; doing so can run its code",
-    )
     timing = commands.add_parser("speed", help="decisions per second against the original's way")
     timing.add_argument("--size", default="mid", help="tiny, mid or full (default: mid)")
     timing.add_argument("--structures", nargs="+", default=["policy_head", "interleaved"], choices=_TIMED)
@@ -38,26 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     timing.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     typed = parser.parse_args(arguments)
     try:
-        return _describe(typed) if typed.command == "describe" else _speed(typed)
+        return _speed(typed)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         print(f"vla needs the package {error.name!r}; type: pip install -e '.[vla]'", file=sys.stderr)
         return 1
-
-
-def _describe(typed: argparse.Namespace) -> int:
-    from policies.vla.checkpoints import read_tensors
-    from policies.vla.describe import as_text, describe_tensors
-
-    tensors = read_tensors(typed.checkpoint, trust=typed.trust)
-    if typed.shapes:
-        for name, tensor in tensors.items():
-            print(f"{name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix('torch.')}")
-        print()
-    print(as_text(describe_tensors(tensors)))
-    return 0
 
 
 def _speed(typed: argparse.Namespace) -> int:

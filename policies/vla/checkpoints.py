@@ -116,7 +116,8 @@ def _read_torch(path: Path, trust: bool) -> Mapping[str, Any]:
         if "weights_only" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise PolicyError(
                 f"vla: {path} holds more than tensors, and reading it can run code "
-                f"({_culprit(error)}). If you trust its maker, type policy.trust_checkpoint=true"
+                f"({_culprit(error)}). If you trust its maker, type policy.trust_checkpoint=true, "
+                "or --trust to have it described"
             ) from None
         raise PolicyError(_truncated(path, error)) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -238,7 +239,7 @@ def _mismatch(
             parts.append(f"{len(names)} {label}: {_some(names)}")
     return (
         f"vla: {source} does not fit the configured structure. {'; '.join(parts)}. "
-        f"`python -m policies.vla describe <checkpoint>` shows which structure it has."
+        f"`python -m bench describe <checkpoint>` shows which structure it has."
     )
 
 

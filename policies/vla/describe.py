@@ -56,6 +56,14 @@ def describe(path: str | Path, *, trust: bool = False) -> Description:
     return describe_tensors(read_tensors(path, trust=trust))
 
 
+def tensor_lines(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Name, shape and dtype of every tensor, a line each."""
+    return [
+        f"{name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in tensors.items()
+    ]
+
+
 def describe_tensors(tensors: Mapping[str, Tensor]) -> Description:
     """Describes tensors under the names of the network."""
     members: dict[str, list[Tensor]] = {}

@@ -13,11 +13,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from result_sets import write_chains  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from vla_models import engine, observation, options  # noqa: E402
 
+from bench.commands import main  # noqa: E402
 from policies.errors import PolicyError  # noqa: E402
-from policies.vla.__main__ import main  # noqa: E402
 from policies.vla.build import build  # noqa: E402
 from policies.vla.checkpoints import load_into, parameters_on_meta, plain_name, read_tensors, save  # noqa: E402
 from policies.vla.describe import describe  # noqa: E402
@@ -125,7 +126,7 @@ def test_misfits_are_listed(tensors: dict[str, Any], tmp_path: Path) -> None:
         "1 missing: action_token",
         "1 unexpected: something_else",
         "act_head.rnn.weight_hh_l0 (3, 3), not (64, 16)",
-        "python -m policies.vla describe",
+        "python -m bench describe",
     ):
         assert part in str(caught.value)
 
@@ -230,13 +231,26 @@ def test_describe_names_the_structure(structure: str, model: dict[str, Any], tmp
 
 
 def test_describe_on_the_command_line(tensors: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
-    torch.save(tensors, tmp_path / "model.pt")
+    torch.save({"state_dict": tensors}, tmp_path / "model.pt")
     assert main(["describe", str(tmp_path / "model.pt"), "--shapes"]) == 0
     shown = capsys.readouterr().out
     assert "action_token  (32,)  float32" in shown
     assert "policy.model.head=lstm" in shown
+    parameters = sum(value.numel() for value in read_tensors(tmp_path / "model.pt").values())
+    assert f"{parameters:,d}" in next(line for line in shown.splitlines() if line.startswith("total"))
+
+
+def test_describe_names_what_is_no_checkpoint(tmp_path: Path, capsys: Any) -> None:
     assert main(["describe", str(tmp_path / "other.pt")]) == 1
-    assert "there is no checkpoint" in capsys.readouterr().err
+    assert f"there is no {tmp_path / 'other.pt'}" in capsys.readouterr().err
+    torch.save({"model.action_token": Path("/")}, tmp_path / "code.pt")
+    assert main(["describe", str(tmp_path / "code.pt")]) == 1
+    assert "--trust" in capsys.readouterr().err
+
+
+def test_describe_tells_a_result_set(tmp_path: Path, capsys: Any) -> None:
+    assert main(["describe", str(write_chains(tmp_path / "set", [5, 3, 0]))]) == 0
+    assert "3 of 3 episodes judged" in capsys.readouterr().out
 
 
 def test_own_configuration_is_plain(tmp_path: Path) -> None:
