@@ -36,7 +36,7 @@ def test_records_do_not_depend_on_how_they_were_computed():
     episodes = [dataclasses.replace(episode, step_limit=60) for episode in plan.protocol.episodes]
     assert len(episodes) == 6
 
-    def run(order: list[EpisodeSpec], workers: int, *, kill: bool = False) -> list[str]:
+    def run(order: list[EpisodeSpec], workers: int, *, kill: bool = False, recycle_mb: int = 0) -> list[str]:
         records: list[EpisodeRecord] = []
         pids: list[int] = []
         retried = 0
@@ -53,12 +53,15 @@ def test_records_do_not_depend_on_how_they_were_computed():
                 case EpisodeFinished(record):
                     records.append(record)
 
-        assert run_episodes(job, order, make_pool("local", workers), on_event=listen)
+        mine = dataclasses.replace(job, recycle_mb=recycle_mb)
+        assert run_episodes(mine, order, make_pool("local", workers), on_event=listen)
         assert {record.status for record in records} == {"done"}
         assert bool(retried) == kill
+        assert not recycle_mb or len(set(pids)) == len(order), "each left more than a megabyte behind"
         return outcomes(records)
 
     reference = run(episodes, 1)
     assert len({json.loads(outcome)["subtasks"][0]["digest"] for outcome in reference}) == 6
     assert run(episodes[::-1], 2) == reference
     assert run(episodes[3:] + episodes[:3], 1, kill=True) == reference
+    assert run(episodes[:2], 1, recycle_mb=1) == reference[:2]
