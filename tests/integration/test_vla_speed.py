@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from bench.benchmarks.vla_gpu import main as on_a_gpu  # noqa: E402
 from policies.vla.__main__ import main  # noqa: E402
 
 SMALL = ["speed", "--size", "tiny", "--slots", "1", "2", "--window", "2", "--decisions", "1"]
@@ -35,3 +36,18 @@ def test_a_line_for_each_way(capsys: Any) -> None:
 def test_mistakes(words: list[str], said: str, capsys: Any) -> None:
     assert main([*SMALL, *words]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_full_size_on_a_gpu_is_tried_small(capsys: Any) -> None:
+    small = ["--device", "cpu", "--size", "tiny", "--slots", "1", "3", "--window", "2", "--decisions", "1"]
+    assert on_a_gpu(small) == 0
+    shown = capsys.readouterr().out
+    assert "float32 on cpu" in shown and "bfloat16 on cpu" in shown
+    fast = [line.split()[2] for line in shown.splitlines() if " fast " in line]
+    assert fast == ["1", "3", "1", "3"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_absent_gpu(capsys: Any) -> None:
+    assert on_a_gpu([]) == 1
+    assert "no GPU is found here" in capsys.readouterr().err
