@@ -1,7 +1,7 @@
 """Kosmos-2 at full size with random weights on a GPU: decisions per second, latency, peak memory.
 
-    python -m bench.benchmarks.vla_gpu                                 # batches of 1 to 64, float32 and bfloat16
-    python -m bench.benchmarks.vla_gpu --device cpu --size tiny --slots 1 2     # only whether it runs
+    python -m bench.benchmarks.vla_gpu                             # batches of 1 to 64, float32 and bfloat16
+    python -m bench.benchmarks.vla_gpu --device cpu --size tiny --slots 1 2 # only whether it runs
 
 Each batch is that many episodes that decide at once, each with two cameras and a full window; its lines are
 those of ``python -m policies.vla speed``: ``original`` decides for one episode the way the original does,

@@ -113,6 +113,18 @@ def build(
     return Built(model.eval().requires_grad_(False), tokenizer)
 
 
+def compile_layers(model: VlaModel, backend: str = "inductor") -> None:
+    """Compiles each layer of the backbone in place, when it first runs; names of parameters stay.
+
+    Layers of a stack share one compiled form, which takes seconds where the whole model takes minutes, and
+    lengths are symbols, so that another instruction or batch does not compile again.
+    """
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.ModuleList):
+            for layer in module:
+                layer.compile(dynamic=True, backend=backend)
+
+
 def _network(config: VlaConfig, adapter_class: type[Backbone], backbone_path: str | Path) -> VlaModel:
     backbone_config = (
         adapter_class.tiny_config()

@@ -25,7 +25,7 @@ from policies.vla.actions.chunks import TemporalEnsemble
 from policies.vla.actions.commands import Prediction, commands
 from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
 from policies.vla.backbones import backbone_class
-from policies.vla.build import TINY, Built, build
+from policies.vla.build import TINY, Built, build, compile_layers
 from policies.vla.fusion import Frame
 from policies.vla.generation import generate
 from policies.vla.heads import HeadOutput
@@ -90,6 +90,8 @@ class Engine:
             allow_missing=options.allow_missing,
             allow_unexpected=options.allow_unexpected,
         )
+        if options.compile:
+            compile_layers(built.model)
         return cls(built, options)
 
     def reset(self, slot: int, instruction: str) -> None:

@@ -59,6 +59,9 @@ class VlaOptions:
     there."""
     batching: Batching = "exact"
     """exact: a slot's numbers do not depend on the other slots. fast: one batch for all slots."""
+    compile: bool = False
+    """Whether torch.compile makes kernels of the backbone's layers, in the first decisions. Its rounding
+    differs, so it goes with batching=fast only."""
     threads: int = 1
     """CPU threads of torch; part of what makes numbers repeat."""
     execute: int = 1
@@ -102,6 +105,13 @@ class VlaOptions:
                     f"policy.{name}={value!r} is not one of "
                     f"{', '.join(choices)}.{suggestion(str(value), choices)}"
                 )
+        if not isinstance(self.compile, bool):
+            raise PolicyError(f"policy.compile={self.compile!r} must be true or false")
+        if self.compile and self.batching == "exact":
+            raise PolicyError(
+                "policy.compile=true chooses kernels by what comes first, so its numbers may not repeat; add "
+                "policy.batching=fast"
+            )
         for name in ("execute", "threads"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -153,6 +163,8 @@ class VlaOptions:
             switches["dtype"] = self.dtype
         if self.batching != "exact":
             switches["batching"] = self.batching
+        if self.compile:
+            switches["compile"] = "true"
         return PolicySpec(
             name=self.name or f"{model.backbone}-{model.structure}-{head}-{model.action_space}",
             action=RELATIVE,

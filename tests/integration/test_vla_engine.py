@@ -11,11 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from torch._dynamo.utils import counters  # noqa: E402
 from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation, options  # noqa: E402
 
 from envs.simulation import EnvironmentSpec  # noqa: E402
 from policies.errors import PolicyError  # noqa: E402
-from policies.vla.build import Built, build, device_named, dtype_named  # noqa: E402
+from policies.vla.build import Built, build, compile_layers, device_named, dtype_named  # noqa: E402
 from policies.vla.engine import Engine  # noqa: E402
 from policies.vla.policy import VlaPolicy  # noqa: E402
 
@@ -147,6 +148,28 @@ def test_lower_precision_runs() -> None:
     assert {p.dtype for p in made.model.parameters()} == {torch.bfloat16}
     made.reset(0, "push")
     assert made.act([0], [observation(0)])[0].dtype == np.float32
+
+
+def test_compiled_layers_decide_alike() -> None:
+    plain, compiled = (engine(batching="fast") for _ in range(2))
+    compile_layers(compiled.model, backend="eager")  # traced in full, without the minute a compiler takes
+    assert list(plain.model.state_dict()) == list(compiled.model.state_dict())
+    traced = counters["stats"]["unique_graphs"]
+    for seed in range(2):
+        answers = []
+        for made in (plain, compiled):
+            for slot in range(3 - seed):
+                made.reset(slot, INSTRUCTIONS[slot])
+            slots = list(range(3 - seed))
+            answers.append(made.act(slots, [observation(seed + slot) for slot in slots]))
+        np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+    assert counters["stats"]["unique_graphs"] > traced
+
+
+def test_compiling_goes_with_fast_batching() -> None:
+    with pytest.raises(PolicyError, match=r"policy\.compile=true .* add policy\.batching=fast"):
+        options(compile=True)
+    assert options(compile=True, batching="fast").spec().switches["compile"] == "true"
 
 
 def test_random_weights_repeat() -> None:
