@@ -2,7 +2,7 @@
 
 Adding one is one file of about 30 lines: a subclass of :class:`policies.vla.backbones.contract.Backbone`
 that names its prompt and its pixels and says how to embed text, encode images and run the language
-model; then one line in :data:`BACKBONES`. ``tests/unit/test_vla_backbones.py`` walks every entry
+model; then one line in :data:`BACKBONES`. ``tests/integration/test_vla_backbones.py`` walks every entry
 through every structure.
 """
 
