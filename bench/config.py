@@ -117,6 +117,8 @@ class RunConfig:
     """child: every worker has a policy of its own; server: one policy for all workers of a machine."""
     servers: int = 1
     """Policy servers of each machine; with several, each has one of its GPUs."""
+    stop_width: float | None = None
+    """End early when the 95 % interval of the average chain length is no wider than this; null never does."""
     video: str = "none"
     """Clips of the episodes, made after the run: none, failures, all or first_<n>, e.g. first_20."""
     recycle_mb: int = 0
@@ -129,6 +131,8 @@ class RunConfig:
         _at_least("run.max_attempts", self.max_attempts, 1)
         _at_least("run.recycle_mb", self.recycle_mb, 0)
         _at_least("run.servers", self.servers, 1)
+        if self.stop_width is not None and not self.stop_width > 0:
+            raise ConfigError(f"run.stop_width: a number of subtasks above 0, got {self.stop_width}")
         if not re.fullmatch(r"none|failures|all|first_[1-9][0-9]{0,6}", self.video):
             raise ConfigError(
                 f"run.video: none, failures, all or first_<n>, e.g. first_20; got {self.video!r}"

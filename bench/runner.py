@@ -31,6 +31,7 @@ from bench.errors import ConfigError, ProtocolMismatch, ResultSetError, RunFaile
 from bench.evaluations import Plan, environment_of, plan
 from bench.protocol import EpisodeError, EpisodeSpec, canonical_json, to_plain
 from bench.provenance import Provenance, now, usable_cores
+from bench.records.early_stop import Looker, early_stop
 from bench.records.journal import Journal
 from bench.records.result_set import (
     CONFIG,
@@ -81,6 +82,11 @@ def prepare(config: Config) -> Preparation:
 
         check_encoder()
     made = plan(config.benchmark, policy)
+    if config.run.stop_width is not None and made.protocol.facts["kind"] != "chains":
+        raise ConfigError(
+            "run.stop_width is for chains: a task suite has its episodes task by task, so its beginning does "
+            "not stand for the whole. Leave it out"
+        )
     identity = {
         "split": config.benchmark.split,
         "policy": config.policy.target,
@@ -113,6 +119,7 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
     run = config.run
     header = _header(ready)
     wanted = _wanted(ready)
+    longest = header["longest"]
     with (
         _writing_to(ready.folder),
         Journal.open(ready.folder / JOURNAL, header, overwrite=run.overwrite) as journal,
@@ -120,6 +127,8 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
         _check_same_run(ready, journal, header)
         judged = {record.index for record in journal.contents.records if record.status == "done"}
         missing = [episode for episode in wanted if episode.index not in judged]
+        if run.stop_width is not None and early_stop(journal.contents.records, run.stop_width, longest):
+            missing = []
         if run.overwrite:
             for name in DERIVED:
                 (ready.folder / name).unlink(missing_ok=True)
@@ -145,6 +154,10 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
     return result_set
 
 
+class _Enough(Exception):
+    """The average is known closely enough; the running episodes are dropped."""
+
+
 def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, screen: Screen) -> None:
     run = ready.config.run
     about = {name: journal.contents.header[name] for name in ("protocol", "identity", "notes")}
@@ -153,6 +166,12 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     limit = max(ERRORS_BEFORE_GIVING_UP - 1, run.max_error_rate * len(ready.plan.protocol.episodes))
     judged = sum(record.status == "done" for record in journal.contents.records)
     finished = errors = 0
+
+    looker = None
+    if run.stop_width is not None:
+        looker = Looker(run.stop_width, journal.contents.header["longest"])
+        for record in journal.contents.records:
+            looker.take(record)
 
     def take(event: Event) -> None:
         nonlocal finished, errors, judged
@@ -169,6 +188,10 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         broken = errors > limit or (errors >= ERRORS_BEFORE_GIVING_UP and not judged)
         if broken and isinstance(event, EpisodeFinished) and event.record.error:
             raise _too_many_errors(errors, event.record.error, ready)
+        if looker is not None and isinstance(event, EpisodeFinished):
+            looker.take(event.record)
+            if looker.reached is not None:
+                raise _Enough
 
     workers = min(run.workers or usable_cores(), len(missing))
     job = Job(
@@ -186,11 +209,12 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
     )
-    placement = {"backend": run.backend, "workers": workers, "address": run.address}
-    provenance.begin(job.policy.target, {**placement, "inference": run.inference})
+    placement = {name: getattr(run, name) for name in ("backend", "address", "inference", "stop_width")}
+    provenance.begin(job.policy.target, {**placement, "workers": workers})
     try:
         pool = make_pool(run.backend, workers, run.address)
-        run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
+        with contextlib.suppress(_Enough):
+            run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
     finally:
         provenance.end(finished)
 

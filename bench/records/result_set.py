@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ResultSetError
 from bench.protocol import EpisodeRecord, Timings
 from bench.provenance import changes_between, elapsed, pixels_of, tries_of
+from bench.records.early_stop import EarlyStop, early_stop
 from bench.records.error_report import error_report
 from bench.records.formats import html as html_table
 from bench.records.formats import latex
@@ -99,7 +100,22 @@ class ResultSet:
         if len(pixels := pixels_of(tries)) > 1:
             drawn = "; ".join(f"{frame} on {who}" for frame, who in pixels.items())
             header["notes"] = [*header["notes"], f"the workers drew different pixels ({drawn})"]
-        return summarize(header, self.records, wall=took.wall, startup=took.startup)
+        records = self.records
+        if stop := self.early_stop:
+            header["episodes"] = stop.n
+            header["notes"] = [*header["notes"], str(stop)]
+            records = [record for record in records if record.index < stop.n]
+        return summarize(header, records, wall=took.wall, startup=took.startup)
+
+    @cached_property
+    def early_stop(self) -> EarlyStop | None:
+        """Where its last try stopped early, with ``run.stop_width``; None when it did not."""
+        tries = tries_of(self.folder / PROVENANCE)
+        placement = tries[-1].get("placement") if tries else None
+        width = placement.get("stop_width") if isinstance(placement, dict) else None
+        if not isinstance(width, int | float) or len(self.records) == self.header["episodes"]:
+            return None
+        return early_stop(self.records, width, self.header["longest"])
 
     @property
     def episodes(self) -> pandas.DataFrame:

@@ -278,3 +278,24 @@ def test_workers_say_what_they_are(tmp_path):
     (attempt,) = json.loads((result_set.folder / "provenance.json").read_text())["tries"]
     assert attempt["workers"][0]["pid"] == started.info["pid"]
     assert attempt["first_worker"] >= attempt["started"]
+
+
+def test_a_run_stops_when_its_average_is_known_closely_enough(tmp_path):
+    def config(*words):
+        sized = [word for word in WORDS if "sequences" not in word]
+        return load_config([*sized, "benchmark.sequences=400", f"run.results={tmp_path}", *words])
+
+    words = ("run.stop_width=1.2", "benchmark.step_limit=2")
+    stopped = evaluate(config(*words))
+    n = stopped.early_stop.n
+    assert 20 < n < 400 and stopped.summary.complete and stopped.summary.done == n
+    (note,) = (note for note in stopped.summary.notes if "stopped early" in note)
+    assert f"after {n} episodes" in note and "confidence sequence" in note
+    watcher = Watcher()
+    again = evaluate(config(*words), watcher)
+    assert watcher.finished == 0 and again.early_stop == stopped.early_stop
+    assert note in (again.folder / "summary.md").read_text()
+    with pytest.raises(ConfigError, match=r"run\.stop_width is for chains"):
+        prepare(load_config(["benchmark=calvin_tasks", "policy=stub", "run.stop_width=0.1"]))
+    with pytest.raises(ConfigError, match=r"run\.stop_width: a number of subtasks above 0"):
+        config("run.stop_width=0")
