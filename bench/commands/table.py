@@ -4,6 +4,8 @@ python -m bench table results/a results/b                  on the screen
 python -m bench table ours=results/a --format latex > table.tex
                                                            a booktabs table, under a name of yours
 python -m bench table results/a --format csv --no-published
+python -m bench table ours=results/seed0,results/seed1,results/seed2
+                                                           several seeds or checkpoints in a row
 
 Every rate has its n and a 95 % interval. One table per training split. Letters behind a name say what
 keeps a row from being compared with the published ones: other assets, another renderer, fewer
@@ -19,7 +21,7 @@ from bench.commands.compare import FORMATS
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the sets and how to write the table."""
-    parser.add_argument("sets", nargs="+", metavar="[NAME=]FOLDER", help="one result set or more")
+    parser.add_argument("sets", nargs="+", metavar="[NAME=]FOLDER[,FOLDER…]", help="one result set or more")
     parser.add_argument("--format", choices=FORMATS, default="screen", help="screen unless given")
     parser.add_argument("--no-published", action="store_true", help="leave published numbers out")
     parser.add_argument(
@@ -30,10 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the tables."""
     from bench.records.formats import print_tables
-    from bench.records.lineup import open_sets
+    from bench.records.lineup import open_rows
     from bench.records.overview import side_by_side
 
-    sets = open_sets(arguments.sets)
+    sets = open_rows(arguments.sets)
     made = side_by_side(sets, published=not arguments.no_published, anyway=arguments.anyway)
     print_tables(made, arguments.format)
     return 0

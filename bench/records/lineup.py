@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.errors import ConfigError, ResultSetError, suggestion
 from bench.records.result_set import JOURNAL, ResultSet
+from bench.records.several_runs import SeveralRuns
 
 
 def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
@@ -26,6 +27,30 @@ def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
                 "(the same folder twice compares to nothing)"
             )
     return dict(zip(names, sets, strict=True))
+
+
+def open_rows(words: Sequence[str]) -> dict[str, ResultSet | SeveralRuns]:
+    """As :func:`open_sets`, but ``name=folder,folder,…`` is a row of several runs.
+
+    Raises:
+        ConfigError: several runs have no name, or one is given twice.
+        ProtocolMismatch: the runs of a row were not measured in the same way.
+    """
+    rows: dict[str, ResultSet | SeveralRuns] = {}
+    single = open_sets([word for word in words if "," not in word]) if words else {}
+    left = iter(single.items())
+    for word in words:
+        if "," not in word:
+            name, each = next(left)
+        else:
+            name, sign, folders = word.partition("=")
+            if not sign or "/" in name:
+                raise ConfigError(f"give the runs {word} a name: ours={word}")
+            each = SeveralRuns([_load(Path(folder)) for folder in folders.split(",") if folder])
+        if name in rows:
+            raise ConfigError(f"two rows are called {name!r}; name them apart")
+        rows[name] = each
+    return rows
 
 
 def short_names(sets: Sequence[ResultSet]) -> list[str]:

@@ -21,6 +21,7 @@ from bench.records.tables import Cell, Table, mean_cell, rate_cell
 
 if TYPE_CHECKING:
     from bench.records.result_set import ResultSet
+    from bench.records.several_runs import SeveralRuns
 
 OFFICIAL_RENDERERS = ("egl", "none")
 """Renderers of published CALVIN numbers; ``none``: the policy never looks."""
@@ -51,12 +52,12 @@ def _letter(index: int) -> str:
 
 
 def side_by_side(
-    sets: Mapping[str, ResultSet], *, published: bool = True, anyway: bool = False
+    sets: Mapping[str, ResultSet | SeveralRuns], *, published: bool = True, anyway: bool = False
 ) -> list[Table]:
     """One table per training split: the sets in their order, then published numbers, best first.
 
     Args:
-        sets: by the name they have in the table.
+        sets: by the name they have in the table; several runs make one row.
         published: whether to show published numbers.
         anyway: put sets of different protocols into one table; they are marked.
 
@@ -76,7 +77,7 @@ def side_by_side(
     ]
 
 
-def _table_of(sets: Mapping[str, ResultSet], published: bool, anyway: bool) -> Table:
+def _table_of(sets: Mapping[str, ResultSet | SeveralRuns], published: bool, anyway: bool) -> Table:
     first_name, first = next(iter(sets.items()))
     marks = _Marks()
     rows, clean = [], []
