@@ -115,6 +115,11 @@ def _run(config: Config) -> int:
     if not result_set.has(config.run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
+    if config.run.tracking != "none":
+        from bench.config import config_to_plain
+        from bench.tracking import track
+
+        track(result_set, config.run.tracking, config_to_plain(config))
     if config.run.video != "none":
         from bench.commands.video import show_clips
         from bench.provenance import usable_cores

@@ -119,6 +119,8 @@ class RunConfig:
     """Policy servers of each machine; with several, each has one of its GPUs."""
     stop_width: float | None = None
     """End early when the 95 % interval of the average chain length is no wider than this; null never does."""
+    tracking: Literal["none", "tensorboard", "wandb"] = "none"
+    """Experiment tracker that gets the summary too."""
     video: str = "none"
     """Clips of the episodes, made after the run: none, failures, all or first_<n>, e.g. first_20."""
     recycle_mb: int = 0

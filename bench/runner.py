@@ -42,6 +42,7 @@ from bench.records.result_set import (
     ResultSet,
 )
 from bench.screen import Screen, SilentScreen
+from bench.tracking import check_tracker
 from policies.base import PolicySpec
 from policies.registry import describe_policy
 
@@ -77,6 +78,7 @@ def prepare(config: Config) -> Preparation:
             f"policy={config.policy.target} is shown the simulator's state, which no policy server "
             "gets: leave run.inference=server out"
         )
+    check_tracker(config.run.tracking)
     if config.run.video != "none":
         from bench.video.clips import check_encoder
 

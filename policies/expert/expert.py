@@ -33,27 +33,42 @@ class _Subtask:
     attempt: int = 0
     prepared: bool = False
     """Whether the plan before this one only made room."""
+    lapses: bool = False
+    """Whether it stands still."""
 
 
 class ExpertPolicy:
     """Solves all 34 tasks through relative actions, knowing the simulator's state.
 
-    ``cameras``: rendered at each step, to see what that costs, though it needs none.
+    ``cameras``: rendered at each step, to see what that costs, though it needs none. ``lapse``: share of
+    the subtasks in which it stands still, drawn from the subtask's seed: a policy whose success is known,
+    to try comparisons with.
     """
 
-    def __init__(self, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> None:
-        """PolicyError when the environment is not CALVIN."""
-        self._spec = self.describe(environment, cameras)
+    def __init__(self, environment: EnvironmentSpec, cameras: Sequence[str] = (), lapse: float = 0.0) -> None:
+        """PolicyError when the environment is not CALVIN, or ``lapse`` no share."""
+        self._spec = self.describe(environment, cameras, lapse)
+        self._lapse = lapse
         self._slots: dict[int, _Subtask] = {}
 
     @classmethod
-    def describe(cls, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> PolicySpec:
+    def describe(
+        cls, environment: EnvironmentSpec, cameras: Sequence[str] = (), lapse: float = 0.0
+    ) -> PolicySpec:
         """Relative actions one at a time, the simulator's state."""
+        if isinstance(lapse, bool) or not isinstance(lapse, int | float) or not 0 <= lapse <= 1:
+            raise PolicyError(f"the expert's lapse is a share between 0 and 1, got {lapse!r}")
         if environment.family != "calvin":
             raise PolicyError(
                 f"the expert knows only CALVIN's play table, not {environment.family!r}; choose policy=stub"
             )
-        return PolicySpec("expert", environment.action("relative"), Sensors.of(*cameras), privileged=True)
+        return PolicySpec(
+            "expert",
+            environment.action("relative"),
+            Sensors.of(*cameras),
+            privileged=True,
+            stochastic=lapse > 0,
+        )
 
     @property
     def spec(self) -> PolicySpec:
@@ -62,7 +77,8 @@ class ExpertPolicy:
 
     def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
         """Forgets the slot's plan. The task is taken from the state, not from the instruction."""
-        self._slots[slot] = _Subtask()
+        lapses = self._lapse > 0 and np.random.default_rng(context.seed).random() < self._lapse
+        self._slots[slot] = _Subtask(lapses=lapses)
 
     def see(self, slot: int, state: SceneState) -> None:
         """Takes the state that the next decision is about."""
@@ -86,6 +102,8 @@ class ExpertPolicy:
         state = subtask.state
         if state is None:
             raise PolicyError("the expert was asked to act before it was shown the state")
+        if subtask.lapses:
+            return np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
         follower = subtask.follower
         action = None
         if follower is not None and not _upset(follower.phase, subtask.planned, state):

@@ -270,3 +270,15 @@ def test_replay_says_what_is_wrong_with_a_file(recording, name: str, content: An
 def test_replay_says_that_there_is_no_file(tmp_path: Path):
     with pytest.raises(PolicyError, match=r"no recording '.*none\.npz' to replay"):
         describe_policy(choice("replay", path=str(tmp_path / "none.npz")), FAKE)
+
+
+def test_an_expert_lapses_as_often_as_told():
+    environment = environment_spec("calvin")
+    expert = make_policy(PolicyChoice("expert", {"lapse": 0.3}), environment)
+    lapses = 0
+    for number in range(400):
+        expert.reset(0, "open the drawer", SubtaskContext("seq-0000", 0, number))
+        lapses += expert._slots[0].lapses
+    assert 90 <= lapses <= 150
+    with pytest.raises(PolicyError, match=r"lapse is a share between 0 and 1, got 2"):
+        describe_policy(PolicyChoice("expert", {"lapse": 2}), environment)
