@@ -1,0 +1,65 @@
+"""Every command line of the documentation is one that its program takes.
+
+Those of docs/comparing.md are run, by test_docs.py; CI runs the two of ``make``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bench.commands import COMMANDS, Parser
+from bench.presets import load_config
+
+ROOT = Path(__file__).parents[2]
+PLACEHOLDERS = ("…", "$", "<")
+
+
+def documented() -> list[tuple[str, str]]:
+    """File and command line: of fenced blocks of shell, and in the running text and tables."""
+    found = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
+        blocks += re.findall(r"^(?:    .*\n)+", text, re.M)
+        lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+        lines += re.findall(r"`(python [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+        for line in lines:
+            line = " ".join(line.partition(" #")[0].split())
+            if line.startswith("python ") and not any(mark in line for mark in PLACEHOLDERS):
+                found.append((path.name, line))
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize(("file", "line"), documented())
+def test_command_is_taken(file, line):
+    program, *words = shlex.split(line.replace("/app/", ""))[1:]
+    if program.endswith(".py"):
+        assert (ROOT / program).is_file()
+        if program == "run_benchmark.py":
+            typed = [word for word in words if not word.startswith(("--", "ablation="))]
+            load_config(typed)
+        return
+    assert program == "-m"
+    module, *words = words
+    if module == "bench":
+        command, *words = words
+        assert command in COMMANDS
+        parser = Parser(prog=command)
+        importlib.import_module(f"bench.commands.{command}").configure(parser)
+        if words:
+            parser.parse_args(words)
+    elif module != "pytest":
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file() or (
+            ROOT / module.replace(".", "/") / "__main__.py"
+        ).is_file()
+
+
+def test_there_are_some():
+    files = {file for file, _ in documented()}
+    assert {"README.md", "calvin_parity.md", "clusters.md", "simpler.md", "vla.md"} <= files
+    assert len(documented()) > 25
