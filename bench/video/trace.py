@@ -87,7 +87,7 @@ class Trace:
     def read(cls, path: Path) -> Trace:
         """Reads a trace as data. ResultSetError: it is not one, or is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(path) as file:
                 about = json.loads(str(file["about"]))
                 actions = [file[f"actions_{position}"] for position in range(len(about["results"]))]
             if about["family"] not in FAMILIES:
