@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,9 @@ def test_wandb_works_without_a_connection(tmp_path, monkeypatch):
     words = [*WORDS, f"run.results={tmp_path}", "run.name=mine", "run.tracking=wandb"]
     assert command_line.main(words) == 0
     (record,) = (tmp_path / "mine" / "wandb").glob("offline-run-*/run-*.wandb")
-    content = record.read_bytes()
+    end = time.monotonic() + 30  # another process writes it
+    while b"average_chain_length" not in (content := record.read_bytes()) and time.monotonic() < end:
+        time.sleep(0.1)
     assert b"average_chain_length" in content
     assert bench.load(tmp_path / "mine").header["protocol"]["hash"].encode() in content
 
