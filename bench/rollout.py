@@ -136,6 +136,7 @@ def _run_subtask(
     subtask, instruction = episode.subtasks[position], episode.instructions[position]
     context = SubtaskContext(episode.episode, position, episode.seed(seed, position))
     see = getattr(policy, "see", None) if policy.spec.privileged else None
+    ended = policy.ended if policy.spec.ends and episode.judged == "last" else None
     lap, enter = parts.lap, meter.enter
     slots = (SLOT,)
 
@@ -158,6 +159,7 @@ def _run_subtask(
             see(SLOT, simulation.privileged())
         chunk = policy.act(slots, (observation,))[0]
         executed = actions.executed(chunk, episode.step_limit - steps)
+        through = ended is not None and ended(SLOT)
         lap("policy")
         enter(Phase.SIMULATE)
         outcome = simulation.advance(executed)
@@ -169,7 +171,7 @@ def _run_subtask(
         meter.stepped(outcome.steps)
         if recorder is not None:
             recorder.executed(position, executed[: outcome.steps])
-        success, stopped, flags = outcome.success, outcome.stopped, outcome.flags
+        success, stopped, flags = outcome.success, outcome.stopped or through, outcome.flags
         ever = ever or outcome.ever or success
 
     return SubtaskRecord(

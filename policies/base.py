@@ -38,6 +38,9 @@ class PolicySpec:
     """True when its actions depend on the seed in :class:`SubtaskContext`."""
     batched: bool = True
     """Whether :meth:`Policy.act` is faster for several slots at once than for one after the other."""
+    ends: bool = False
+    """True for a policy that may end a subtask itself, through :meth:`EndingPolicy.ended` (RT-1's
+    ``terminate_episode``). Heeded where the last step counts (SimplerEnv); CALVIN has no such end."""
     switches: Mapping[str, str] = field(default_factory=dict)
     """Further choices that may change a number, e.g. ``compat: released``; part of the protocol's facts."""
 
@@ -82,4 +85,14 @@ class PrivilegedPolicy(Policy, Protocol):
 
     def see(self, slot: int, state: SceneState) -> None:
         """Called before every :meth:`act`, in the process that owns the simulation."""
+        ...
+
+
+@runtime_checkable
+class EndingPolicy(Policy, Protocol):
+    """A policy that says when it is through with a subtask."""
+
+    def ended(self, slot: int) -> bool:
+        """Called after every :meth:`act`: whether the subtask is to end once that decision's actions are
+        executed."""
         ...

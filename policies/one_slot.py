@@ -13,6 +13,9 @@ instance::
 
         def act(self, observation):       # -> (A,) or (k, A), floating point
             ...
+
+        def ended(self):                  # optional: whether it is through (SimplerEnv only)
+            ...
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class OneSlotPolicy:
             chunk=_count(plain, "chunk", execute),
             execute=execute,
             stochastic=self._wants_seed,
+            ends=callable(getattr(plain, "ended", None)),
         )
 
     @property
@@ -78,6 +82,10 @@ class OneSlotPolicy:
                 f"policy {self._name!r} returned {type(answer).__name__}, which is no array: {error}"
             ) from error
         return [chunk[None] if chunk.ndim == 1 else chunk]
+
+    def ended(self, slot: int) -> bool:
+        """Calls ``ended()``."""
+        return bool(self._plain.ended())
 
     def close(self) -> None:
         """Calls ``close()`` when there is one."""

@@ -38,6 +38,7 @@ class ServedPolicy:
         self._node = Node(order)
         self._connection: socket.socket | None = None
         self._number = 0
+        self._ended = False
         self._spec = self._connect()
 
     @property
@@ -60,7 +61,13 @@ class ServedPolicy:
             self._outbox.put(observations[0])
         except OSError as error:
             raise self._died() from error
-        return [self._ask({"do": "act"})]
+        decision = self._ask({"do": "act"})
+        self._ended = decision.ended
+        return [decision.chunk]
+
+    def ended(self, slot: int) -> bool:
+        """What the policy said with its last decision."""
+        return self._ended
 
     def close(self) -> None:
         """Leaves the server, which ends when it has no other worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,17 @@ from bench.inference import Actions
 from envs.observation import Observation
 from policies.base import Policy
 
-Answer = np.ndarray | Exception
+
+class Decision(NamedTuple):
+    """What a worker is told."""
+
+    chunk: np.ndarray
+    """(k, A)."""
+    ended: bool
+    """Whether the policy is through with the subtask (:class:`policies.base.EndingPolicy`)."""
+
+
+Answer = Decision | Exception
 
 
 @dataclass(slots=True)
@@ -44,7 +55,7 @@ class Decisions:
         self._waiting.pop(slot, None)
 
     def decide(self, answer: Callable[[int, Answer], None]) -> None:
-        """Decides for one slot, or for all that wait; each is told its chunk (k, A) or what went wrong."""
+        """Decides for one slot, or for all that wait; each is told its decision or what went wrong."""
         slots = list(self._waiting) if self.together else list(self._waiting)[:1]
         observations = [self._waiting.pop(slot) for slot in slots]
         try:
@@ -57,11 +68,11 @@ class Decisions:
                 answer(slot, error)
             return
         for slot, chunk in zip(slots, chunks, strict=True):
-            answer(slot, self._checked(chunk))
+            answer(slot, self._checked(slot, chunk))
 
-    def _checked(self, chunk: np.ndarray) -> Answer:
+    def _checked(self, slot: int, chunk: np.ndarray) -> Answer:
         try:
             self._actions.executed(chunk, len(chunk))
+            return Decision(chunk, self.policy.spec.ends and bool(self.policy.ended(slot)))
         except Exception as error:
             return error
-        return chunk

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.dispatch.wire import receive, receive_bytes, send
+from bench.policy_server.decisions import Decision
 from envs.observation import Observation
 
 _ALIGNMENT = 64
@@ -99,16 +100,16 @@ def views(memory: mmap.mmap, places: Sequence[Place]) -> list[np.ndarray]:
     ]
 
 
-def send_chunk(connection: socket.socket, chunk: np.ndarray) -> None:
-    """Answers with a chunk (k, A), in its own dtype."""
+def send_decision(connection: socket.socket, chunk: np.ndarray, ended: bool) -> None:
+    """Answers with a chunk (k, A), in its own dtype, and whether the subtask is to end with it."""
     head = json.dumps({"dtype": chunk.dtype.str, "shape": chunk.shape}).encode()
     body = np.ascontiguousarray(chunk).tobytes()
-    send(connection, {"chunk": head.decode(), "bytes": len(body)})
+    send(connection, {"chunk": head.decode(), "bytes": len(body), "ended": ended})
     connection.sendall(body)
 
 
-def receive_answer(connection: socket.socket) -> np.ndarray | dict[str, Any] | None:
-    """Waits for an answer: a chunk, another message, or None when the server has gone."""
+def receive_answer(connection: socket.socket) -> Decision | dict[str, Any] | None:
+    """Waits for an answer: a decision, another message, or None when the server has gone."""
     message = receive(connection)
     if message is None or "chunk" not in message:
         return message
@@ -116,7 +117,8 @@ def receive_answer(connection: socket.socket) -> np.ndarray | dict[str, Any] | N
     if body is None:
         return None
     head = json.loads(message["chunk"])
-    return np.frombuffer(bytearray(body), dtype=np.dtype(head["dtype"])).reshape(head["shape"])
+    chunk = np.frombuffer(bytearray(body), dtype=np.dtype(head["dtype"])).reshape(head["shape"])
+    return Decision(chunk, message["ended"])
 
 
 def _nameless_file(size: int) -> int:

@@ -25,7 +25,7 @@ from typing import Any
 from bench.dispatch.job import PolicyChoice
 from bench.dispatch.wire import receive, send
 from bench.policy_server.decisions import Answer, Decisions
-from bench.policy_server.exchange import Inbox, send_chunk
+from bench.policy_server.exchange import Inbox, send_decision
 from bench.protocol import to_plain
 from envs.errors import UserError
 from envs.simulation import environment_spec
@@ -93,6 +93,7 @@ class Server:
         self._decisions = Decisions(policy) if policy is not None else None
         self._workers: dict[int, _Worker] = {}
         self._supervisors: dict[int, int] = {}
+        self._had_supervisor = False
         self._last_took_leave = False
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
@@ -102,19 +103,17 @@ class Server:
         """Serves until nobody is left who could ask: all workers have taken their leave, or the processes
         that start them have ended, or none came for some seconds."""
         last_worker, waiting_since = time.monotonic(), 0.0
-        had_supervisor = False
         while True:
             waits = len(self._decisions) if self._decisions else 0
             for key, _ in self._selector.select(self._patience(waits, waiting_since)):
                 key.data(key.fileobj)
             now = time.monotonic()
-            had_supervisor = had_supervisor or bool(self._supervisors)
             if self._workers:
                 last_worker = now
             elif (
                 self._last_took_leave
                 or now - last_worker > LINGER_SECONDS
-                or (had_supervisor and not self._supervisors)
+                or (self._had_supervisor and not self._supervisors)
             ):
                 return
             if self._decisions is not None and len(self._decisions):
@@ -144,7 +143,7 @@ class Server:
             if isinstance(answer, Exception):
                 send(worker.connection, told(answer))
             else:
-                send_chunk(worker.connection, answer)
+                send_decision(worker.connection, *answer)
         except OSError:
             self._lose(worker)
 
@@ -206,8 +205,12 @@ class Server:
             return
         try:
             descriptor = os.pidfd_open(supervisor)
+        except ProcessLookupError:  # it ended while the policy was being built
+            self._had_supervisor = True
+            return
         except OSError:
             return
+        self._had_supervisor = True
         self._supervisors[supervisor] = descriptor
 
         def ended(_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -35,7 +36,7 @@ class Remembers:
 
     def __init__(self, environment, fault="", flag=""):
         self.spec = PolicySpec("remembers", environment.action("relative"), Sensors.of("front"),
-                               batched=self.together)
+                               batched=self.together, ends=True)
         self.seen, self.fault, self.flag = {}, fault, pathlib.Path(flag)
 
     def reset(self, slot, instruction, context):
@@ -55,6 +56,10 @@ class Remembers:
             way = np.sin(10 * memory + context.seed % 97)
             chunks.append(np.array([[*way, 1.0]], dtype=np.float32))
         return chunks
+
+    def ended(self, slot):
+        memory, context = self.seen[slot]
+        return memory.sum() > 4 + context.seed % 6
 
     def close(self): pass
 
@@ -110,13 +115,16 @@ def job(policy: str = "served:Remembers", **options: Any) -> Job:
     return Job(simulation, PolicyChoice(policy, arguments), **{"seed": 3, "inference": "server", **options})
 
 
-@pytest.mark.parametrize("policy", ["Remembers", "Together"])
-def test_records_are_those_of_a_policy_in_each_worker(beside: Path, policy: str):
-    reference = Run(job(inference="child"), episodes(8), "local")
-    served = Run(job(f"served:{policy}"), episodes(8), "local", 3)
+@pytest.mark.parametrize(("policy", "judged"), [("Remembers", "chain"), ("Together", "last")])
+def test_records_are_those_of_a_policy_in_each_worker(beside: Path, policy: str, judged: Any):
+    wanted = [dataclasses.replace(episode, judged=judged) for episode in episodes(8)]
+    reference = Run(job(inference="child"), wanted, "local")
+    served = Run(job(f"served:{policy}"), wanted, "local", 3)
     assert served.complete and served.outcomes == reference.outcomes
     assert not folders_of(beside)
     assert len({record.subtasks[-1].digest for record in served.records.values()}) == 8
+    steps = {subtask.steps for record in served.records.values() for subtask in record.subtasks}
+    assert (len(steps) > 1) == (judged == "last"), "only there the policy may end a subtask"
 
 
 def test_workers_placed_by_ray_share_a_server(beside: Path):

@@ -107,6 +107,24 @@ def test_calls_in_the_order_of_the_protocol():
     assert (record.index, record.episode, record.scene) == (4, "seq-0004", "box")
 
 
+@pytest.mark.parametrize(("judged", "steps"), [("last", [3, 3]), ("chain", [10])])
+def test_a_policy_may_end_a_subtask_where_the_last_step_counts(judged: Any, steps: list[int]):
+    class Ending(Scripted):
+        """Is through after its third decision in a subtask."""
+
+        def __init__(self) -> None:
+            super().__init__([])
+            self.spec = dataclasses.replace(self.spec, ends=True)
+
+        def ended(self, slot: int) -> bool:
+            since = [call[0] for call in self.log[::-1]].index("policy.reset")
+            return since >= 3
+
+    wanted = dataclasses.replace(episode("raise", "lower"), judged=judged)
+    record = run_episode(fake(), Ending(), wanted, seed=0)
+    assert [subtask.steps for subtask in record.subtasks] == steps
+
+
 def test_seeds_depend_on_run_episode_and_position_only():
     def seeds(run_seed: int) -> list[int]:
         policy = Scripted([])
