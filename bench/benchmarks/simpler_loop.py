@@ -1,107 +1,120 @@
-"""What SimplerEnv costs here and in the original evaluation loop, in one run.
+"""What a SimplerEnv run costs here and in the original evaluation loop, in one run.
 
-``SIMPLER_PYTHON bench/benchmarks/simpler_loop.py [--episodes N] [--task NAME]``, run by the interpreter of
-``make simpler``. The original loop makes an environment per episode and renders all cameras at every step;
-ours keeps the environment and renders the policy's camera when the policy looks. Both play the same actions,
-each loop in a process of its own. CPU seconds, so that other load on the machine matters little.
+``python -m bench.benchmarks.simpler_loop [--trials N] [--workers N] [--backend maniskill3]``
+
+Every row plays the first N trials of each WidowX task with an arm that holds still, on so many workers, start
+and end of the processes included. The original loop (``maniskill2_evaluator.py`` of SimplerEnv 4ab7178, the
+policy aside) makes an environment per trial and renders all cameras at every step; it runs by the interpreter
+of ``make simpler``, in so many processes at once. The other rows are this project's command line.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from envs.observation import Sensors
-from envs.simpler.assets import PHOTOS, photo_file
-from envs.simpler.grids import SETS, Trial, task_named
-from envs.simpler.original import OriginalBackend, build_arguments, reset_options
-from envs.simpler.trial import SimplerSimulation
+from envs.simpler.grids import SETS, Trial
+from envs.simpler.robots import WIDOWX
 from envs.simulation import EpisodeStart
 
-LOOPS = {
-    "original": "original loop",
-    "1": "ours, looking at every step",
-    "4": "ours, looking at every 4th",
-    "0": "ours, blind",
+ROOT = Path(__file__).resolve().parents[2]
+LOOK = f"policy.cameras=[{WIDOWX.camera}]"
+ROWS = {
+    "stub, looking at every step": ("policy=stub", LOOK),
+    "stub, looking at every 4th": ("policy=stub", LOOK, "policy.chunk=4"),
+    "stub, blind": ("policy=stub",),
+    "expert, looking at every step": ("policy=expert", LOOK),
+    "expert, blind": ("policy=expert",),
 }
-"""What is measured, each in a process of its own: the original's renderer dies with every environment."""
+"""What is run beside the original loop, and the words it is typed with."""
 
 
-def main() -> None:
-    """Prints CPU seconds per episode of each loop, and the ratios."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--episodes", type=int, default=2, help="episodes per loop")
-    parser.add_argument("--task", default="widowx_carrot_on_plate", help="a WidowX task")
-    parser.add_argument("--loop", choices=LOOPS, help="measure only this one, and print its seconds")
+def main() -> int:
+    """Prints wall time, steps per second, and the ratio to the original loop."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=24, help="of each task")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--backend", choices=("simpler_env", "maniskill3"), default="simpler_env")
+    parser.add_argument("--share", type=int, help=argparse.SUPPRESS)  # of the original loop, in a process
     arguments = parser.parse_args()
-    task = task_named(arguments.task)
-    trials = [trial for trial in SETS["bridge"].trials() if trial.task == task][: arguments.episodes]
-    if arguments.loop:
-        print(_measure(arguments.loop, trials))
-        return
-    print(f"{task.name}, {task.step_limit} steps, {len(trials)} episodes each")
-    reference = 0.0
-    for loop, name in LOOPS.items():
-        command = [sys.executable, __file__, "--loop", loop, "--task", task.name]
-        command += ["--episodes", str(arguments.episodes)]
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-        )
-        spent = float(done.stdout.split()[-1])
-        reference = reference or spent
-        print(f"{name:<30} {spent:6.2f} CPU s per episode  {reference / spent:4.1f} times as fast")
+    trials = [trial for trial in SETS["bridge"].trials() if trial.number < arguments.trials]
+    if arguments.share is not None:
+        _play_originally(trials[arguments.share :: arguments.workers])
+        return 0
+    steps = sum(trial.task.step_limit for trial in trials)
+    print(f"{len(trials)} trials, {steps} steps, {arguments.workers} workers, {arguments.backend}")
+    original = _original_seconds(arguments.trials, arguments.workers)
+    _show("original loop", original, steps, original)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, words in ROWS.items():
+            command = [
+                *(sys.executable, str(ROOT / "run_benchmark.py"), "benchmark=simpler_bridge", *words),
+                *(f"run.workers={arguments.workers}", f"run.results={folder}"),
+                f"benchmark.options.backend={arguments.backend}",
+                f"benchmark.options.trials={arguments.trials}",
+            ]
+            began = time.monotonic()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(done.stderr, file=sys.stderr)
+                return done.returncode
+            _show(name, time.monotonic() - began, steps, original)
+    return 0
 
 
-def _measure(loop: str, trials: list[Trial]) -> float:
-    """CPU seconds per episode. Ours: once the environment is made, which a worker does once per task."""
-    task = trials[0].task
-    actions = np.random.default_rng(0).normal(0, 0.01, (task.step_limit, 7))
-    actions[:, 6] = 1.0
+def _show(name: str, seconds: float, steps: int, original: float) -> None:
+    print(
+        f"{name:<30} {seconds:7.1f} s  {steps / seconds:6.1f} steps/s  "
+        f"{original / seconds:5.2f} times as fast",
+        flush=True,
+    )
+
+
+def _original_seconds(trials: int, workers: int) -> float:
+    from bench.simpler_protocol import find_python
+    from envs.simpler import vulkan
+
+    settings = vulkan.settings(2, vulkan.probe(vulkan.settings(2)))
+    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "LP_NUM_THREADS": "1"}
+    command = [find_python({}), __file__, "--trials", str(trials), "--workers", str(workers)]
+    began = time.monotonic()
+    shares = [
+        subprocess.Popen([*command, "--share", str(share)], env=environment, stderr=subprocess.DEVNULL)
+        for share in range(workers)
+    ]
+    if any(share.wait() for share in shares):
+        raise RuntimeError(f"the original loop failed; try {' '.join(command)} --share 0")
+    return time.monotonic() - began
+
+
+def _play_originally(trials: list[Trial]) -> None:
+    from envs.simpler.original import OriginalBackend, build_arguments, reset_options
+
     backend = OriginalBackend()
-    if loop == "original":
-        return _seconds(lambda: [_original(backend, trial, actions) for trial in trials]) / len(trials)
-    every = int(loop)
-    sensors = Sensors.of(task.robot.camera) if every else Sensors()
-    simulation = SimplerSimulation(backend, sensors, task.robot.actions[0])
-    _play(simulation, trials[0], actions[:4], every)
-    return _seconds(lambda: [_play(simulation, trial, actions, every) for trial in trials]) / len(trials)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    before = time.process_time()
-    work()
-    return time.process_time() - before
-
-
-def _original(backend: OriginalBackend, trial: Trial, actions: np.ndarray) -> None:
-    """An episode as ``maniskill2_evaluator.py`` of SimplerEnv 4ab7178 runs it, the policy aside."""
-    arguments = build_arguments(trial.task, trial.variant)
-    arguments["obs_mode"] = "image"
-    arguments["rgb_overlay_path"] = str(backend.folder / PHOTOS / photo_file(trial.variant, trial.state))
-    arguments["rgb_overlay_cameras"] = [trial.task.robot.camera]
     registry = backend.package.utils.registration.REGISTERED_ENVS
-    environment = registry[trial.task.environment].cls(**arguments)
-    environment.reset(options=reset_options(EpisodeStart("", trial.state), reconfigure=False))
-    for action in actions:
-        observation, *_ = environment.step(action)
-        colours = observation["image"][trial.task.robot.camera]["Color"][..., :3]
-        np.clip(colours * 255, 0, 255).astype(np.uint8)
-    environment.close()
-
-
-def _play(simulation: SimplerSimulation, trial: Trial, actions: np.ndarray, every: int) -> None:
-    simulation.reset(EpisodeStart(trial.variant.name, trial.state, trial.task.name))
-    simulation.begin(trial.task.subtasks[0])
-    for first in range(0, len(actions), every or 4):
-        if every:
-            simulation.observe()
-        simulation.advance(actions[first : first + (every or 4)])
+    still = np.array([0, 0, 0, 0, 0, 0, WIDOWX.actions[0].gripper_open])
+    for trial in trials:
+        arguments = build_arguments(trial.task, trial.variant)
+        arguments["obs_mode"] = "image"
+        arguments["rgb_overlay_path"] = str(backend.photo(trial.variant, trial.state))
+        arguments["rgb_overlay_cameras"] = [trial.task.robot.camera]
+        environment = registry[trial.task.environment].cls(**arguments)
+        environment.reset(options=reset_options(EpisodeStart("", trial.state), reconfigure=False))
+        for _ in range(trial.task.step_limit):
+            observation, *_ = environment.step(still)
+            colours = observation["image"][trial.task.robot.camera]["Color"][..., :3]
+            np.clip(colours * 255, 0, 255).astype(np.uint8)
+        environment.close()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,7 +19,7 @@ import numpy as np
 from envs.errors import EnvironmentFault
 from envs.observation import Sensors
 from envs.simpler.assets import PHOTOS, asset_folder, photo_file
-from envs.simpler.grids import heading
+from envs.simpler.grids import State, heading
 from envs.simpler.state import SimplerState
 from envs.simpler.tasks import CLOSE_DRAWER, MOVE_NEAR, OPEN_DRAWER, PICK, PLACE_IN_DRAWER, PUT_ON, Task
 from envs.simpler.trial import Verdict
@@ -69,8 +69,11 @@ class OriginalBackend:
         environment.reset(seed=self._seed, options=reset_options(start))
         self._environment = environment
         self._shown = self._simulated_ids() if variant.photo else None
-        photo = photo_file(variant, start.state)
-        self._background = self._read_photo(self.folder / PHOTOS / photo, task) if photo else None
+        self._background = self._read_photo(self.photo(variant, start.state), task) if variant.photo else None
+
+    def photo(self, variant: Variant, state: State) -> Path:
+        """The file of the photo behind a trial that has one."""
+        return self.folder / PHOTOS / photo_file(variant, state)
 
     def step(self, action: np.ndarray) -> Verdict:
         """One control step; the package judges it."""

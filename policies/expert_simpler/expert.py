@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from envs.observation import Observation
+from envs.observation import Observation, Sensors
 from envs.simpler.rotations import conjugate, product, quaternion_to_axis_angle, rotation_matrix
 from envs.simpler.state import SimplerState
 from envs.simulation import EnvironmentSpec
@@ -76,17 +76,20 @@ class _Slot:
 
 
 class SimplerExpert:
-    """Solves the WidowX tasks and pick coke can; asks for no camera."""
+    """Solves the WidowX tasks and pick coke can.
 
-    def __init__(self, environment: EnvironmentSpec) -> None:
-        self._spec = self.describe(environment)
+    ``cameras``: rendered at each decision, to see what that costs; by default none, as it is shown the state.
+    """
+
+    def __init__(self, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> None:
+        self._spec = self.describe(environment, cameras)
         self._reach = REACHES[self._spec.action.name]
         self._slots: dict[int, _Slot] = {}
 
     @classmethod
-    def describe(cls, environment: EnvironmentSpec) -> PolicySpec:
+    def describe(cls, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> PolicySpec:
         """What it needs: the simulator's state, and the robot's axis-angle convention."""
-        return PolicySpec("expert", environment.actions[0], privileged=True)
+        return PolicySpec("expert", environment.actions[0], Sensors.of(*cameras), privileged=True)
 
     @property
     def spec(self) -> PolicySpec:
