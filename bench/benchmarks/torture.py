@@ -4,6 +4,7 @@ python -m bench.benchmarks.torture                                200 faults ove
 python -m bench.benchmarks.torture --backend ray --faults 20 --episodes 60
 python -m bench.benchmarks.torture --nodes 3 --faults 20 --episodes 60    a Ray cluster, whose nodes are lost
 python -m bench.benchmarks.torture --benchmark calvin_smoke --policy expert --faults 20 --episodes 20
+python -m bench.benchmarks.torture --benchmark simpler_bridge --policy expert --faults 10 --episodes 16
 
 The command line is started again and again, as a user would, until the run is complete. Meanwhile its
 processes are killed and stopped, its journal is torn and damaged, its disk is full, and (toy
@@ -39,8 +40,9 @@ MARK = "VLA_BENCH_TORTURE"
 """Variable by which the processes of a driver are found."""
 SCRIPT = Path(__file__).resolve().parents[2] / "run_benchmark.py"
 TABLES = ("episodes.csv", "subtasks.csv")
-DEADLINES = {True: 2.0, False: 10.0}
-"""Seconds after which a stopped process is taken for hung: of the toy, of a real simulation."""
+DEADLINES = {"fake": 2.0, "calvin": 10.0, "simpler": 40.0}
+"""Seconds after which a stopped process is taken for hung, by family: SimplerEnv compiles shaders in its first
+step."""
 CUE_SHARE = 0.15
 """Of the faults, those that the toy environment commits itself."""
 CUES = ("abort", "segfault", "exit", "hang", "raise", "garble")
@@ -121,16 +123,16 @@ class Torture:
         self._mark = uuid.uuid4().hex
         self._outcome = Outcome()
         self._nodes = Nodes(nodes, self._mark) if nodes else None
-        toy = "benchmark=fake" in words
+        family = next(name for name in DEADLINES if words[0].startswith(f"benchmark={name}"))
         self._ray = "run.backend=ray" in words
-        self._own_faults = round(CUE_SHARE * faults) if toy else 0
+        self._own_faults = round(CUE_SHARE * faults) if family == "fake" else 0
         self._words = [
             *words,
             "run.name=torture",
             f"run.results={folder}",
             "run.max_error_rate=1",
             "run.max_attempts=5",
-            f"run.step_deadline={DEADLINES[toy]}",
+            f"run.step_deadline={DEADLINES[family]}",
             *(self._cues(folder / "counter") if self._own_faults else ()),
         ]
 
@@ -321,7 +323,9 @@ def main() -> int:
     words = [
         f"benchmark={given.benchmark}",
         f"policy={given.policy}",
-        f"benchmark.sequences={given.episodes}",
+        f"benchmark.options.trials={given.episodes // 4}"  # of each of its tasks
+        if given.benchmark.startswith("simpler")
+        else f"benchmark.sequences={given.episodes}",
     ]
     backend = "ray" if given.nodes else given.backend
     words += [f"run.backend={backend}", f"run.workers={given.workers}"]
