@@ -41,8 +41,8 @@ MARK = "VLA_BENCH_TORTURE"
 SCRIPT = Path(__file__).resolve().parents[2] / "run_benchmark.py"
 TABLES = ("episodes.csv", "subtasks.csv")
 DEADLINES = {"fake": 2.0, "calvin": 10.0, "simpler": 40.0}
-"""Seconds after which a stopped process is taken for hung, by family: SimplerEnv compiles shaders in its first
-step."""
+"""Seconds after which a stopped process is taken for hung, by family: SimplerEnv compiles shaders at
+first."""
 CUE_SHARE = 0.15
 """Of the faults, those that the toy environment commits itself."""
 CUES = ("abort", "segfault", "exit", "hang", "raise", "garble")
