@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
 import re
 import types
 import typing
@@ -250,6 +251,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             raise ConfigError(
                 f"{where}={_shown(value)}: named values are wanted, e.g. {where}.<name>=<value>"
             )
+        for key, item in value.items():
+            _check_finite(item, f"{where.removesuffix('.arguments')}.{key}")
         return {str(key): item for key, item in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -259,6 +262,15 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
         raise ConfigError(f"{where}={_shown(value)}: {wanted} is wanted")
     return value
+
+
+def _check_finite(value: Any, where: str) -> None:
+    """NaN and infinity have no place in JSON, in which a run is written down."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}={value}: a finite number is wanted")
+    if isinstance(value, Mapping | list | tuple):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_finite(item, f"{where}.{key}")
 
 
 def _shown(value: Any) -> str:

@@ -11,6 +11,7 @@ numbers of a bounded convention are brought into their range.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -46,6 +47,18 @@ def connect(job: Job) -> Policy:
             python=job.policy_python,
             hung_seconds=job.decision_deadline or HUNG_SECONDS,
         )
+    )
+
+
+def chunks_of(answer: object, slots: int, name: str) -> Sequence[np.ndarray]:
+    """What a policy answered for so many slots. PolicyError: it has not one chunk for each."""
+    listed = isinstance(answer, Sequence) or (isinstance(answer, np.ndarray) and answer.ndim > 0)
+    if listed and len(answer) == slots:
+        return answer
+    what = f"{type(answer).__name__} of {len(answer)}" if listed else type(answer).__name__
+    raise PolicyError(
+        f"policy {name!r} was asked for {slots} and returned a {what}; act() must return a list with one "
+        "NumPy array (k, A) for each slot"
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.inference import Actions
+from bench.inference import Actions, chunks_of
 from bench.protocol import EpisodeSpec
 from envs.errors import EnvironmentFault, RendererError, UserError
 from envs.observation import Observation, Sensors
@@ -59,7 +59,8 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
     with _blaming(spec.name, "act"):
         if spec.privileged:
             policy.see(SLOT, simulation.privileged())  # type: ignore[attr-defined]
-        chunk = policy.act((SLOT,), (observation,))[0]
+        answer = policy.act((SLOT,), (observation,))
+    (chunk,) = chunks_of(answer, 1, spec.name)
     simulation.advance(Actions(spec).executed(chunk, episode.step_limit)[:1])
 
 
@@ -98,7 +99,7 @@ def _blaming(name: str, method: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise PolicyError(
             f"policy {name!r} fails in its first {method}(): {type(error).__name__}: {error} "

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.inference import Actions
+from bench.inference import Actions, chunks_of
 from bench.preflight import SLOT, Watch
 from bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
 from envs.simulation import Simulation
@@ -157,7 +157,7 @@ def _run_subtask(
         enter(Phase.DECIDE)
         if see is not None:
             see(SLOT, simulation.privileged())
-        chunk = policy.act(slots, (observation,))[0]
+        (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, policy.spec.name)
         executed = actions.executed(chunk, episode.step_limit - steps)
         through = ended is not None and ended(SLOT)
         lap("policy")

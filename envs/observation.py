@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,11 @@ class Sensors:
     def of(cls, *names: str, depth: bool = False) -> Sensors:
         """Sensors with these cameras at the environment's own sizes."""
         return cls(tuple(Camera(name, depth=depth) for name in names))
+
+    @classmethod
+    def named(cls, names: str | Sequence[str]) -> Sensors:
+        """As :meth:`of`, for one name or a list of them, whichever a configuration holds."""
+        return cls.of(*((names,) if isinstance(names, str) else names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from envs.action_spec import ActionSpec
 from envs.observation import Observation
 from envs.simulation import EnvironmentSpec
 from policies.base import PolicySpec, SubtaskContext
+from policies.errors import PolicyError
 from policies.hold import holding_action, needs_pose
 from policies.registry import action_named
 
@@ -53,6 +54,8 @@ class RandomWalkPolicy:
         cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1, scale: float = 1.0
     ) -> PolicySpec:
         """What a walk with these arguments needs: no camera."""
+        if isinstance(scale, bool) or not isinstance(scale, int | float):
+            raise PolicyError(f"policy.scale={scale}: a number is wanted")
         convention = action_named(environment, action)
         return PolicySpec("random", convention, chunk=chunk, execute=chunk, stochastic=True)
 

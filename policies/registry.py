@@ -20,8 +20,9 @@ from typing import Any, Protocol
 
 from envs.action_spec import ActionSpec
 from envs.errors import UserError, suggestion
+from envs.observation import Camera, Sensors
 from envs.simulation import EnvironmentSpec
-from policies.base import Policy, PolicySpec
+from policies.base import Policy, PolicySpec, PrivilegedPolicy
 from policies.errors import PolicyError
 from policies.one_slot import OneSlotPolicy
 
@@ -39,6 +40,10 @@ BY_FAMILY: Mapping[tuple[str, str], str] = {
 }
 """Names that stand for another class in the environments of a family."""
 
+LONGEST_CHUNK = 10_000
+"""Actions of a decision; more would be a slip of the pen, which costs all memory."""
+LARGEST_PICTURE = 8192
+"""Pixels of a camera's side, likewise."""
 ENTRY_POINTS = "vla_bench.policies"
 """Entry-point group in which an installed package names its policies."""
 
@@ -62,10 +67,11 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
     describe = getattr(factory, "describe", None)
     if describe is None:
         policy = _build(factory, choice, environment)
-        policy.close()
+        with _blaming(choice, "be closed"):
+            policy.close()
         return checked_spec(policy.spec, environment)
     arguments = _accepted(describe, choice, {"environment": environment})
-    with _blaming(choice, "describe"):
+    with _blaming(choice, "be described"):
         spec = describe(**arguments)
     return checked_spec(spec, environment)
 
@@ -108,9 +114,10 @@ def action_named(environment: EnvironmentSpec, name: str) -> ActionSpec:
 def checked_spec(spec: PolicySpec, environment: EnvironmentSpec) -> PolicySpec:
     """The spec with the environment's own name for its action convention.
 
-    PolicyError names a convention the environment does not have (and how the nearest differs), a
-    camera it does not have, or a chunk that cannot be.
+    PolicyError names a field that is not what it should be, a convention the environment does not have (and
+    how the nearest differs), a camera it does not have, or a chunk that cannot be.
     """
+    _check_fields(spec)
     if not 1 <= spec.execute <= spec.chunk:
         raise PolicyError(
             f"policy {spec.name!r} predicts {spec.chunk} actions and wants {spec.execute} executed; "
@@ -132,20 +139,55 @@ def checked_spec(spec: PolicySpec, environment: EnvironmentSpec) -> PolicySpec:
     return dataclasses.replace(spec, action=nearest)
 
 
+def _check_fields(spec: PolicySpec) -> None:
+    """Specs are written by users, and dataclasses take anything."""
+
+    def refuse(field: str, value: object, wanted: str) -> None:
+        raise PolicyError(f"policy {spec.name!r}: its {field} is {value}; {wanted} is wanted")
+
+    def counts(value: object, most: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+    if not isinstance(spec, PolicySpec):
+        raise PolicyError(f"a policy describes itself by a policies.PolicySpec, not by {spec!r}")
+    if not isinstance(spec.name, str) or not spec.name:
+        refuse("name", repr(spec.name), "a word")
+    for field, kind in (("action", ActionSpec), ("sensors", Sensors)):
+        if not isinstance(getattr(spec, field), kind):
+            refuse(field, repr(getattr(spec, field)), f"an envs.{kind.__name__}")
+    for field in ("chunk", "execute"):
+        if not counts(getattr(spec, field), LONGEST_CHUNK):
+            refuse(field, repr(getattr(spec, field)), f"a whole number from 1 to {LONGEST_CHUNK}")
+    for camera in spec.sensors.cameras:
+        if not isinstance(camera, Camera) or not isinstance(camera.name, str):
+            refuse("sensors", camera, "an envs.Camera with a name")
+        for side in (camera.width, camera.height):
+            if side is not None and not counts(side, LARGEST_PICTURE):
+                refuse(f"camera {camera.name!r}", f"{side!r} pixels wide or high", f"1 to {LARGEST_PICTURE}")
+    if not isinstance(spec.switches, Mapping) or not all(
+        isinstance(text, str) for pair in spec.switches.items() for text in pair
+    ):
+        refuse("switches", spec.switches, "a mapping of words to words")
+
+
 def _build(factory: Callable[..., Any], choice: Choice, environment: EnvironmentSpec) -> Policy:
     arguments = _accepted(factory, choice, {"environment": environment})
     with _blaming(choice, "be built"):
         built = factory(**arguments)
     if isinstance(getattr(built, "spec", None), PolicySpec):
-        if not isinstance(built, Policy):
-            raise PolicyError(f"{choice.target} has a spec, but not all of reset, act and close")
+        if not isinstance(built, PrivilegedPolicy if built.spec.privileged else Policy):
+            needed = "see, reset, act and close" if built.spec.privileged else "reset, act and close"
+            raise PolicyError(f"{choice.target} has a spec, but not all of {needed}")
         return built
     return OneSlotPolicy(built, environment)
 
 
 def _accepted(function: Callable[..., Any], choice: Choice, offered: Mapping[str, Any]) -> dict[str, Any]:
     """The chosen arguments, checked against the signature, plus those on offer that it takes."""
-    parameters = inspect.signature(function).parameters
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as error:  # some built-in types
+        raise PolicyError(f"{choice.target!r} is no policy: {error}") from None
     named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     arguments = {name: value for name, value in offered.items() if name in named}
     for name in choice.arguments:
@@ -180,7 +222,7 @@ class _blaming:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, UserError):
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, UserError):
             raise PolicyError(
                 f"policy {self._choice.target!r} could not {self._doing}: {type(error).__name__}: {error}"
             ) from error
@@ -207,7 +249,7 @@ def _import(path: str) -> Callable[..., Any]:
             f"there is no module {error.name!r} for policy {path!r}; modules are looked for among the "
             f"installed packages and in {here}"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PolicyError(f"policy {path!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]

@@ -22,7 +22,11 @@ class StubPolicy:
     """
 
     def __init__(
-        self, environment: EnvironmentSpec, action: str = "", chunk: int = 1, cameras: Sequence[str] = ()
+        self,
+        environment: EnvironmentSpec,
+        action: str = "",
+        chunk: int = 1,
+        cameras: str | Sequence[str] = (),
     ) -> None:
         self._spec = self.describe(environment, action, chunk, cameras)
         self._follows_pose = needs_pose(self._spec.action)
@@ -31,11 +35,11 @@ class StubPolicy:
 
     @classmethod
     def describe(
-        cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1, cameras: Sequence[str] = ()
+        cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1, cameras: str | Sequence[str] = ()
     ) -> PolicySpec:
         """What a stub built with these arguments needs."""
         convention = action_named(environment, action)
-        return PolicySpec("stub", convention, Sensors.of(*cameras), chunk=chunk, execute=chunk)
+        return PolicySpec("stub", convention, Sensors.named(cameras), chunk=chunk, execute=chunk)
 
     @property
     def spec(self) -> PolicySpec:

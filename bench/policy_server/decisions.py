@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.inference import Actions
+from bench.inference import Actions, chunks_of
+from envs.errors import UserError
 from envs.observation import Observation
 from policies.base import Policy
 
@@ -59,11 +60,13 @@ class Decisions:
         slots = list(self._waiting) if self.together else list(self._waiting)[:1]
         observations = [self._waiting.pop(slot) for slot in slots]
         try:
-            chunks = list(self.policy.act(slots, observations))
-            if len(chunks) != len(slots):
-                raise ValueError(f"the policy was asked for {len(slots)} slots and answered {len(chunks)}")
-        except Exception as error:
-            self.together = self.together and len(slots) == 1
+            chunks = chunks_of(self.policy.act(slots, observations), len(slots), self.policy.spec.name)
+        except Exception as raised:
+            error = raised
+            if len(slots) > 1:
+                self.together = False
+                if isinstance(raised, UserError):  # which nobody would try again
+                    error = RuntimeError(str(raised))
             for slot in slots:
                 answer(slot, error)
             return

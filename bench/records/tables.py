@@ -76,6 +76,7 @@ def key_line(summary: Summary) -> str:
     parts = []
     if summary.single_task:
         name = "single-task success" if summary.chain else "success over all tasks"
+        name = "mean success over tasks" if summary.rows else name
         parts.append(f"{name} {in_line(rate_cell(summary.single_task))} %")
     if summary.chain:
         parts.append(f"average chain length {in_line(mean_cell(summary.chain.average))}")
@@ -90,11 +91,15 @@ def error_lines(summary: Summary, most: int = 10) -> list[str]:
 
 def tables(summary: Summary) -> list[Table]:
     """The tables of a summary, most important first."""
-    made = [chain(summary) if summary.chain else suite(summary)]
     if summary.chain:
-        made.append(per_task(summary))
-    made.append(timing(summary))
-    return made
+        made = [chain(summary), per_task(summary)]
+    elif summary.rows:
+        made = [simpler(summary)]
+        if len({each.variant for each in summary.variants}) > 1:
+            made.append(variants(summary))
+    else:
+        made = [suite(summary)]
+    return [*made, timing(summary)]
 
 
 def chain(summary: Summary) -> Table:
@@ -164,6 +169,54 @@ def suite(summary: Summary) -> Table:
         ("task", *(f"scene {scene}" for scene in scenes), "n", "%"),
         tuple(rows),
         caption,
+    )
+
+
+def simpler(summary: Summary) -> Table:
+    """SimplerEnv's rows: success after the last step, at any step, and the partial success."""
+
+    def share(value: float | None) -> Cell:
+        return Cell("–" if value is None or math.isnan(value) else f"{100 * value:.1f}")
+
+    caption = (
+        "Means over variants and tasks, which all count alike, with 95 % intervals. Ever: at any step, "
+        "which does not count. Partial: grasped; of the apple task, drawer opened."
+    )
+    if summary.overall_bounds:
+        caption += _with_errors(summary, f"{_bounds(summary.overall_bounds)} %")
+    return Table(
+        "Success after the last step, % of trials",
+        ("task", "n", "%", "ever %", "partial %"),
+        tuple(
+            (
+                Cell(row.name),
+                Cell(str(row.success.n)),
+                rate_cell(row.success),
+                share(row.ever),
+                share(row.grasped),
+            )
+            for row in summary.rows
+        ),
+        caption,
+    )
+
+
+def variants(summary: Summary) -> Table:
+    """SimplerEnv's tasks in each of their variants."""
+    return Table(
+        "Per variant",
+        ("task", "variant", "solved", "n", "%"),
+        tuple(
+            (
+                Cell(each.task),
+                Cell(each.variant + ("" if each.counted else " (not counted)")),
+                Cell(str(each.rate.successes)),
+                Cell(str(each.rate.n)),
+                rate_cell(each.rate),
+            )
+            for each in summary.variants
+            if each.rate.n
+        ),
     )
 
 
@@ -237,7 +290,7 @@ def screen_table(table: Table) -> RenderableType:
         header = column.replace("average chain length", "average\nchain\nlength")
         drawn.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
     # A number over its interval, so that a chain table fits 80 columns.
-    stacked = len(table.rows) == 1 or max(sum(bool(cell.interval) for cell in row) for row in table.rows) > 2
+    stacked = len(table.rows) == 1 or any(sum(bool(cell.interval) for cell in row) > 2 for row in table.rows)
     for row in table.rows:
         cells = []
         for cell in row:
@@ -281,7 +334,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}" if 0 < share < 1 else f"{100 * share:.0f}"
 
 
-def rate_cell(of: Rate) -> Cell:
+def rate_cell(of: Rate | Mean) -> Cell:
     """A rate in percent; a dash without tries."""
     if not of.n:
         return Cell("–")

@@ -45,7 +45,9 @@ class ExpertPolicy:
     to try comparisons with.
     """
 
-    def __init__(self, environment: EnvironmentSpec, cameras: Sequence[str] = (), lapse: float = 0.0) -> None:
+    def __init__(
+        self, environment: EnvironmentSpec, cameras: str | Sequence[str] = (), lapse: float = 0.0
+    ) -> None:
         """PolicyError when the environment is not CALVIN, or ``lapse`` no share."""
         self._spec = self.describe(environment, cameras, lapse)
         self._lapse = lapse
@@ -53,7 +55,7 @@ class ExpertPolicy:
 
     @classmethod
     def describe(
-        cls, environment: EnvironmentSpec, cameras: Sequence[str] = (), lapse: float = 0.0
+        cls, environment: EnvironmentSpec, cameras: str | Sequence[str] = (), lapse: float = 0.0
     ) -> PolicySpec:
         """Relative actions one at a time, the simulator's state."""
         if isinstance(lapse, bool) or not isinstance(lapse, int | float) or not 0 <= lapse <= 1:
@@ -65,7 +67,7 @@ class ExpertPolicy:
         return PolicySpec(
             "expert",
             environment.action("relative"),
-            Sensors.of(*cameras),
+            Sensors.named(cameras),
             privileged=True,
             stochastic=lapse > 0,
         )

@@ -81,15 +81,15 @@ class SimplerExpert:
     ``cameras``: rendered at each decision, to see what that costs; by default none, as it is shown the state.
     """
 
-    def __init__(self, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> None:
+    def __init__(self, environment: EnvironmentSpec, cameras: str | Sequence[str] = ()) -> None:
         self._spec = self.describe(environment, cameras)
         self._reach = REACHES[self._spec.action.name]
         self._slots: dict[int, _Slot] = {}
 
     @classmethod
-    def describe(cls, environment: EnvironmentSpec, cameras: Sequence[str] = ()) -> PolicySpec:
+    def describe(cls, environment: EnvironmentSpec, cameras: str | Sequence[str] = ()) -> PolicySpec:
         """What it needs: the simulator's state, and the robot's axis-angle convention."""
-        return PolicySpec("expert", environment.actions[0], Sensors.of(*cameras), privileged=True)
+        return PolicySpec("expert", environment.actions[0], Sensors.named(cameras), privileged=True)
 
     @property
     def spec(self) -> PolicySpec:

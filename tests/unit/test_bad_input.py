@@ -143,6 +143,26 @@ def test_what_policies_return(answer, remaining):
     assert np.isfinite(done).all() and np.abs(done).max() <= 1
 
 
+ARGUMENTS = st.dictionaries(
+    st.sampled_from(("action", "chunk", "cameras", "scale", "lapse")), WILD | st.integers(-1, 9), max_size=2
+)
+
+
+@cases(200)
+@given(st.sampled_from(("stub", "random", "expert")), ARGUMENTS)
+def test_arguments_of_policies(name, arguments):
+    plain = {"benchmark": {"family": "fake"}, "policy": {"_target_": name, **arguments}}
+    try:
+        config = config_from_plain(plain)
+        spec = describe_policy(
+            PolicyChoice(config.policy.target, config.policy.arguments), environment_of(config.benchmark)
+        )
+    except UserError as error:
+        assert str(error)
+        return
+    assert 1 <= spec.execute <= spec.chunk <= 10_000
+
+
 RECORDS = [chain_record(index, index % 6) for index in range(5)] + [error_record(5)]
 
 

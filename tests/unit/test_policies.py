@@ -14,7 +14,7 @@ import pytest
 from bench.dispatch.job import PolicyChoice
 from envs.action_spec import ActionSpec
 from envs.fake import ABSOLUTE, RELATIVE
-from envs.observation import Observation, Sensors
+from envs.observation import Camera, Observation, Sensors
 from envs.simulation import EnvironmentSpec, environment_spec
 from policies import registry
 from policies.base import Policy, PolicySpec, SubtaskContext
@@ -155,6 +155,58 @@ def test_another_convention_is_refused_with_the_difference():
     assert checked_spec(PolicySpec("p", renamed), FAKE).action.name == "absolute"
     with pytest.raises(PolicyError, match="predicts 2 actions and wants 3 executed"):
         checked_spec(PolicySpec("p", RELATIVE, chunk=2, execute=3), FAKE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, "its name is None; a word is wanted"),
+        ({"action": "relative"}, r"its action is 'relative'; an envs\.ActionSpec is wanted"),
+        ({"sensors": ("front",)}, r"its sensors is \('front',\); an envs\.Sensors is wanted"),
+        ({"sensors": Sensors((Camera("front", width=0),))}, "camera 'front' is 0 pixels wide or high"),
+        ({"sensors": Sensors((Camera("front", height="9"),))}, "camera 'front' is '9' pixels wide or high"),
+        ({"chunk": "4"}, "its chunk is '4'; a whole number from 1 to 10000 is wanted"),
+        ({"chunk": 10**9}, "its chunk is 1000000000; a whole number"),
+        ({"execute": 0}, "its execute is 0; a whole number"),
+        ({"switches": {"compat": 3}}, "a mapping of words to words is wanted"),
+    ],
+)
+def test_a_spec_with_a_field_that_cannot_be_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(PolicyError, match=message):
+        checked_spec(PolicySpec(**{"name": "p", "action": RELATIVE, **changes}), FAKE)
+
+
+def test_what_is_no_policy_at_all_is_said_to_be_none(my_module):
+    my_module(
+        "import sys\n"
+        "from policies.base import PolicySpec\n"
+        "class Leaves:\n"
+        "    def __init__(self): sys.exit('usage: ...')\n"
+        "class Nothing:\n"
+        "    @classmethod\n"
+        "    def describe(cls): return None\n"
+        "class Blind:\n"
+        "    def __init__(self, environment):\n"
+        "        self.spec = PolicySpec('p', environment.actions[0], privileged=True)\n"
+        "    def reset(self, slot, instruction, context): ...\n"
+        "    def act(self, slots, observations): ...\n"
+        "    def close(self): ...\n"
+        "class Stays:\n"
+        "    def reset(self, instruction): ...\n"
+        "    def act(self, observation): ...\n"
+        "    def close(self): raise OSError('busy')\n"
+    )
+    for name, message in (
+        ("Leaves", r"could not be built: SystemExit: usage: \.\.\."),
+        ("Nothing", r"describes itself by a policies\.PolicySpec, not by None"),
+        ("Blind", "not all of see, reset, act and close"),
+        ("Stays", "could not be closed: OSError: busy"),
+    ):
+        with pytest.raises(PolicyError, match=message):
+            describe_policy(choice(f"my_module:{name}"), FAKE)
+    with pytest.raises(PolicyError, match=r"'builtins\.dict' is no policy"):
+        describe_policy(choice("builtins.dict"), FAKE)
+    assert describe_policy(choice("stub", cameras="front"), FAKE).sensors == Sensors.of("front")
 
 
 def test_the_stub_commands_no_motion():

@@ -96,6 +96,16 @@ def test_screen_fits_and_cuts_no_number(width):
     assert "…" not in text
 
 
+@pytest.mark.parametrize("records", [[], [error_record(0), error_record(1)]], ids=["none", "errors only"])
+def test_tables_without_a_judged_episode(records):
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    summary = summarize(header(2), records)
+    console.print(to_screen(summary))
+    text = console.export_text()
+    assert f"0 of 2 episodes judged · {len(records)} errors" in text and "n = 0" in text
+    assert "Never attempted: " in to_markdown(summary)
+
+
 def test_a_perfect_score_fits_80_columns():
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(to_screen(summarize(header(1000), [chain_record(index, 5) for index in range(1000)])))
