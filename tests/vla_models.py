@@ -14,6 +14,7 @@ STRUCTURES: dict[str, dict[str, Any]] = {
     "one_step": {"structure": "one_step", "head": "fc", "window": 1},
     "one_step_tokens": {"structure": "one_step", "head": "none", "window": 1, "action_space": "discrete"},
     "interleaved": {"structure": "interleaved", "head": "fc"},
+    "interleaved_lstm": {"structure": "interleaved", "head": "lstm"},
     "interleaved_tokens": {"structure": "interleaved", "head": "none", "action_space": "discrete"},
     "video": {"structure": "video", "head": "fc"},
     "policy_head_fc": {"structure": "policy_head", "head": "fc"},

@@ -26,6 +26,7 @@ DROPPED = re.compile(
     r"|^(lm_head\.|clip_norm_head\.model\.)"
 )
 """Keys of older files that hold constants or a second name of ``act_head``; they are not loaded."""
+_STATE_TOKEN = ("embed_arm_state.", "embed_gripper_state.", "embed_state.")
 OWN_WEIGHTS, OWN_CONFIG = "model.safetensors", "vla.json"
 """Files of a folder in our own format."""
 
@@ -237,6 +238,9 @@ def _mismatch(
     for label, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)):
         if names:
             parts.append(f"{len(names)} {label}: {_some(names)}")
+    if missing and all(name.startswith(_STATE_TOKEN) for name in missing):
+        # The original reads use_state under a misspelt name, and so never makes a state token.
+        parts.append("it has no state token, whatever use_state says: type policy.model.state_token=false")
     return (
         f"vla: {source} does not fit the configured structure. {'; '.join(parts)}. "
         f"`python -m bench describe <checkpoint>` shows which structure it has."

@@ -20,6 +20,7 @@ TokenSource = Literal["all", "text", "vision"]
 Compatibility = Literal["intended", "released"]
 ActionFrame = Literal["world", "tcp", "tcp_pose"]
 Prompt = Literal["backbone", "question"]
+QuestionStyle = Literal["backbone", "phi", "qwen", "vicuna", "mistral", "llama"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class VlaConfig:
     head: Head = "lstm"
     hidden: int = 1024
     """H, width of the head; the head's inner width is H * latent."""
+    lstm_layers: int = 4
+    lstm_dropout: float = 0.0
+    """Of an LSTM head; dropout acts between its layers, in training only."""
     window: int = 8
     """W, frames of history, the current one included."""
     chunk: int = 10
@@ -70,9 +74,19 @@ class VlaConfig:
     take to ...", which the released SimplerEnv models were trained with but not evaluated with."""
     question_steps: int | None = None
     """Number named in the question prompt. None: C + 1, as the CALVIN models say; the OXE ones say C."""
+    question_style: QuestionStyle = "backbone"
+    """Chat style of the question prompt; ``backbone``: the one that the backbone names."""
     image_size: int = 224
     mask_action_token: bool = False
     """``fill_zero`` of the original: inserted action and state tokens are masked out of attention."""
+    released_window: bool = True
+    """Whether ``compat=released`` shows an interleaved policy that generates tokens all frames of its window
+    (``history_type`` "pre" of the original) or, though it was trained on W, the newest only (any other)."""
+    gripper_loss_ratio: float = 0.01
+    clip_loss_ratio: float = 0.05
+    cotrain_loss_ratio: float = 0.05
+    """Weights of the losses beside the arm's: the gripper's, the one towards CLIP's text features, and that
+    of vision-language batches, ten times as much where actions are discrete."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -83,13 +97,17 @@ class VlaConfig:
                     f"vla: {field.name}={value!r} is not known; use one of {', '.join(allowed)}."
                     + suggestion(str(value), allowed)
                 )
-        for name in ("hidden", "window", "chunk", "latent", "bins", "image_size"):
+        for name in ("hidden", "lstm_layers", "window", "chunk", "latent", "bins", "image_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise PolicyError(f"vla: {name}={value!r} must be a whole number of at least 1")
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise PolicyError(f"vla: {name}={getattr(self, name)!r} must be true or false")
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise PolicyError(f"vla: {name}={value!r} must be a number")
         if self.backbone not in BACKBONES:
             raise PolicyError(unknown_backbone(self.backbone))
         self._check_combination()
@@ -112,10 +130,8 @@ class VlaConfig:
             )
         if self.action_space == "discrete" and self.structure == "video":
             raise PolicyError("vla: structure=video has continuous actions only; set action_space=continuous")
-        if self.head in ("lstm", "gpt") and self.structure in ("interleaved", "video"):
-            raise PolicyError(
-                f"vla: structure={self.structure} already carries history in its sequence; set head=fc"
-            )
+        if self.head in ("lstm", "gpt") and self.structure == "video":
+            raise PolicyError("vla: structure=video has one action token, nothing to remember; set head=fc")
         if self.norm is not None and not self.norm[0] < self.norm[1]:
             raise PolicyError(f"vla: norm={self.norm!r} must be two numbers, the smaller first, or null")
         if not self.bin_min < self.bin_max:
@@ -129,7 +145,7 @@ class VlaConfig:
     @property
     def history_in_head(self) -> bool:
         """Whether the head, not the language model, remembers earlier frames."""
-        return self.head in ("lstm", "gpt")
+        return self.head in ("lstm", "gpt") and self.structure != "interleaved"
 
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> VlaConfig:
@@ -159,7 +175,22 @@ class VlaConfig:
         return plain
 
 
-_FLAGS = ("gripper_camera", "state_token", "vision_resampler", "clip_text", "mask_action_token")
+_FLAGS = (
+    "gripper_camera",
+    "state_token",
+    "vision_resampler",
+    "clip_text",
+    "mask_action_token",
+    "released_window",
+)
+_NUMBERS = (
+    "lstm_dropout",
+    "bin_min",
+    "bin_max",
+    "gripper_loss_ratio",
+    "clip_loss_ratio",
+    "cotrain_loss_ratio",
+)
 _CHOICES: dict[str, Any] = {
     "structure": Structure,
     "action_space": ActionSpace,
@@ -168,4 +199,5 @@ _CHOICES: dict[str, Any] = {
     "token_source": TokenSource,
     "action_frame": ActionFrame,
     "prompt": Prompt,
+    "question_style": QuestionStyle,
 }

@@ -122,6 +122,7 @@ def _fit(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], list[st
         undecided.append("window is not in the weights")
     else:
         fits["structure"] = "policy_head"
+        undecided.append(f"structure: interleaved fits too (no released model has it with head={head})")
     if head == "lstm":
         undecided.append("window is not in the weights (the released models have 8 or 16)")
     undecided.append("gripper_camera is not in the weights")
@@ -146,7 +147,8 @@ def _head(shapes: Mapping[str, tuple[int, ...]], width: int | None) -> tuple[str
     if "act_head.rnn.weight_ih_l0" in shapes:
         inputs, inner = shapes["act_head.rnn.weight_ih_l0"][1], shapes["act_head.rnn.weight_hh_l0"][1]
         latent = inputs // width if width else 1
-        return "lstm", {"latent": latent, "hidden": inner // latent}
+        layers = sum(name.startswith("act_head.rnn.weight_hh_l") for name in shapes)
+        return "lstm", {"latent": latent, "hidden": inner // latent, "lstm_layers": layers}
     if "act_head.gpt.wpe.weight" in shapes:
         window, inner = shapes["act_head.gpt.wpe.weight"]
         hidden = shapes.get("act_head.fc.weight", (width or inner,))[0]

@@ -97,14 +97,22 @@ class Engine:
     def reset(self, slot: int, instruction: str) -> None:
         """Starts a subtask in ``slot``."""
         ids, text = self._prompt(instruction)
-        remembers = self.config.structure in ("interleaved", "video")
         self._slots[slot] = Slot(
             ids,
             text,
-            frames=deque(maxlen=self.config.window if remembers else 1),
+            frames=deque(maxlen=self.config.window if self._sees_window else 1),
             features=deque(maxlen=self.config.window),
             ensemble=None if self.options.ensemble is None else TemporalEnsemble(self.options.ensemble),
         )
+
+    @property
+    def _sees_window(self) -> bool:
+        """Whether the language model is shown earlier frames. The released evaluation shows a video policy,
+        and one that generates tokens without history ``pre``, the newest only."""
+        config = self.config
+        if self.options.compat == "released" and (config.structure == "video" or not config.released_window):
+            return False
+        return config.structure in ("interleaved", "video")
 
     def act(self, slots: Sequence[int], observations: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
         """One (execute, 7) chunk of commands per slot."""
@@ -242,9 +250,9 @@ class Engine:
             text = adapter.prompt.text(instruction, bos=bos, eos=eos)
             return tokenizer(text, add_special_tokens=adapter.prompt.add_special_tokens).input_ids
         steps = self.config.question_steps or self.config.chunk + 1
-        text = question_prompt(
-            adapter.question_style, instruction, steps, eos=eos if adapter.trailing else ""
-        )
+        chosen = self.config.question_style
+        style = adapter.question_style if chosen == "backbone" else chosen
+        text = question_prompt(style, instruction, steps, eos=eos if adapter.trailing else "")
         ids = tokenizer(text, add_special_tokens=True).input_ids
         # The prompt of a generating policy loses its stop token, which stands after the actions instead.
         return ids[:-1] if self.config.generates_tokens and adapter.trailing else ids

@@ -9,16 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from policies.vla.config import VlaConfig
 from policies.vla.heads.base import ARM, HeadOutput
 
 IGNORE = -100
 """Label of a position that carries no loss."""
-ARM_GRIPPER_RATIO = 0.01
-"""Weight of the gripper's loss beside the arm's (``arm_gripper_loss_ratio`` of the released
-configurations)."""
-CLIP_RATIO = 0.05
-VL_COTRAIN_RATIO = 0.05
-"""Weights of the CLIP-text and of the vision-language co-training losses in the original's trainer."""
 DISCRETE_COTRAIN_FACTOR = 10
 """The co-training weight is this many times larger for discrete structures."""
 
@@ -104,15 +99,17 @@ def token_losses(logits: Tensor, labels: Tensor, tokens: ActionTokens) -> dict[s
     }
 
 
-def total_loss(losses: Mapping[str, Tensor], *, discrete: bool = False) -> Tensor:
+def total_loss(losses: Mapping[str, Tensor], config: VlaConfig | None = None) -> Tensor:
     """The weighted sum that is minimised, over those of the terms ``arm``, ``gripper``, ``clip_text`` and
     ``vl_cotrain`` that a batch has: a batch of robot data has the first ones, a vision-language batch the
-    last."""
+    last. The weights are those of ``config``; by default the released ones."""
+    config = config or VlaConfig()
+    discrete = DISCRETE_COTRAIN_FACTOR if config.action_space == "discrete" else 1
     weights = {
         "arm": 1.0,
-        "gripper": ARM_GRIPPER_RATIO,
-        "clip_text": CLIP_RATIO,
-        "vl_cotrain": VL_COTRAIN_RATIO * (DISCRETE_COTRAIN_FACTOR if discrete else 1),
+        "gripper": config.gripper_loss_ratio,
+        "clip_text": config.clip_loss_ratio,
+        "vl_cotrain": config.cotrain_loss_ratio * discrete,
     }
     terms = [weight * losses[name] for name, weight in weights.items() if name in losses]
     if not terms:
@@ -120,8 +117,10 @@ def total_loss(losses: Mapping[str, Tensor], *, discrete: bool = False) -> Tenso
     return torch.stack(terms).sum()
 
 
-def sum_by_source(losses: Mapping[str, Mapping[str, Tensor]], *, discrete: bool = False) -> dict[str, Tensor]:
+def sum_by_source(
+    losses: Mapping[str, Mapping[str, Tensor]], config: VlaConfig | None = None
+) -> dict[str, Tensor]:
     """Multi-task sum: losses of several data sources (``calvin_action``, ``vl_pretrain``) to ``total`` and
     one total per source. Each source's batch is averaged by itself before it is added."""
-    totals = {source: total_loss(terms, discrete=discrete) for source, terms in losses.items()}
+    totals = {source: total_loss(terms, config) for source, terms in losses.items()}
     return {**totals, "total": torch.stack(list(totals.values())).sum()}

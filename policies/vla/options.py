@@ -55,8 +55,8 @@ class VlaOptions:
     device: str = "cpu"
     dtype: Dtype = "float32"
     """float32, bfloat16 or float16. The released evaluation runs in float32 unless its configuration says
-    precision ``bf16`` or ``fp16``; the published Kosmos-2 configurations say ``16``, which is float32
-    there."""
+    precision ``bf16`` or ``fp16`` (the published Kosmos-2 configurations say ``16``, which is float32 there);
+    ``compat=released`` with ``config=`` does the same unless told a dtype."""
     batching: Batching = "exact"
     """exact: a slot's numbers do not depend on the other slots. fast: one batch for all slots."""
     compile: bool = False
@@ -72,7 +72,8 @@ class VlaOptions:
     """released: reproduces what the released evaluation does where it differs from what was meant. An
     interleaved policy executes the prediction for the oldest frame it remembers; the gripper is un-scaled
     together with the arm; generated tokens may be any of the vocabulary, seven of them, with the images of
-    all frames before one prompt; the backbone's prompt is used whatever the model was trained with."""
+    all frames (history ``pre``), or of the newest only, before one prompt; a video policy is shown the newest
+    frame only; the backbone's prompt is used whatever the model was trained with."""
     name: str = ""
     """Name shown in tables; made from the structure when empty."""
 
@@ -94,6 +95,10 @@ class VlaOptions:
             values[name] = (listed,) if isinstance(listed, str) else tuple(str(item) for item in listed)
         if values.get("compat") is False:
             del values["compat"]
+        if values.get("compat") == "released" and config is not None and values.get("dtype") is None:
+            from policies.vla.robovlms_config import released_dtype
+
+            values["dtype"] = released_dtype(config)
         return cls(**values)
 
     def __post_init__(self) -> None:

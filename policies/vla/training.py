@@ -173,4 +173,4 @@ def losses_of(
         else:
             losses = action_losses(result.output, arm, gripper, mask, arm_loss=arm_loss)
     losses |= result.extra
-    return losses | {"total": total_loss(losses, discrete=config.action_space == "discrete")}
+    return losses | {"total": total_loss(losses, config)}

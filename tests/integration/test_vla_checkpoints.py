@@ -151,6 +151,8 @@ def test_checkpoint_of_another_structure(tensors: dict[str, Any], tmp_path: Path
     torch.save(tensors, tmp_path / "model.pt")
     with pytest.raises(PolicyError, match=r"missing: act_head\.gpt.*unexpected: act_head\.rnn"):
         build(options("policy_head_gpt").model, checkpoint=tmp_path / "model.pt")
+    with pytest.raises(PolicyError, match=r"no state token.*policy\.model\.state_token=false"):
+        build(dataclasses.replace(CONFIG, state_token=True), checkpoint=tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,22 @@ def test_the_instruction_the_window_and_both_cameras_count() -> None:
     for camera in ("rgb_static", "rgb_gripper"):
         changed = {**frames[4], camera: frames[4][camera] // 2}
         assert (last("push", [*frames[:4], changed]) != said).any()
+
+
+def test_what_the_released_evaluation_shows() -> None:
+    def lengths(structure: str, **more: Any) -> list[int]:
+        made = engine(structure, **more)
+        made.reset(0, "push")
+        for seed in range(3):
+            made.act([0], [observation(seed)])
+        return [len(made._slots[0].frames), made._slots[0].frames.maxlen]
+
+    for structure in ("video", "interleaved", "interleaved_tokens"):
+        assert lengths(structure) == [3, 3]
+    assert lengths("video", compat="released") == [1, 1]
+    assert lengths("interleaved", compat="released") == [3, 3]
+    assert lengths("interleaved_tokens", compat="released") == [3, 3]
+    assert lengths("interleaved_tokens", compat="released", model={"released_window": False}) == [1, 1]
 
 
 def test_state_token_counts() -> None:

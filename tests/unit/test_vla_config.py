@@ -15,7 +15,7 @@ from policies.errors import PolicyError
 from policies.registry import describe_policy
 from policies.vla.config import VlaConfig
 from policies.vla.options import VlaOptions
-from policies.vla.robovlms_config import from_robovlms, read_config
+from policies.vla.robovlms_config import from_robovlms, read_config, released_dtype
 
 RELEASED = {
     "model": "kosmos",
@@ -58,8 +58,24 @@ def test_released_configuration() -> None:
         (
             {"type": "DiscreteDecoder", "action_space": "discrete"},
             4,
-            {"structure": "interleaved", "head": "none"},
+            {"structure": "interleaved", "head": "none", "released_window": False},
         ),
+        (
+            {"type": "DiscreteDecoder", "action_space": "discrete", "history_type": "pre"},
+            4,
+            {"structure": "interleaved", "head": "none", "released_window": True},
+        ),
+        (
+            {"type": "DiscreteDecoder", "action_space": "discrete", "history_type": "video"},
+            1,
+            {"structure": "one_step", "head": "none"},
+        ),
+        (
+            {"type": "LSTMDecoder", "history_type": "pre", "num_layers": 2, "policy_rnn_dropout_p": 0.1},
+            4,
+            {"structure": "interleaved", "head": "lstm", "lstm_layers": 2, "lstm_dropout": 0.1},
+        ),
+        ({"type": "LSTMDecoder"}, 1, {"structure": "policy_head", "head": "lstm", "window": 1}),
         (
             {
                 "type": "GPTDecoder",
@@ -88,7 +104,9 @@ def test_mapping_and_back() -> None:
         ({"strcture": "one_step"}, "Did you mean 'structure'"),
         ({"structure": "onestep"}, "Did you mean 'one_step'"),
         ({"structure": "one_step", "head": "fc"}, "window=1"),
-        ({"structure": "interleaved"}, "head=fc"),
+        ({"structure": "video"}, "head=fc"),
+        ({"gripper_loss_ratio": "small"}, "gripper_loss_ratio='small' must be a number"),
+        ({"question_style": "chatty"}, "phi, qwen, vicuna"),
         ({"head": "none"}, "needs a head"),
         ({"structure": "one_step", "window": 1, "action_space": "discrete"}, "head=none"),
         ({"window": 0}, "window=0"),
@@ -104,22 +122,89 @@ def test_impossible_structures(fields: dict[str, Any], said: str) -> None:
         VlaConfig.from_mapping(fields)
 
 
+def head(**fields: Any) -> dict[str, Any]:
+    return {"act_head": {**RELEASED["act_head"], **fields}}
+
+
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"model": "kosmoss2-but-not"}, None),
-        ({"model": "gpt4"}, "no backbone we know"),
+        ({"model": "gpt4"}, "model='gpt4' in the configuration; known: kosmos, paligemma"),
+        ({"model": "llava_orig"}, "Did you mean 'llava'"),
         ({"act_head": None}, "needs an action head"),
-        ({"act_head": {"type": "DiffusionDecoder"}}, "DiffusionDecoder"),
-        ({"act_head": {"type": "FCDecoder", "history_type": "both"}}, "history_type='both'"),
+        (head(type="DiffusionDecoder"), "DiffusionDecoder"),
+        (head(history_type="both"), "act_head.history_type='both'"),
+        (head(action_space="binned"), "act_head.action_space='binned'.*known: continuous, down_sample"),
+        (head(action_space="discrete"), "DiscreteDecoder goes with discrete"),
+        (head(action_space="down_sample"), "needs act_head.down_sample=pooling or resampler"),
+        (head(down_sample="resampler"), "needs act_head.action_space=down_sample"),
+        (head(token_source="images"), "act_head.token_source='images'"),
+        (head(action_dim=8), "actions have 7 numbers"),
+        (head(hidden_size="wide"), "act_head.hidden_size='wide' in the configuration must be a whole number"),
+        (head(latents=2), "unknown field act_head.'latents'. Did you mean 'latent'"),
+        ({"use_hand_rbg": True}, "unknown field 'use_hand_rbg'. Did you mean 'use_hand_rgb'"),
+        ({"use_hand_rgb": "no"}, "use_hand_rgb='no' in the configuration must be true or false"),
+        ({"norm_min": None}, "has no field 'norm_min'"),
+        ({"window_size": 2.5}, "window_size=2.5"),
+        (
+            {
+                **head(type="DiscreteDecoder", action_space="discrete"),
+                "tokenizer": {"additional_special_tokens": ["<act>"]},
+            },
+            "moves the action tokens",
+        ),
     ],
 )
-def test_unknown_in_a_released_configuration(change: dict[str, Any], said: str | None) -> None:
-    if said is None:
-        assert from_robovlms({**RELEASED, **change}).backbone == "kosmos2"
-        return
+def test_impossible_in_a_released_configuration(change: dict[str, Any], said: str) -> None:
     with pytest.raises(PolicyError, match=said):
         from_robovlms({**RELEASED, **change})
+
+
+def test_fields_that_change_nothing_are_passed_over() -> None:
+    more = {"batch_size": 41, "vision_resampler": {"depth": 8}, "somebody_elses": 1}
+    assert from_robovlms({**RELEASED, **more}) == from_robovlms(RELEASED)
+
+
+def test_parent_fills_what_a_file_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text(json.dumps({**RELEASED, "trainer": {"precision": "bf16"}}))
+    child = tmp_path / "child.json"
+    child.write_text(
+        json.dumps({"parent": "configs/base.json", "window_size": 16, **{"act_head": {"latent": 2}}})
+    )
+    assert read_config(child) == from_robovlms({**RELEASED, "window_size": 16, **head(latent=2)})
+    assert released_dtype(child) == "bfloat16"
+    (tmp_path / "base.json").write_text(json.dumps({"parent": "child.json"}))
+    with pytest.raises(PolicyError, match="is its own parent"):
+        read_config(child)
+    (tmp_path / "base.json").unlink()
+    with pytest.raises(PolicyError, match=r"no configuration file .*base\.json; .*child\.json names it"):
+        read_config(child)
+
+
+def test_released_evaluation_runs_in_the_precision_of_its_configuration(tmp_path: Path) -> None:
+    def dtype(precision: Any, **more: Any) -> str:
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({**RELEASED, "trainer": {"precision": precision}}))
+        return VlaOptions.from_arguments({"config": str(path), "seed": 0, **more}).dtype
+
+    for precision, released in (
+        ("bf16", "bfloat16"),
+        ("fp16", "float16"),
+        ("16", "float32"),
+        (16, "float32"),
+    ):
+        assert dtype(precision, compat="released") == released
+    assert dtype("bf16") == dtype("bf16", compat="released", dtype="float32") == "float32"
+
+
+def test_question_is_asked_in_the_style_of_the_model() -> None:
+    def style(**fields: Any) -> str:
+        return from_robovlms({**RELEASED, **fields}).question_style
+
+    assert style() == style(model="qwen") == "backbone"
+    assert style(model="llava", llava="llava-mpt-7b") == "phi"
+    assert style(model="qwen", qwen=".vlms/Qwen-VL") == "qwen"
+    assert style(model="llava", llava="LLaVA-v1.6-Vicuna-7b") == "vicuna"
 
 
 @pytest.mark.parametrize("missing", ["model", "act_head", "window_size", "fwd_pred_next_n"])

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from policies.vla.actions.tokenizer import ActionTokens, BinClassifier  # noqa: E402
 from policies.vla.clip_text import ClipTextHead  # noqa: E402
+from policies.vla.config import VlaConfig  # noqa: E402
 from policies.vla.heads.base import HeadOutput  # noqa: E402
 from policies.vla.losses import (  # noqa: E402
     IGNORE,
@@ -72,7 +73,9 @@ def test_sums() -> None:
     one = torch.tensor(1.0)
     assert total_loss({"arm": one, "gripper": one, "gripper_accuracy": one}).item() == pytest.approx(1.01)
     assert total_loss({"arm": one, "clip_text": one}).item() == pytest.approx(1.05)
-    assert total_loss({"vl_cotrain": one}, discrete=True).item() == pytest.approx(0.5)
+    assert total_loss({"vl_cotrain": one}, VlaConfig(action_space="discrete")).item() == pytest.approx(0.5)
+    heavier = VlaConfig(gripper_loss_ratio=0.1)
+    assert total_loss({"arm": one, "gripper": one}, heavier).item() == pytest.approx(1.1)
     by_source = sum_by_source({"calvin_action": {"arm": one}, "vl_pretrain": {"vl_cotrain": one}})
     assert by_source["calvin_action"].item() == 1.0
     assert by_source["total"].item() == pytest.approx(1.05)
