@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from envs.simpler import vulkan
 from envs.simpler.assets import CACHE_SUFFIX, STAGES, VARIABLE, AssetCheck, asset_folder, check_assets
 from envs.simpler.family import BACKENDS, MODERN_NOTE
 from envs.simpler.grids import SETS, Trial
-from envs.simpler.tasks import APPLE_TASK, TASKS
+from envs.simpler.tasks import APPLE_TASK
 from envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
 from policies.base import PolicySpec
 
@@ -255,12 +254,3 @@ def _notes(backend: str, assets: AssetCheck, rasterised: bool) -> list[str]:
     if rasterised:
         notes.append(RASTERISED)
     return notes
-
-
-def tasks_by_row(names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    """Tasks by the row of the published tables they belong to, in the order of the tasks."""
-    rows: defaultdict[str, list[str]] = defaultdict(list)
-    for task in TASKS.values():
-        if task.subtasks[-1] in names:
-            rows[task.reported].append(task.subtasks[-1])
-    return {row: tuple(tasks) for row, tasks in rows.items()}

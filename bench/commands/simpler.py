@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         for row in rows(result_set.records):
             grasped = "" if row.grasped is None else f"  partial {100 * row.grasped:5.1f}"
             print(
-                f"  {row.name:<48} {100 * row.success:5.1f} %  [{100 * row.pooled.low:.1f}, "
-                f"{100 * row.pooled.high:.1f}]  n {row.pooled.n:<4} ever {100 * row.ever:5.1f}{grasped}"
+                f"  {row.name:<48} {100 * row.success.value:5.1f} %  [{100 * row.success.low:.1f}, "
+                f"{100 * row.success.high:.1f}]  n {row.success.n:<4} ever {100 * row.ever:5.1f}{grasped}"
             )
             if arguments.names:
-                simulated.setdefault(row.name, {})[arguments.names[position]] = row.success
+                simulated.setdefault(row.name, {})[arguments.names[position]] = row.success.value
     if arguments.names and len(hashes) > 1:
         print(
             "note: these result sets differ in set, backend, files or renderer; ranking them mixes protocols"

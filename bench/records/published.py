@@ -13,7 +13,7 @@ SEQUENCES = 1000
 """Sequences of every published CALVIN evaluation (the official protocol)."""
 SPLITS = {"ABC": "ABC_D", "ABCD": "ABCD_D"}
 """Our names of the training splits, and the files'."""
-ROBOTS = {"bridge": "widowx_bridge", "google_vm": "google_robot"}
+ROBOTS = {"bridge": "widowx_bridge", "visual_matching": "google_robot"}
 """Our names of SimplerEnv's sets, and the file's."""
 
 

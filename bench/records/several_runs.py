@@ -71,7 +71,8 @@ class SeveralRuns:
         lengths = np.array(
             [[judged[index].chain_length for index in self._shared] for judged in self._judged], dtype=float
         )
-        chain, overall = None, None
+        chain: ChainTable | None = None
+        overall: Mean | None = None
         if first.chain:
             columns = [lengths >= k for k in range(1, len(first.chain.rates) + 1)]
             *rates, average = intervals(np.stack([*columns, lengths], axis=-1).astype(float))
@@ -84,8 +85,13 @@ class SeveralRuns:
                 Mean(float(lengths.mean()), total, *average),
             )
         else:
-            (interval,) = intervals(lengths[..., None])
-            overall = Rate(int(lengths.sum()), n * runs, *interval)
+            counts = lengths
+            if first.rows:
+                from bench.simpler_metrics import weights
+
+                counts = lengths * weights([self._judged[0][index] for index in self._shared])
+            (interval,) = intervals(counts[..., None])
+            overall = Mean(float(counts.mean()), n * runs, *interval)
         seeds = ", ".join(str(each.summary.seed) for each in self.sets)
         notes = dict.fromkeys(note for each in self.sets for note in each.summary.notes)
         spread = ", ".join(f"{mean:.2f}" for mean in lengths.mean(axis=1))

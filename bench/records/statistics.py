@@ -57,13 +57,43 @@ def rate(successes: int, n: int) -> Rate:
         raise ValueError(f"{successes} successes in {n} tries")
     if n == 0:
         return Rate(0, 0, math.nan, math.nan)
-    share = successes / n
+    return Rate(successes, n, *_wilson(successes / n, n))
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
     shrink = 1 + _Z**2 / n
     centre = (share + _Z**2 / (2 * n)) / shrink
     half = _Z / shrink * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Rate(successes, n, low, high)
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    high = 1.0 if share == 1 else min(1.0, centre + half)
+    return low, high
+
+
+def mean_of_rates(strata: Sequence[tuple[float, int, int]]) -> Mean:
+    """A weighted mean of shares, e.g. one over tasks that all count alike, with its interval.
+
+    The interval is Wilson's for the number of tries that would leave a plain share with the variance of
+    this mean (L. Kish, "Survey Sampling", 1965: the effective sample size). The shares in that variance have
+    one success and one failure added (Laplace), since a share of 0 or 1 would claim certainty. For one
+    stratum it is :func:`rate`.
+
+    Args:
+        strata: weight, successes and tries of each; those without tries are left out.
+    """
+    tried = [each for each in strata if each[2]]
+    if not tried:
+        return Mean(math.nan, 0, math.nan, math.nan)
+    total = math.fsum(weight for weight, _, _ in tried)
+    n = sum(tries for _, _, tries in tried)
+    if all(successes == tries for _, successes, tries in tried):
+        share = 1.0
+    else:
+        share = math.fsum(weight * successes / tries for weight, successes, tries in tried) / total
+    smoothed = [(weight / total, (successes + 1) / (tries + 2), tries) for weight, successes, tries in tried]
+    centre = math.fsum(weight * each for weight, each, _ in smoothed)
+    variance = math.fsum(weight**2 * each * (1 - each) / tries for weight, each, tries in smoothed)
+    effective = centre * (1 - centre) / variance
+    return Mean(share, n, *_wilson(share, effective))
 
 
 def mean_length(counts: Sequence[int]) -> Mean:

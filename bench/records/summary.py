@@ -7,10 +7,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.protocol import EpisodeRecord, Timings
-from bench.records.statistics import ChainTable, Rate, chain_table, rate
+from bench.records.statistics import ChainTable, Mean, Rate, chain_table, rate
+
+if TYPE_CHECKING:
+    from bench.simpler_metrics import Row, VariantRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class Summary:
     """kind chains: share of episodes with at least 1, 2, … solved in a row, and the average."""
     chain_bounds: tuple[Bounds, ...]
     """Of each rate of ``chain``, then of the average; empty without errors."""
-    overall: Rate | None
-    """kind tasks: success over all attempts."""
+    overall: Rate | Mean | None
+    """kind tasks: success over all attempts; SimplerEnv: the unweighted mean of its published tables."""
     overall_bounds: Bounds | None
     tasks: tuple[TaskRate, ...]
     """Per-task success over the attempts of judged episodes, all scenes together, by name."""
@@ -90,6 +93,10 @@ class Summary:
     """Episode, kind and message of each error."""
     notes: tuple[str, ...]
     timing: Timing
+    rows: tuple[Row, ...] = ()
+    """SimplerEnv: the rows of its published tables, their average last."""
+    variants: tuple[VariantRate, ...] = ()
+    """SimplerEnv: each task in each variant."""
 
     @property
     def missing(self) -> int:
@@ -129,7 +136,19 @@ def summarize(
     chains = facts["kind"] == "chains"
     longest = header["longest"]
     chain = chain_table(Counter(record.chain_length for record in judged), longest) if chains else None
-    overall = None if chains else rate(sum(record.chain_length for record in judged), len(judged))
+    overall: Rate | Mean | None = None
+    if not chains:
+        overall = rate(sum(record.chain_length for record in judged), len(judged))
+    overall_bounds = _rate_bounds(overall, errors) if overall and errors else None
+    rows: tuple[Row, ...] = ()
+    variants: tuple[VariantRate, ...] = ()
+    if facts["family"] == "simpler":
+        from bench import simpler_metrics
+
+        rows = tuple(simpler_metrics.rows(records))
+        variants = tuple(simpler_metrics.variant_rates(records))
+        if rows:
+            overall, overall_bounds = rows[-1].success, Bounds(*rows[-1].bounds) if errors else None
     notes = list(header["notes"])
     if missing := header["episodes"] - len(records):
         notes.append(
@@ -156,9 +175,9 @@ def summarize(
         chain=chain,
         chain_bounds=_chain_bounds(chain, errors, longest) if chain and errors else (),
         overall=overall,
-        overall_bounds=_rate_bounds(overall, errors) if overall and errors else None,
+        overall_bounds=overall_bounds,
         tasks=tasks,
-        cells=() if chains else cells,
+        cells=() if chains or rows else cells,
         error_messages=tuple(
             (record.episode, record.error.kind, record.error.message.partition("\n")[0])
             for record in sorted(records, key=lambda record: record.index)
@@ -166,6 +185,8 @@ def summarize(
         ),
         notes=tuple(notes),
         timing=_timing(records, wall, startup),
+        rows=rows,
+        variants=variants,
     )
 
 
@@ -239,6 +260,11 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
             scene: {each.task: _plain_rate(each.rate) for each in summary.cells if each.scene == scene}
             for scene in scenes
         }
+    if summary.rows:
+        plain["rows"] = {row.name: _plain_row(row, summary.errors > 0) for row in summary.rows}
+        plain["variants"] = {}
+        for each in summary.variants:
+            plain["variants"].setdefault(each.task, {})[each.variant] = _plain_rate(each.rate)
     plain["notes"] = list(summary.notes)
     timing = summary.timing
     plain["timing"] = {
@@ -252,8 +278,15 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
     return plain
 
 
-def _plain_rate(of: Rate, bounds: Bounds | None = None) -> dict[str, Any]:
-    plain = {"rate": of.value, "successes": of.successes, "n": of.n, "low": of.low, "high": of.high}
+def _plain_row(row: Row, errors: bool) -> dict[str, Any]:
+    partial = {"ever": _number(row.ever), "partial": row.grasped}
+    return _plain_rate(row.success, Bounds(*row.bounds) if errors else None) | partial
+
+
+def _plain_rate(of: Rate | Mean, bounds: Bounds | None = None) -> dict[str, Any]:
+    plain: dict[str, Any] = {"rate": of.value, "n": of.n, "low": of.low, "high": of.high}
+    if isinstance(of, Rate):
+        plain["successes"] = of.successes
     return {name: _number(value) for name, value in plain.items()} | _plain_bounds(bounds)
 
 

@@ -12,7 +12,7 @@ from bench.protocol import EpisodeRecord
 from bench.provenance import tries_of
 from bench.records.conditions import flat
 from bench.records.result_set import CONFIG, PROVENANCE
-from bench.records.statistics import Rate
+from bench.records.statistics import Mean, Rate
 from bench.records.tables import PARTS
 from bench.video.clips import VIDEOS, Clip, read_index
 
@@ -37,14 +37,15 @@ def key_numbers(of: ResultSet) -> list[dict[str, str]]:
         if longest > 1:
             found.append(_number(f"all {longest} solved", chain.rates[-1]))
     elif summary.overall:
-        found.append(_number("success over all tasks", summary.overall))
+        name = "mean success over tasks" if summary.rows else "success over all tasks"
+        found.append(_number(name, summary.overall))
     of_planned = f"of {summary.planned} planned" if summary.missing else "all judged"
     if summary.errors:
         of_planned = f"{summary.errors} more could not be judged"
     return [*found, {"name": "episodes", "number": f"{summary.done:,}", "interval": of_planned}]
 
 
-def _number(name: str, of: Rate) -> dict[str, str]:
+def _number(name: str, of: Rate | Mean) -> dict[str, str]:
     return {
         "name": name,
         "number": f"{100 * of.value:.1f} %",

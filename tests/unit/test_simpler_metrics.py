@@ -7,12 +7,21 @@ import dataclasses
 import pytest
 
 from bench.protocol import EpisodeRecord, SubtaskRecord
-from bench.simpler_metrics import agreement, mean_maximum_rank_violation, pearson, published, rows
+from bench.records.published import published_success
+from bench.simpler_metrics import (
+    agreement,
+    mean_maximum_rank_violation,
+    pearson,
+    published,
+    rows,
+    variant_rates,
+    weights,
+)
 
 
 def trial(task: str, variant: str, success: bool, *, ever: bool = False, **flags: float) -> EpisodeRecord:
     subtask = SubtaskRecord(0, task, "do it", success, 60, 60, "", ever or success, flags)
-    return EpisodeRecord(0, f"{task}-{variant}", variant, "done", int(success), (subtask,))
+    return EpisodeRecord(0, f"{task}-{variant}-000", variant, "done", int(success), (subtask,))
 
 
 CAN = "google_robot_pick_horizontal_coke_can"
@@ -22,34 +31,71 @@ STANDING = "google_robot_pick_standing_coke_can"
 def test_variants_count_alike_whatever_their_trials():
     records = [trial(CAN, "base", True)] * 3 + [trial(CAN, "table_1", False)]
     (row,) = rows(records)
-    assert (row.name, row.success) == ("google_robot_pick_coke_can", 0.5)
-    assert (row.pooled.successes, row.pooled.n) == (3, 4)
+    assert (row.name, row.success.value, row.success.n) == ("google_robot_pick_coke_can", 0.5, 4)
+    assert row.success.low < 0.25 and row.success.high > 0.75, "as one of two, not three of four"
 
 
 def test_tasks_of_a_row_count_alike():
     records = [trial(CAN, "base", True)] * 2 + [trial(STANDING, "base", False)]
-    assert rows(records)[0].success == 0.5
+    assert rows(records)[0].success.value == 0.5
 
 
 def test_the_average_is_over_rows_and_camera_variants_are_left_out():
     records = [trial(CAN, "base", True), trial(CAN, "camera_1", False)]
     records.append(trial("google_robot_open_top_drawer", "base", False))
-    assert {row.name: row.success for row in rows(records)} == {
+    assert {row.name: row.success.value for row in rows(records)} == {
         "google_robot_pick_coke_can": 1.0,
         "google_robot_open_drawer": 0.0,
         "average": 0.5,
     }
+    assert [(each.variant, each.counted) for each in variant_rates(records)] == [
+        ("base", True),
+        ("camera_1", False),
+        ("base", True),
+    ]
+
+
+@pytest.mark.parametrize("policy", ["rt-1-x", "rt-2-x", "octo-base"])
+def test_both_drawers_count_as_one_task_in_the_average(policy: str):
+    """The published averages of the chart, from the tables of the paper it was made of."""
+    published_rows = {
+        "google_robot_pick_coke_can": CAN,
+        "google_robot_move_near": "google_robot_move_near_v0",
+        "google_robot_open_drawer": "google_robot_open_top_drawer",
+        "google_robot_close_drawer": "google_robot_close_top_drawer",
+    }
+    records = [
+        trial(task, "arm_default", number < round(1000 * published()[row][policy].simulated))
+        for row, task in published_rows.items()
+        for number in range(1000)
+    ]
+    chart = {bar.method.lower(): bar.success for bar in published_success("visual_matching")}
+    found = {row.name: row.success.value for row in rows(records)}
+    assert found["average"] == pytest.approx(chart[policy], abs=0.0051)
+    assert found["google_robot_open_and_close_drawer"] == pytest.approx(
+        (found["google_robot_open_drawer"] + found["google_robot_close_drawer"]) / 2
+    )
+
+
+def test_weights_of_trials_make_the_average():
+    records = [trial(CAN, "base", solved) for solved in (True, False, True)]
+    records += [trial(STANDING, "base", False), trial("google_robot_open_top_drawer", "base", True)]
+    records += [trial("google_robot_close_top_drawer", "base", False), trial(CAN, "camera_1", True)]
+    found = [weight * record.chain_length for weight, record in zip(weights(records), records, strict=True)]
+    assert sum(found) / len(found) == pytest.approx(rows(records)[-1].success.value)
+    assert rows(records)[-1].success.value == pytest.approx((2 / 3 / 2 + 1 / 2) / 2)
 
 
 def test_success_in_the_middle_is_ever_but_no_success():
     spoon = trial("widowx_spoon_on_towel", "photo", False, ever=True, is_src_obj_grasped=1.0)
     (row,) = rows([spoon])
-    assert (row.success, row.ever, row.grasped) == (0.0, 1.0, 1.0)
+    assert (row.success.value, row.ever, row.grasped) == (0.0, 1.0, 1.0)
 
 
 def test_errors_are_no_trials():
     failed = dataclasses.replace(trial(CAN, "base", False), status="error", subtasks=())
-    assert rows([trial(CAN, "base", True), failed])[0].pooled.n == 1
+    (row,) = rows([trial(CAN, "base", True), failed])
+    assert (row.success.value, row.success.n, row.bounds) == (1.0, 1, (0.5, 1.0))
 
 
 def test_rank_violations_weigh_the_real_difference():
