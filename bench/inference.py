@@ -29,6 +29,14 @@ Placement = Literal["child", "server"]
 workers of a machine."""
 
 
+class PolicyServerError(RuntimeError):
+    """The policy of a server has failed in a way that another try may mend."""
+
+
+class PolicyServerLost(PolicyServerError):
+    """The server itself has died; the next worker that needs one starts another."""
+
+
 def connect(job: Job) -> Policy:
     """The policy a worker asks. PolicyError: it cannot be built, or cannot be served."""
     simulation = job.simulation
@@ -46,6 +54,7 @@ def connect(job: Job) -> Policy:
             servers=job.servers,
             python=job.policy_python,
             hung_seconds=job.decision_deadline or HUNG_SECONDS,
+            start_seconds=job.start_deadline,
         )
     )
 

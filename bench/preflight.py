@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.inference import Actions, chunks_of
+from bench.inference import Actions, PolicyServerLost, chunks_of
 from bench.protocol import EpisodeSpec
 from envs.errors import EnvironmentFault, RendererError, UserError
 from envs.observation import Observation, Sensors
@@ -97,7 +97,7 @@ def _blaming(name: str, method: str) -> Iterator[None]:
     """Makes what the policy's code raises a sentence that says where it was raised."""
     try:
         yield
-    except UserError:
+    except (UserError, PolicyServerLost):
         raise
     except (Exception, SystemExit) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.dispatch.wire import send
+from bench.inference import PolicyServerError, PolicyServerLost
 from bench.policy_server.exchange import Outbox, receive_answer
 from bench.policy_server.node import Node, ServerOrder
 from envs.action_spec import ActionSpec
@@ -18,16 +20,15 @@ from envs.observation import Camera, Observation, Sensors
 from policies.base import PolicySpec, SubtaskContext
 from policies.errors import PolicyError
 
-
-class PolicyServerError(RuntimeError):
-    """The server has died, or its policy has failed in a way that another try may mend."""
+LOOK_SECONDS = 1.0
+"""How often a worker that waits for a server's policy to be built looks whether the server is stuck."""
 
 
 class ServedPolicy:
     """A :class:`policies.base.Policy` with one slot, decided by this machine's policy server.
 
     Waits for the server's policy to be built. When the server dies, the running call fails with
-    PolicyServerError, and the next ``reset`` finds or starts another. PolicyError: what the policy says
+    PolicyServerLost, and the next ``reset`` finds or starts another. PolicyError: what the policy says
     of a mistake that the user can mend.
     """
 
@@ -56,7 +57,7 @@ class ServedPolicy:
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
         """The chunk (k, A) for the one slot."""
         if self._connection is None:
-            raise PolicyServerError("the policy server died before")
+            raise PolicyServerLost("the policy server died before")
         try:
             self._outbox.put(observations[0])
         except OSError as error:
@@ -79,14 +80,17 @@ class ServedPolicy:
     def _connect(self) -> PolicySpec:
         try:
             return self._introduce()
-        except PolicyServerError:  # it may have ended just then, since its last worker had left
+        except PolicyServerLost:  # it may have ended just then, since its last worker had left
             return self._introduce()
 
     def _introduce(self) -> PolicySpec:
         self._connection, self._number = self._node.connect()
         self._outbox = Outbox(self._connection)
         try:
-            hello = self._ask({"do": "hello", "supervisor": os.getppid()})
+            self._send({"do": "hello", "supervisor": os.getppid()})
+            while not self._heard(LOOK_SECONDS):
+                self._node.look_after(self._number)
+            hello = self._receive()
         except BaseException:
             self.close()
             raise
@@ -100,8 +104,22 @@ class ServedPolicy:
             self._node.leave(self._number)
 
     def _ask(self, message: dict[str, Any]) -> Any:
+        self._send(message)
+        return self._receive()
+
+    def _heard(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _send(self, message: dict[str, Any]) -> None:
         try:
             send(self._connection, message)
+        except OSError as error:
+            raise self._died() from error
+
+    def _receive(self) -> Any:
+        try:
             answer = receive_answer(self._connection)
         except OSError as error:
             raise self._died() from error
@@ -113,10 +131,10 @@ class ServedPolicy:
             raise PolicyServerError(f"{answer['error']}\n{answer['detail']}".rstrip())
         return answer
 
-    def _died(self) -> PolicyServerError:
+    def _died(self) -> PolicyServerLost:
         self._disconnect()
         log = self._node.log_tail(self._number)
-        return PolicyServerError(f"the policy server died\n{log}".rstrip())
+        return PolicyServerLost(f"the policy server died\n{log}".rstrip())
 
 
 def _spec_from_plain(plain: dict[str, Any]) -> PolicySpec:

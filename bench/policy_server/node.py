@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.policy_server.server import BUSY
+from bench.policy_server.server import Busy, pulse, read_pulse
 
 HUNG_SECONDS = 60.0
 """How long a decision may take before a server that has lost a worker meanwhile is taken for hung, unless
 ``run.decision_deadline`` says otherwise: the shortest deadline that is ever learned."""
+SILENT_SECONDS = 10.0
+"""How long a server that has nothing to do must at least have been silent to be taken for hung."""
 LONGEST_FOLDER = 70
 """Characters; the path of a Unix socket has 107 at most, 104 on macOS."""
 LOG_TAIL = 4000
@@ -51,6 +53,8 @@ class ServerOrder:
     python: str
     """Interpreter of the servers; this one's where there is no such file."""
     hung_seconds: float
+    start_seconds: float
+    """How long it may take to build the policy."""
 
 
 class Node:
@@ -106,22 +110,40 @@ class Node:
             return ""
         return text[-LOG_TAIL:].strip()
 
+    def look_after(self, number: int) -> None:
+        """Kills the server of that number if it is stuck; for a worker that waits to be greeted by it."""
+        if self._folder.is_dir():
+            with self._list() as servers:
+                for server in servers:
+                    if server["number"] == number:
+                        self._judge(server)
+
     def _judge(self, server: dict[str, Any]) -> None:
-        """Forgets workers that are no more; kills a server that such a one may have waited for in vain."""
+        """Forgets workers that are no more; kills a server that is stuck.
+
+        One that listens says so every second. One that builds or decides may take its time, unless a worker
+        was lost meanwhile, which may have waited for it in vain.
+        """
         gone = [pid for pid in server["workers"] if not _alive(pid)]
         server["workers"] = [pid for pid in server["workers"] if pid not in gone]
-        since = self._busy_since(server["number"])
-        if gone and since and time.monotonic() - since > self._order.hung_seconds:
+        try:
+            content = self._path(server["number"], "pulse").read_bytes()
+            busy, seconds = read_pulse(content)
+        except (OSError, ValueError):
+            return
+        if gone:
+            server["missed"] = content.hex()  # as long as its pulse is the one that they saw
+        allowed = {
+            Busy.BUILDING: self._order.start_seconds,
+            Busy.LISTENING: max(self._order.hung_seconds, SILENT_SECONDS),
+            Busy.DECIDING: self._order.hung_seconds,
+        }[busy]
+        suspect = busy is Busy.LISTENING or server.get("missed") == content.hex()
+        if suspect and seconds > allowed and self._lives(server):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server["pid"], signal.SIGKILL)
             while _alive(server["pid"]):  # its socket closes with it
                 time.sleep(0.01)
-
-    def _busy_since(self, number: int) -> float:
-        try:
-            return BUSY.unpack(self._path(number, "busy").read_bytes())[0]
-        except (OSError, ValueError):
-            return 0.0
 
     def _lives(self, server: Mapping[str, Any]) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
@@ -134,15 +156,15 @@ class Node:
     def _start(self, number: int) -> dict[str, Any]:
         order, path = self._order, self._path(number, "socket")
         path.unlink(missing_ok=True)
-        self._path(number, "busy").write_bytes(BUSY.pack(0.0))
+        self._path(number, "pulse").write_bytes(pulse(Busy.BUILDING))
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
-            open(self._path(number, "busy"), "r+b") as busy,
+            open(self._path(number, "pulse"), "r+b") as page,
             open(self._path(number, "log"), "wb") as log,
         ):
             listener.bind(str(path))
             listener.listen(1024)
-            inherited = (listener.fileno(), busy.fileno())
+            inherited = (listener.fileno(), page.fileno())
             process = subprocess.Popen(
                 [
                     order.python if os.path.exists(order.python) else sys.executable,
@@ -172,7 +194,10 @@ class Node:
         with open(self._folder / "servers.json", "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-            servers = json.loads(file.read() or "[]")
+            try:
+                servers = json.loads(file.read() or "[]")
+            except ValueError:  # whoever wrote it was killed; servers that nobody knows end by themselves
+                servers = []
             yield servers
             file.seek(0)
             file.truncate()

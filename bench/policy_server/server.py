@@ -1,7 +1,7 @@
-"""The process that holds a policy: ``python -m bench.policy_server.server SOCKET BUSY``.
+"""The process that holds a policy: ``python -m bench.policy_server.server SOCKET PULSE``.
 
-The numbers are inherited file descriptors: a listening Unix socket and a file in which it says since
-when it is deciding. What to build comes as JSON on the standard input. One thread takes requests,
+The numbers are inherited file descriptors: a listening Unix socket and a file in which it says what it is
+about and since when. What to build comes as JSON on the standard input. One thread takes requests,
 decides, and answers; what comes in meanwhile waits in the sockets, and is decided for together next.
 """
 
@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from bench.dispatch.job import PolicyChoice
@@ -39,8 +40,33 @@ LINGER_SECONDS = 10.0
 WAIT_SECONDS = 0.002
 """How long those that wait may be kept waiting for others, to be decided for together: about as long as a
 worker takes for a control step."""
-BUSY = struct.Struct("d")
-"""Since when the server is deciding, ``time.monotonic``; 0 while it is not."""
+LISTEN_SECONDS = 1.0
+"""How often a server that has nothing to do says that it is there."""
+
+
+class Busy(IntEnum):
+    """What a server is about."""
+
+    BUILDING = 0
+    LISTENING = 1
+    DECIDING = 2
+
+
+_PULSE = struct.Struct("Q")  # one number, which is never seen half written
+_BITS = 2
+
+
+def pulse(busy: Busy) -> bytes:
+    """What a server is about, and that it is so since now."""
+    return _PULSE.pack(time.monotonic_ns() << _BITS | busy)
+
+
+def read_pulse(content: bytes) -> tuple[Busy, float]:
+    """What a server is about, and for how many seconds it has been. ValueError: that is no pulse."""
+    if len(content) != _PULSE.size:
+        raise ValueError(f"a pulse has {_PULSE.size} bytes, not {len(content)}")
+    (number,) = _PULSE.unpack(content)
+    return Busy(number & (1 << _BITS) - 1), (time.monotonic_ns() - (number >> _BITS)) / 1e9
 
 
 @dataclass(slots=True)
@@ -54,14 +80,14 @@ def main() -> None:
     """Runs the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     faulthandler.enable()
-    listener, busy = socket.socket(fileno=int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), BUSY.size)
+    listener, page = socket.socket(fileno=int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), _PULSE.size)
     order = json.load(sys.stdin)
     try:
         policy, failure = _build(order), None
     except Exception as error:
         policy, failure = None, error
         traceback.print_exc()
-    server = Server(listener, busy, policy, failure)
+    server = Server(listener, page, policy, failure)
     try:
         server.run()
     finally:
@@ -86,9 +112,9 @@ class Server:
     """The loop. ``policy`` None: every worker is told why (``failure``)."""
 
     def __init__(
-        self, listener: socket.socket, busy: mmap.mmap, policy: Policy | None, failure: Exception | None
+        self, listener: socket.socket, page: mmap.mmap, policy: Policy | None, failure: Exception | None
     ) -> None:
-        self._listener, self._busy = listener, busy
+        self._listener, self._page = listener, page
         self._policy, self._failure = policy, failure
         self._decisions = Decisions(policy) if policy is not None else None
         self._workers: dict[int, _Worker] = {}
@@ -104,6 +130,7 @@ class Server:
         that start them have ended, or none came for some seconds."""
         last_worker, waiting_since = time.monotonic(), 0.0
         while True:
+            self._beat(Busy.LISTENING)
             waits = len(self._decisions) if self._decisions else 0
             for key, _ in self._selector.select(self._patience(waits, waiting_since)):
                 key.data(key.fileobj)
@@ -125,15 +152,17 @@ class Server:
     def _patience(self, waits: int, since: float) -> float:
         """Seconds to wait for the next request."""
         if not waits:
-            return 1.0
+            return LISTEN_SECONDS
         if not self._decisions.together or waits >= len(self._workers):
             return 0.0
         return max(0.0, since + WAIT_SECONDS - time.monotonic()) if since else WAIT_SECONDS
 
     def _decide(self) -> None:
-        BUSY.pack_into(self._busy, 0, time.monotonic())
+        self._beat(Busy.DECIDING)
         self._decisions.decide(self._answer)
-        BUSY.pack_into(self._busy, 0, 0.0)
+
+    def _beat(self, busy: Busy) -> None:
+        self._page[:] = pulse(busy)
 
     def _answer(self, slot: int, answer: Answer) -> None:
         worker = self._workers.get(slot)
@@ -162,7 +191,7 @@ class Server:
                 self._lose(worker)
             else:
                 self._take(worker, message)
-        except OSError:
+        except (OSError, ValueError):  # a worker that is killed may leave half of what it had to say
             self._lose(worker)
 
     def _take(self, worker: _Worker, message: dict[str, Any]) -> None:
@@ -178,6 +207,7 @@ class Server:
             case "memory":
                 worker.inbox.arrange(worker.connection, message["places"])
             case "reset":
+                self._beat(Busy.DECIDING)
                 try:
                     context = SubtaskContext(**message["context"])
                     self._policy.reset(worker.slot, message["instruction"], context)
