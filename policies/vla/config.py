@@ -69,6 +69,8 @@ class VlaConfig:
     """mu of the companding that was applied in training; None for none."""
     action_frame: ActionFrame = "world"
     """``tcp``: scaled tool-frame deltas (CALVIN's ``tcp_rel``). ``tcp_pose``: metric tool-frame deltas."""
+    action_scale: float = 1.0
+    """SimplerEnv only: position and rotation commands are multiplied by it."""
     prompt: Prompt = "backbone"
     """``backbone``: the backbone's caption-like prompt. ``question``: "What C step actions should the robot
     take to ...", which the released SimplerEnv models were trained with but not evaluated with."""
@@ -187,6 +189,7 @@ _NUMBERS = (
     "lstm_dropout",
     "bin_min",
     "bin_max",
+    "action_scale",
     "gripper_loss_ratio",
     "clip_loss_ratio",
     "cotrain_loss_ratio",

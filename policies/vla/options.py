@@ -74,6 +74,9 @@ class VlaOptions:
     together with the arm; generated tokens may be any of the vocabulary, seven of them, with the images of
     all frames (history ``pre``), or of the newest only, before one prompt; a video policy is shown the newest
     frame only; the backbone's prompt is used whatever the model was trained with."""
+    statistics: str | None = None
+    """On SimplerEnv's robots: JSON file with the quantiles of the data set the model was trained on; null:
+    those of BridgeData V2 and fractal."""
     name: str = ""
     """Name shown in tables; made from the structure when empty."""
 
@@ -142,6 +145,8 @@ class VlaOptions:
             )
         if self.checkpoint is not None and not Path(self.checkpoint).exists():
             raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")
+        if self.statistics is not None and not Path(self.statistics).is_file():
+            raise PolicyError(f"policy.statistics={self.statistics}: there is no such file")
         if not self.backbone_path:
             object.__setattr__(self, "backbone_path", self._backbone_beside())
 

@@ -11,47 +11,57 @@ from envs.observation import Observation
 from envs.simulation import EnvironmentSpec
 from policies.base import PolicySpec, SubtaskContext
 from policies.errors import PolicyError
+from policies.vla.embodiment import Embodiment, Rules, embodiment_in
 from policies.vla.options import VlaOptions
 
 
 class VlaPolicy:
-    """A vision-language-action model, batched over slots, each with its own history.
+    """A vision-language-action model, batched over slots, each with its own history, in CALVIN or SimplerEnv.
 
     Its arguments are the fields of :class:`policies.vla.options.VlaOptions`, and ``config``: the path of the
     RoboVLMs JSON file beside a checkpoint.
     """
 
     def __init__(self, environment: EnvironmentSpec, **arguments: Any):
-        del environment  # Checked against the spec by the registry.
         options = VlaOptions.from_arguments(arguments)
+        self._embodiment = embodiment_in(environment, options)
+        self._spec = _spec(options, self._embodiment)
+        if self._embodiment is not None:
+            options = self._embodiment.options(options)
+        self._options = options
+        self._rules: dict[int, Rules] = {}
         try:
             from policies.vla.engine import Engine
         except ModuleNotFoundError as error:
             raise PolicyError(
                 f"policy 'vla' needs the package {error.name!r}; type: pip install -e '.[vla]'"
             ) from None
-        self._spec = options.spec()
         self._engine: Engine | None = Engine.from_options(options)
 
     @classmethod
     def describe(cls, environment: EnvironmentSpec, **arguments: Any) -> PolicySpec:
         """What the policy needs, without building it."""
-        del environment
-        return VlaOptions.from_arguments(arguments).spec()
+        options = VlaOptions.from_arguments(arguments)
+        return _spec(options, embodiment_in(environment, options))
 
     @property
     def spec(self) -> PolicySpec:
-        """Made from the options."""
+        """Made from the options and the environment."""
         return self._spec
 
     def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
         """Forgets the slot's history and tokenises the instruction, once per text."""
         del context
         self._running().reset(slot, instruction)
+        if self._embodiment is not None:
+            self._rules[slot] = self._embodiment.rules(self._options)
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
-        """One (execute, 7) chunk per slot, float32, or float64 from generated tokens."""
-        return self._running().act(slots, observations)
+        """One (execute, 7) chunk per slot: float32, or float64 from generated tokens and for SimplerEnv."""
+        if self._embodiment is None:
+            return self._running().act(slots, observations)
+        chunks = self._running().act(slots, [self._embodiment.shown(seen) for seen in observations])
+        return [self._rules[slot](chunk) for slot, chunk in zip(slots, chunks, strict=True)]
 
     def close(self) -> None:
         """Releases the weights."""
@@ -61,3 +71,7 @@ class VlaPolicy:
         if self._engine is None:
             raise RuntimeError("the policy is closed")
         return self._engine
+
+
+def _spec(options: VlaOptions, embodiment: Embodiment | None) -> PolicySpec:
+    return options.spec() if embodiment is None else embodiment.spec(options)

@@ -32,7 +32,7 @@ _HISTORIES = ("post", "pre", "video")
 _HEARD = (
     *("model", "act_head", "window_size", "fwd_pred_next_n", "image_size", "parent", "tokenizer", "trainer"),
     *("use_hand_rgb", "use_state", "use_vision_resampler", "use_clip_norm", "llava", "qwen", "tcp_rel"),
-    *("norm_action", "norm_min", "norm_max", "use_mu_law", "mu_val"),
+    *("norm_action", "norm_min", "norm_max", "use_mu_law", "mu_val", "action_scale"),
     *("arm_gripper_loss_ratio", "clip_norm_ratio", "vl_cotrain_ratio"),
 )
 _HEARD_OF_HEAD = (
@@ -159,6 +159,7 @@ def from_robovlms(fields: Mapping[str, Any], source: str = "the configuration") 
         norm=(top.number("norm_min"), top.number("norm_max")) if normalised else None,
         mu_law=top.number("mu_val", 255.0) if top.flag("use_mu_law") else None,
         action_frame="tcp" if top.flag("tcp_rel") else "world",
+        action_scale=top.number("action_scale", 1.0),
         question_style=_question_style(fields),
         image_size=top.whole("image_size", 224),
         mask_action_token=head.flag("fill_zero"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -260,3 +261,39 @@ def test_described_without_being_built() -> None:
 def test_what_changes_numbers_is_a_switch() -> None:
     released = describe(model={"window": 8}, compat="released", dtype="bfloat16", batching="fast")
     assert released.switches == {"compat": "released", "dtype": "bfloat16", "batching": "fast"}
+
+
+def simpler(action: str = "bridge", camera: str = "3rd_view_camera") -> EnvironmentSpec:
+    convention = dataclasses.replace(ACTIONS[0], name=action, frame="base", rotation="axis_angle")
+    return EnvironmentSpec("simpler", (convention,), {camera: (480, 640)}, 5.0)
+
+
+def test_on_a_robot_of_simplerenv(tmp_path: Path) -> None:
+    choice = PolicyChoice("vla", {"seed": 0, "model": {"gripper_camera": True}})
+    spec = describe_policy(choice, simpler())
+    assert [camera.name for camera in spec.sensors.cameras] == ["3rd_view_camera"]
+    assert spec.action.name == "bridge"
+    path = tmp_path / "statistics.json"
+    path.write_text(json.dumps({"action": {"q01": [0] * 7, "q99": [1] * 7}}))
+    other = PolicyChoice("vla", {"seed": 0, "model": {"window": 8}, "statistics": str(path)})
+    assert "statistics" in describe_policy(other, simpler()).switches
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, said",
+    [
+        ({"model": {"state_token": True}}, simpler(), "state_token=True needs CALVIN's robot_obs"),
+        ({"model": {"action_frame": "tcp"}}, simpler(), "action_frame=tcp needs CALVIN's robot_obs"),
+        ({"statistics": __file__}, simpler(), "seven numbers each"),
+        ({"statistics": "/nowhere"}, simpler(), "policy.statistics=/nowhere: there is no such file"),
+        (
+            {"statistics": __file__},
+            EnvironmentSpec("calvin", ACTIONS, {"static": (200, 200)}, 30.0),
+            "is for SimplerEnv's robots",
+        ),
+    ],
+)
+def test_impossible_in_an_environment(arguments: Any, environment: EnvironmentSpec, said: str) -> None:
+    choice = PolicyChoice("vla", {"seed": 0, "model": {"window": 8}, **arguments})
+    with pytest.raises(PolicyError, match=said):
+        describe_policy(choice, environment)

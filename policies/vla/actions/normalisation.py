@@ -79,15 +79,17 @@ class Quantiles:
         """
         try:
             statistics = json.loads(Path(path).read_text())["action"]
-            low, high = statistics["q01"], statistics["q99"]
+            low, high = ([float(number) for number in statistics[name]] for name in ("q01", "q99"))
+            if len(low) != 7 or len(high) != 7:
+                raise ValueError
         except FileNotFoundError:
             raise PolicyError(
-                f"vla: there is no statistics file {path}; give its path as statistics=..."
+                f"vla: there is no statistics file {path}; give its path as policy.statistics=..."
             ) from None
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             raise PolicyError(
                 f"vla: {path} is no statistics file; it must hold "
-                f'{{"action": {{"q01": [...], "q99": [...]}}}}'
+                f'{{"action": {{"q01": [...], "q99": [...]}}}}, seven numbers each'
             ) from None
         return cls(tuple(low), tuple(high), tuple(statistics.get("mask", [True] * len(low))))
 
