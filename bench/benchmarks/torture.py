@@ -2,15 +2,16 @@
 
 python -m bench.benchmarks.torture                                200 faults over 500 toy episodes
 python -m bench.benchmarks.torture --backend ray --faults 20 --episodes 60
+python -m bench.benchmarks.torture --server --faults 40 --episodes 100    decisions made by a policy server
 python -m bench.benchmarks.torture --nodes 3 --faults 20 --episodes 60    a Ray cluster, whose nodes are lost
 python -m bench.benchmarks.torture --benchmark calvin_smoke --policy expert --faults 20 --episodes 20
 python -m bench.benchmarks.torture --benchmark simpler_bridge --policy expert --faults 10 --episodes 16
 
 The command line is started again and again, as a user would, until the run is complete. Meanwhile its
-processes are killed and stopped, its journal is torn and damaged, its disk is full, and (toy
-environment) simulations crash, hang and raise; nodes of a cluster are lost, its head among them, and
-others join. In the end ``episodes.csv`` and ``subtasks.csv`` must be
-those of the undisturbed run, to the last byte.
+processes (simulations, Ray's, the policy server) are killed and stopped, its journal is torn and damaged, its
+disk is full, and (toy environment) simulations crash, hang and raise; nodes of a cluster are lost, its head
+among them, and others join. In the end ``episodes.csv`` and ``subtasks.csv`` must be those of the undisturbed
+run, to the last byte, and no simulation or policy server may be left.
 """
 
 from __future__ import annotations
@@ -43,15 +44,26 @@ TABLES = ("episodes.csv", "subtasks.csv")
 DEADLINES = {"fake": 2.0, "calvin": 10.0, "simpler": 40.0}
 """Seconds after which a stopped process is taken for hung, by family: SimplerEnv compiles shaders at
 first."""
+START_DEADLINES = {"fake": 30.0, "calvin": 60.0, "simpler": 300.0}
+"""Likewise, while simulation and policy are built."""
+LEFT_SECONDS = 20.0
+"""What simulations and policy servers get to go when their run has ended."""
 CUE_SHARE = 0.15
 """Of the faults, those that the toy environment commits itself."""
 CUES = ("abort", "segfault", "exit", "hang", "raise", "garble")
 
-CHILD, ACTOR, RAYLET, GCS = "bench.dispatch.child", "ray::RayWorker", "raylet/raylet", "gcs_server"
+CHILD, SERVER = "bench.dispatch.child", "bench.policy_server.server"
+ACTOR, RAYLET, GCS = "ray::RayWorker", "raylet/raylet", "gcs_server"
 EXCUSES = ("File too large", "Failed to connect to GCS")
 """What a driver may refuse with: a full disk; and Ray ends a process itself when a cluster's head goes away
 while the process is joining."""
-NAMES = {CHILD: "simulation", ACTOR: "Ray actor", RAYLET: "raylet", GCS: "Ray's head"}
+NAMES = {
+    CHILD: "simulation",
+    SERVER: "policy server",
+    ACTOR: "Ray actor",
+    RAYLET: "raylet",
+    GCS: "Ray's head",
+}
 _KILLS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
 
 
@@ -64,6 +76,8 @@ class Outcome:
     """How often the command was typed."""
     differing: list[str] = field(default_factory=list)
     """Tables that are not those of the undisturbed run."""
+    left: int = 0
+    """Simulations and policy servers that had not gone when the run had ended."""
     seconds: float = 0.0
 
 
@@ -125,6 +139,7 @@ class Torture:
         self._nodes = Nodes(nodes, self._mark) if nodes else None
         family = next(name for name in DEADLINES if words[0].startswith(f"benchmark={name}"))
         self._ray = "run.backend=ray" in words
+        self._server = "run.inference=server" in words
         self._own_faults = round(CUE_SHARE * faults) if family == "fake" else 0
         self._words = [
             *words,
@@ -133,6 +148,8 @@ class Torture:
             "run.max_error_rate=1",
             "run.max_attempts=5",
             f"run.step_deadline={DEADLINES[family]}",
+            f"run.decision_deadline={DEADLINES[family]}",
+            f"run.start_deadline={START_DEADLINES[family]}",
             *(self._cues(folder / "counter") if self._own_faults else ()),
         ]
 
@@ -158,6 +175,7 @@ class Torture:
             if self._outcome.drivers > 3 * self._faults + 20:
                 raise RuntimeError(f"no end after {self._outcome.drivers} drivers; the last said:\n{said}")
         self._outcome.seconds = time.monotonic() - started
+        self._outcome.left = self._left()
         self._outcome.faults["in the simulation"] = len(list((self._results / "counter").glob("*")))
         theirs = self._journal.parent
         self._outcome.differing = [
@@ -218,17 +236,18 @@ class Torture:
             number = self._rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             driver.send_signal(number)
             return f"driver: {number.name}"
-        victims = {CHILD: 1.0}
+        shares = {CHILD: 1.0}
         if self._nodes is not None:
-            victims = {CHILD: 0.5, ACTOR: 0.7, "node": 0.95, "head": 1.0}
+            shares = {CHILD: 0.5, ACTOR: 0.2, "node": 0.25, "head": 0.05}
         elif self._ray:
-            victims = {CHILD: 0.6, ACTOR: 0.85, RAYLET: 0.95, GCS: 1.0}
-        draw = self._rng.random()
-        what = next(name for name, edge in victims.items() if draw < edge)
+            shares = {CHILD: 0.6, ACTOR: 0.25, RAYLET: 0.1, GCS: 0.05}
+        if self._server:
+            shares[SERVER] = shares[CHILD]
+        (what,) = self._rng.choices([*shares], [*shares.values()])
         if self._nodes is not None and what in ("node", "head"):
             self._nodes.lose_one(self._rng) if what == "node" else self._nodes.lose_all()
             return f"{what} of the cluster lost"
-        number = self._rng.choice(_KILLS) if what == CHILD else signal.SIGKILL
+        number = self._rng.choice(_KILLS) if what in (CHILD, SERVER) else signal.SIGKILL
         found = self._processes(what)
         if not found:
             return ""
@@ -270,6 +289,12 @@ class Torture:
     def _judged_all(self) -> bool:
         summary = json.loads((self._journal.parent / "summary.json").read_text())
         return summary["complete"] and not summary["episodes"]["errors"]
+
+    def _left(self) -> int:
+        end = time.monotonic() + LEFT_SECONDS
+        while (left := self._processes(CHILD) + self._processes(SERVER)) and time.monotonic() < end:
+            time.sleep(0.1)
+        return len(left)
 
     def _processes(self, what: str) -> list[int]:
         found = []
@@ -316,6 +341,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", choices=("local", "ray"), default="local")
+    parser.add_argument("--server", action="store_true", help="run.inference=server, the server a victim too")
     parser.add_argument("--nodes", type=int, default=0, help="of a Ray cluster; 0: no cluster")
     parser.add_argument("--benchmark", default="fake")
     parser.add_argument("--policy", default="random")
@@ -329,13 +355,14 @@ def main() -> int:
     ]
     backend = "ray" if given.nodes else given.backend
     words += [f"run.backend={backend}", f"run.workers={given.workers}"]
+    words += ["run.inference=server"] if given.server else []
     words += ["benchmark.options.step_seconds=0.001"] if given.benchmark == "fake" else []
     outcome = torture(words, episodes=given.episodes, faults=given.faults, seed=given.seed, nodes=given.nodes)
     for kind, count in sorted(outcome.faults.items()):
         print(f"{count:5}  {kind}")
     print(f"{sum(outcome.faults.values())} faults, {outcome.drivers} drivers, {outcome.seconds:.0f} s")
-    print(f"differing tables: {', '.join(outcome.differing) or 'none'}")
-    return 3 if outcome.differing else 0
+    print(f"differing tables: {', '.join(outcome.differing) or 'none'}; processes left: {outcome.left}")
+    return 3 if outcome.differing or outcome.left else 0
 
 
 if __name__ == "__main__":
