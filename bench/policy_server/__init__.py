@@ -3,6 +3,7 @@
     client.py    the policy as a worker sees it
     node.py      which servers this machine has; starts, finds and replaces them
     server.py    the process that holds the policy
+    watch.py     ends a server that is stuck when all its workers have gone
     decisions.py who waits for a decision, and who is decided for together
     exchange.py  how observations and chunks travel
 

@@ -87,7 +87,7 @@ class ServedPolicy:
         self._connection, self._number = self._node.connect()
         self._outbox = Outbox(self._connection)
         try:
-            self._send({"do": "hello", "supervisor": os.getppid()})
+            self._send({"do": "hello", "worker": os.getpid(), "supervisor": os.getppid()})
             while not self._heard(LOOK_SECONDS):
                 self._node.look_after(self._number)
             hello = self._receive()

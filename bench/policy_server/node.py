@@ -181,6 +181,7 @@ class Node:
             )
             with contextlib.suppress(BrokenPipeError), process.stdin:
                 told = {"policy": order.policy, "family": order.family, "options": order.options}
+                told["worker"] = os.getpid()
                 process.stdin.write(json.dumps(told).encode())
         return {"number": number, "pid": process.pid, "workers": []}
 

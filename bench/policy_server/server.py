@@ -16,12 +16,14 @@ import selectors
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import traceback
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from bench.dispatch.job import PolicyChoice
 from bench.dispatch.wire import receive, send
@@ -40,6 +42,8 @@ LINGER_SECONDS = 10.0
 WAIT_SECONDS = 0.002
 """How long those that wait may be kept waiting for others, to be decided for together: about as long as a
 worker takes for a control step."""
+ALONE_SECONDS = 1.5 * LINGER_SECONDS
+"""How long after its last worker's end a server that has not ended itself is killed."""
 LISTEN_SECONDS = 1.0
 """How often a server that has nothing to do says that it is there."""
 
@@ -82,17 +86,31 @@ def main() -> None:
     faulthandler.enable()
     listener, page = socket.socket(fileno=int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), _PULSE.size)
     order = json.load(sys.stdin)
+    watcher = _start_watcher(order["worker"])
     try:
         policy, failure = _build(order), None
     except Exception as error:
         policy, failure = None, error
         traceback.print_exc()
-    server = Server(listener, page, policy, failure)
+    server = Server(listener, page, policy, failure, watcher)
     try:
         server.run()
     finally:
         if policy is not None:
             policy.close()
+
+
+def _start_watcher(first_worker: int) -> TextIO | None:
+    """What tells :mod:`bench.policy_server.watch` of the workers; None where the system cannot watch."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watch.py")), str(ALONE_SECONDS)]
+    quiet = subprocess.DEVNULL
+    watcher = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True, bufsize=1
+    )
+    print(first_worker, file=watcher.stdin)
+    return watcher.stdin
 
 
 def _build(order: dict[str, Any]) -> Policy:
@@ -112,7 +130,12 @@ class Server:
     """The loop. ``policy`` None: every worker is told why (``failure``)."""
 
     def __init__(
-        self, listener: socket.socket, page: mmap.mmap, policy: Policy | None, failure: Exception | None
+        self,
+        listener: socket.socket,
+        page: mmap.mmap,
+        policy: Policy | None,
+        failure: Exception | None,
+        watcher: TextIO | None,
     ) -> None:
         self._listener, self._page = listener, page
         self._policy, self._failure = policy, failure
@@ -120,6 +143,7 @@ class Server:
         self._workers: dict[int, _Worker] = {}
         self._supervisors: dict[int, int] = {}
         self._had_supervisor = False
+        self._watcher = watcher
         self._last_took_leave = False
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
@@ -199,6 +223,9 @@ class Server:
             case "hello":
                 self._last_took_leave = False
                 self._watch(message["supervisor"])
+                if self._watcher is not None:
+                    with contextlib.suppress(OSError):
+                        print(message["worker"], file=self._watcher)
                 if self._policy is None:
                     send(worker.connection, told(self._failure))
                 else:

@@ -18,6 +18,7 @@ from test_dispatch import Run, episodes
 
 from bench.dispatch import EpisodeRetried, Job, PolicyChoice
 from bench.errors import ConfigError
+from bench.policy_server import watch
 from bench.presets import load_config
 from bench.runner import prepare
 from envs.errors import UserError
@@ -171,6 +172,38 @@ def test_a_policy_that_cannot_be_served_is_told_so():
         prepare(load_config(["benchmark=calvin_smoke", "policy=expert", "run.inference=server"]))
     with pytest.raises(ConfigError, match=r"type run.inference=server as well"):
         load_config(["run.servers=2"])
+
+
+STUCK = """
+import os, signal, subprocess, sys
+watcher = subprocess.Popen([sys.executable, *sys.argv[1:3]], stdin=subprocess.PIPE, text=True)
+watcher.stdin.write(sys.argv[3] + chr(10))
+watcher.stdin.flush()
+print(watcher.pid, flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_stuck_server_does_not_outlive_its_workers():
+    """As one in a deadlocked call: it cannot see that all its workers have been killed."""
+    worker = subprocess.Popen(["sleep", "60"])
+    server = subprocess.Popen(
+        [sys.executable, "-c", STUCK, watch.__file__, "0.3", str(worker.pid)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    watcher = int(server.stdout.readline())
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.wait(0.8)
+        worker.kill()
+        worker.wait()
+        assert server.wait(10) == -signal.SIGKILL
+    finally:
+        server.kill()
+        worker.kill()
+        server.stdout.close()
+    assert wait_for(lambda: not Path(f"/proc/{watcher}").exists())
 
 
 def test_nothing_is_left_of_a_driver_that_is_killed(beside: Path):
