@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from policies.errors import PolicyError
 from policies.vla.backbones import backbone_class
@@ -16,6 +17,7 @@ from policies.vla.backbones.contract import Backbone
 from policies.vla.backbones.tokenizers import byte_tokenizer, load_tokenizer
 from policies.vla.checkpoints import load_into, merge_adapter, parameters_on_meta, read_tensors
 from policies.vla.config import VlaConfig
+from policies.vla.describe import describe_tensors
 from policies.vla.model import VlaModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -45,6 +47,8 @@ def device_named(name: str) -> torch.device:
         raise PolicyError(
             f"vla: device={name}, but there are {torch.cuda.device_count()} GPUs; they count from cuda:0"
         )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise PolicyError(f"vla: device={name}, but there is no GPU of Apple's here; type policy.device=cpu")
     if device.type not in ("cpu", "cuda", "mps"):
         raise PolicyError(f"vla: unknown device {name!r}; use cpu, cuda, cuda:0 or auto")
     return device
@@ -97,15 +101,18 @@ def build(
             else:
                 stack.enter_context(parameters_on_meta())
             model = _network(config, adapter_class, backbone_path)
-        load_into(
-            model,
-            tensors,
-            dtype=number,
-            device=place,
-            allow_missing=allow_missing,
-            allow_unexpected=allow_unexpected,
-            source=str(checkpoint),
-        )
+        try:
+            load_into(
+                model,
+                tensors,
+                dtype=number,
+                device=place,
+                allow_missing=allow_missing,
+                allow_unexpected=allow_unexpected,
+                source=str(checkpoint),
+            )
+        except PolicyError as error:
+            raise PolicyError(f"{error}{_fitting(tensors, config)}") from None
         model.to(device=place, dtype=number)
     if lora is not None:
         merge_adapter(model, lora)
@@ -113,16 +120,34 @@ def build(
     return Built(model.eval().requires_grad_(False), tokenizer)
 
 
-def compile_layers(model: VlaModel, backend: str = "inductor") -> None:
+def _fitting(tensors: Mapping[str, Tensor], config: VlaConfig) -> str:
+    """What to type for a checkpoint of another structure, as far as its tensors tell."""
+    fits = describe_tensors(tensors).fits
+    alike = issubclass(backbone_class(config.backbone), backbone_class(fits.get("backbone", config.backbone)))
+    other = {
+        name: value
+        for name, value in fits.items()
+        if getattr(config, name) != value and not (name == "backbone" and alike)
+    }
+    typed = " ".join(f"policy.model.{name}={value}" for name, value in other.items())
+    return f" Its tensors fit {typed}." if typed else ""
+
+
+def compile_layers(model: VlaModel, *, graphs: bool = False, backend: str = "inductor") -> None:
     """Compiles each layer of the backbone in place, when it first runs; names of parameters stay.
 
     Layers of a stack share one compiled form, which takes seconds where the whole model takes minutes, and
     lengths are symbols, so that another instruction or batch does not compile again.
+
+    Args:
+        graphs: also record each layer's kernels as a CUDA graph, once for every shape it meets, and replay
+            that.
     """
+    more = {"mode": "reduce-overhead"} if graphs else {"backend": backend}
     for module in model.backbone.modules():
         if isinstance(module, torch.nn.ModuleList):
             for layer in module:
-                layer.compile(dynamic=True, backend=backend)
+                layer.compile(dynamic=True, **more)
 
 
 def _network(config: VlaConfig, adapter_class: type[Backbone], backbone_path: str | Path) -> VlaModel:

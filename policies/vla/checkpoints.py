@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ DROPPED = re.compile(
 )
 """Keys of older files that hold constants or a second name of ``act_head``; they are not loaded."""
 _STATE_TOKEN = ("embed_arm_state.", "embed_gripper_state.", "embed_state.")
+_PICKLE = b"\x80"
+"""First byte of a pickle of protocol 2 or later."""
 OWN_WEIGHTS, OWN_CONFIG = "model.safetensors", "vla.json"
 """Files of a folder in our own format."""
 
@@ -109,10 +112,13 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _read_torch(path: Path, trust: bool) -> Mapping[str, Any]:
-    # Only zip archives can be mapped; torch wrote them from version 1.6 on.
+    # Only zip archives can be mapped; torch wrote them from version 1.6 on, and pickles before.
     mapped = zipfile.is_zipfile(path)
+    if not mapped and not _start(path).startswith(_PICKLE):
+        raise PolicyError(_truncated(path))
     try:
-        content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=not trust)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=not trust)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise PolicyError(
@@ -121,7 +127,7 @@ def _read_torch(path: Path, trust: bool) -> Mapping[str, Any]:
                 "or --trust to have it described"
             ) from None
         raise PolicyError(_truncated(path, error)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         raise PolicyError(_truncated(path, error)) from None
     for name in ("state_dict", "model_state_dict", "module"):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -137,8 +143,21 @@ def _culprit(error: Exception) -> str:
     return f"it names {named.group(1)}" if named else "it names classes"
 
 
-def _truncated(path: Path, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+def _start(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(24)
+
+
+def _truncated(path: Path, error: Exception | None = None) -> str:
+    start = _start(path)
+    if not start:
+        reason = "it is empty"
+    elif error is None and start.startswith(b"PK"):
+        reason = "its end, which lists what it holds, is missing"
+    elif error is None:
+        reason = f"it starts with {start!r}"
+    else:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"vla: {path} cannot be read ({reason}); it is truncated or no checkpoint. Fetch it again."
 
 

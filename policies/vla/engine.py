@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from policies.errors import PolicyError
 from policies.vla.actions.chunks import TemporalEnsemble
 from policies.vla.actions.commands import Prediction, commands
 from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
@@ -90,8 +91,13 @@ class Engine:
             allow_missing=options.allow_missing,
             allow_unexpected=options.allow_unexpected,
         )
+        graphs = options.compile == "graphs"
+        if graphs and built.model.device.type != "cuda":
+            raise PolicyError(
+                "vla: policy.compile=graphs needs a GPU, and none is found; type policy.compile=true"
+            )
         if options.compile:
-            compile_layers(built.model)
+            compile_layers(built.model, graphs=graphs)
         return cls(built, options)
 
     def reset(self, slot: int, instruction: str) -> None:
@@ -145,6 +151,8 @@ class Engine:
     def _decide(
         self, slots: Sequence[Slot], observations: Sequence[Mapping[str, np.ndarray]]
     ) -> list[Prediction]:
+        if self.options.compile == "graphs":
+            torch.compiler.cudagraph_mark_step_begin()  # the last decision's tensors may be overwritten
         for slot, frame in zip(slots, self._frames(slots, observations), strict=True):
             slot.frames.append(frame)
         if self.config.generates_tokens:

@@ -59,9 +59,10 @@ class VlaOptions:
     ``compat=released`` with ``config=`` does the same unless told a dtype."""
     batching: Batching = "exact"
     """exact: a slot's numbers do not depend on the other slots. fast: one batch for all slots."""
-    compile: bool = False
-    """Whether torch.compile makes kernels of the backbone's layers, in the first decisions. Its rounding
-    differs, so it goes with batching=fast only."""
+    compile: bool | str = False
+    """true: torch.compile makes kernels of the backbone's layers, in the first decisions. Its rounding
+    differs, so it goes with batching=fast only. ``graphs``: they are also recorded as CUDA graphs; needs a
+    GPU."""
     threads: int = 1
     """CPU threads of torch; part of what makes numbers repeat."""
     execute: int = 1
@@ -113,13 +114,22 @@ class VlaOptions:
                     f"policy.{name}={value!r} is not one of "
                     f"{', '.join(choices)}.{suggestion(str(value), choices)}"
                 )
-        if not isinstance(self.compile, bool):
-            raise PolicyError(f"policy.compile={self.compile!r} must be true or false")
+        if self.compile not in (True, False, "graphs"):
+            raise PolicyError(f"policy.compile={self.compile!r} must be true, false or graphs")
         if self.compile and self.batching == "exact":
             raise PolicyError(
-                "policy.compile=true chooses kernels by what comes first, so its numbers may not repeat; add "
-                "policy.batching=fast"
+                f"policy.compile={_typed(self.compile)} chooses kernels by what comes first, so its numbers "
+                "may not repeat; add policy.batching=fast"
             )
+        if self.compile == "graphs" and not self.device.startswith(("cuda", "auto")):
+            raise PolicyError(
+                f"policy.compile=graphs records CUDA graphs, but policy.device={self.device}; type "
+                "policy.device=cuda, or policy.compile=true"
+            )
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)):
+            raise PolicyError(f"policy.seed={self.seed!r} must be a whole number")
+        if not isinstance(self.trust_checkpoint, bool):
+            raise PolicyError(f"policy.trust_checkpoint={self.trust_checkpoint!r} must be true or false")
         for name in ("execute", "threads"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -174,7 +184,7 @@ class VlaOptions:
         if self.batching != "exact":
             switches["batching"] = self.batching
         if self.compile:
-            switches["compile"] = "true"
+            switches["compile"] = _typed(self.compile)
         return PolicySpec(
             name=self.name or f"{model.backbone}-{model.structure}-{head}-{model.action_space}",
             action=RELATIVE,
@@ -184,6 +194,10 @@ class VlaOptions:
             batched=self.batching == "fast",
             switches=switches,
         )
+
+
+def _typed(value: bool | str) -> str:
+    return str(value).lower()
 
 
 def _structure(fields: Any, config: Any, checkpoint: Any) -> VlaConfig:

@@ -74,7 +74,9 @@ def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     except FileNotFoundError:
         named = f"; {below[-1]} names it as its parent" if below else "; give its path as config=..."
         raise PolicyError(f"vla: there is no configuration file {path}{named}") from None
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise PolicyError(f"vla: {path} cannot be read ({error.strerror}); give a JSON file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"vla: {path} is not JSON ({error})") from None
     if not isinstance(fields, dict):
         raise PolicyError(f"vla: {path} holds no JSON object, so it is no configuration")

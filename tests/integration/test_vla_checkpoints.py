@@ -149,21 +149,23 @@ def test_misfits_that_are_allowed(tensors: dict[str, Any], tmp_path: Path) -> No
 
 def test_checkpoint_of_another_structure(tensors: dict[str, Any], tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "model.pt")
-    with pytest.raises(PolicyError, match=r"missing: act_head\.gpt.*unexpected: act_head\.rnn"):
+    with pytest.raises(
+        PolicyError, match=r"missing: act_head\.gpt.*unexpected: act_head\.rnn.*fit policy\.model\.head=lstm"
+    ):
         build(options("policy_head_gpt").model, checkpoint=tmp_path / "model.pt")
     with pytest.raises(PolicyError, match=r"no state token.*policy\.model\.state_token=false"):
         build(dataclasses.replace(CONFIG, state_token=True), checkpoint=tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+@pytest.mark.parametrize("name", ["model.pt", "old.pt", "model.safetensors"])
 def test_truncated_file(name: str, tensors: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / name
     if name.endswith(".pt"):
-        torch.save(tensors, path)
+        torch.save(tensors, path, _use_new_zipfile_serialization=name != "old.pt")
     else:
         save_file({k: v for k, v in tensors.items() if "lm_head" not in k}, path)
     content = path.read_bytes()
-    for share in (0.0, 0.3, 0.9):
+    for share in (0.0, 1e-4, 0.3, 0.9):
         path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(PolicyError, match=r"cannot be read.*truncated"):
             read_tensors(path)
@@ -179,6 +181,9 @@ def test_code_in_a_file_is_refused(tensors: dict[str, Any], tmp_path: Path) -> N
 
 def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="there is no checkpoint"):
+        read_tensors(tmp_path / "model.pt")
+    (tmp_path / "model.pt").write_text("not found")
+    with pytest.raises(PolicyError, match=r"cannot be read.*starts with b'not found'.*no checkpoint"):
         read_tensors(tmp_path / "model.pt")
     torch.save({"optimizer": {"lr": 1.0}}, tmp_path / "model.pt")
     with pytest.raises(PolicyError, match="no state_dict or model_state_dict; it holds optimizer"):

@@ -189,6 +189,16 @@ def test_compiling_goes_with_fast_batching() -> None:
     assert options(compile=True, batching="fast").spec().switches["compile"] == "true"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_graphs_need_a_gpu() -> None:
+    with pytest.raises(PolicyError, match=r"policy\.device=cpu; type policy\.device=cuda"):
+        options(compile="graphs", batching="fast")
+    with pytest.raises(PolicyError, match="compile=graphs needs a GPU, and none is found"):
+        Engine.from_options(options(compile="graphs", batching="fast", device="auto"))
+    with pytest.raises(PolicyError, match="must be true, false or graphs"):
+        options(compile="fully", batching="fast")
+
+
 def test_random_weights_repeat() -> None:
     one, two, other = (
         build(options(model={"structure": "policy_head"}).model, seed=seed).model for seed in (4, 4, 5)
@@ -210,6 +220,9 @@ def test_absent_gpu() -> None:
 def test_unknown_device_and_dtype() -> None:
     with pytest.raises(PolicyError, match="unknown device 'gpu'"):
         device_named("gpu")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(PolicyError, match="no GPU of Apple's here"):
+            device_named("mps")
     with pytest.raises(PolicyError, match="float32, bfloat16, float16"):
         dtype_named("fp16")
 

@@ -239,6 +239,7 @@ def test_configuration_that_is_none(tmp_path: Path) -> None:
         ({"batching": "exakt"}, "Did you mean 'exact'"),
         ({"dtype": "fp16"}, "float32, bfloat16, float16"),
         ({"ensemble": "act"}, "ensemble='act' must be a number"),
+        ({"seed": "abc"}, "policy.seed='abc' must be a whole number"),
     ],
 )
 def test_impossible_options(arguments: dict[str, Any], said: str) -> None:
