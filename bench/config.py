@@ -114,8 +114,8 @@ class RunConfig:
     """Seconds for one decision of the policy; null learns it from the first."""
     start_deadline: float = 300.0
     """Seconds to build the simulation and the policy."""
-    inference: Literal["child", "server"] = "child"
-    """child: every worker has a policy of its own; server: one policy for all workers of a machine."""
+    inference: Literal["auto", "child", "server"] = "auto"
+    """child: each worker has a policy; server: one for a machine's workers; auto: child where it can work."""
     servers: int = 1
     """Policy servers of each machine; with several, each has one of its GPUs."""
     stop_width: float | None = None

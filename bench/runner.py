@@ -29,6 +29,7 @@ from bench.dispatch import (
 )
 from bench.errors import ConfigError, ProtocolMismatch, ResultSetError, RunFailed, suggestion
 from bench.evaluations import Plan, environment_of, plan
+from bench.inference import Placement
 from bench.protocol import EpisodeError, EpisodeSpec, canonical_json, to_plain
 from bench.provenance import Provenance, now, usable_cores
 from bench.records.early_stop import Looker, early_stop
@@ -44,7 +45,7 @@ from bench.records.result_set import (
 from bench.screen import Screen, SilentScreen
 from bench.tracking import check_tracker
 from policies.base import PolicySpec
-from policies.registry import describe_policy
+from policies.registry import NEED_NUMPY_ONLY, describe_policy
 
 ERRORS_BEFORE_GIVING_UP = 3
 """A run with fewer errors is finished before ``run.max_error_rate`` is held against it; one that has so
@@ -195,6 +196,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
             if looker.reached is not None:
                 raise _Enough
 
+    inference = _placement(ready)
     workers = min(run.workers or usable_cores(), len(missing))
     job = Job(
         simulation=ready.plan.simulation,
@@ -206,19 +208,28 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         recycle_mb=run.recycle_mb,
         video=run.video,
         folder=str(ready.folder.absolute()),
-        inference=run.inference,
+        inference=inference,
         servers=run.servers,
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
     )
-    placement = {name: getattr(run, name) for name in ("backend", "address", "inference", "stop_width")}
-    provenance.begin(job.policy.target, {**placement, "workers": workers})
+    placement = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
+    provenance.begin(job.policy.target, {**placement, "inference": inference, "workers": workers})
     try:
         pool = make_pool(run.backend, workers, run.address)
         with contextlib.suppress(_Enough):
             run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
     finally:
         provenance.end(finished)
+
+
+def _placement(ready: Preparation) -> Placement:
+    """Where decisions are made."""
+    chosen = ready.config.run.inference
+    if chosen != "auto":
+        return chosen
+    elsewhere = ready.plan.python and not ready.policy.privileged
+    return "server" if elsewhere and ready.config.policy.target not in NEED_NUMPY_ONLY else "child"
 
 
 def _header(ready: Preparation) -> dict[str, Any]:

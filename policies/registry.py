@@ -35,6 +35,9 @@ BUILT_IN: Mapping[str, str] = {
 }
 """Names of the policies in this repository."""
 
+NEED_NUMPY_ONLY = frozenset(BUILT_IN) - {"vla"}
+"""Those that run under whatever interpreter a simulator has."""
+
 BY_FAMILY: Mapping[tuple[str, str], str] = {
     ("expert", "simpler"): "policies.expert_simpler:SimplerExpert",
 }

@@ -22,6 +22,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +30,7 @@ from bench.dispatch.job import PolicyChoice
 from bench.dispatch.wire import receive, send
 from bench.policy_server.decisions import Answer, Decisions
 from bench.policy_server.exchange import Inbox, send_decision
+from bench.policy_server.per_slot import PolicyPerSlot
 from bench.protocol import to_plain
 from envs.errors import UserError
 from envs.simulation import environment_spec
@@ -115,15 +117,14 @@ def _start_watcher(first_worker: int) -> TextIO | None:
 
 def _build(order: dict[str, Any]) -> Policy:
     choice = PolicyChoice(**order["policy"])
-    policy = make_policy(choice, environment_spec(order["family"], order["options"]))
-    if isinstance(policy, OneSlotPolicy) or policy.spec.privileged:
-        reason = "is shown the simulator's state" if policy.spec.privileged else "remembers one episode only"
+    make = partial(make_policy, choice, environment_spec(order["family"], order["options"]))
+    policy = make()
+    if policy.spec.privileged:
         raise PolicyError(
-            f"policy {policy.spec.name!r} cannot decide for several workers, since it {reason}: "
-            "leave run.inference=server out, or give it reset(slot, …) and act(slots, observations) "
-            "(policies/base.py: Policy)"
+            f"policy {policy.spec.name!r} is shown the simulator's state, which no policy server gets: type "
+            "run.inference=child"
         )
-    return policy
+    return PolicyPerSlot(policy, make) if isinstance(policy, OneSlotPolicy) else policy
 
 
 class Server:

@@ -29,7 +29,7 @@ POLICIES = """
 import ctypes, os, pathlib, signal
 import numpy as np
 from envs.observation import Sensors
-from policies.base import PolicySpec
+from policies.base import PolicySpec, SubtaskContext
 
 class Remembers:
     '''What it does depends on all it has seen in a slot, and on nothing else.'''
@@ -67,9 +67,22 @@ class Remembers:
 class Together(Remembers):
     together = True
 
-class Plain:
-    def reset(self, instruction): pass
-    def act(self, observation): return np.zeros(4)
+class Plain(Remembers):
+    '''The same as a class that knows one episode only.'''
+    sensors = ("front",)
+
+    def __init__(self, environment):
+        Remembers.__init__(self, environment)
+        del self.spec
+
+    def reset(self, instruction, seed):
+        self.seen[0] = np.zeros(3), SubtaskContext("", 0, seed)
+
+    def act(self, observation):
+        return Remembers.act(self, [0], [observation])[0]
+
+    def ended(self):
+        return Remembers.ended(self, 0)
 """
 
 
@@ -116,7 +129,9 @@ def job(policy: str = "served:Remembers", **options: Any) -> Job:
     return Job(simulation, PolicyChoice(policy, arguments), **{"seed": 3, "inference": "server", **options})
 
 
-@pytest.mark.parametrize(("policy", "judged"), [("Remembers", "chain"), ("Together", "last")])
+@pytest.mark.parametrize(
+    ("policy", "judged"), [("Remembers", "chain"), ("Together", "last"), ("Plain", "last")]
+)
 def test_records_are_those_of_a_policy_in_each_worker(beside: Path, policy: str, judged: Any):
     wanted = [dataclasses.replace(episode, judged=judged) for episode in episodes(8)]
     reference = Run(job(inference="child"), wanted, "local")
@@ -164,8 +179,6 @@ def test_several_servers_share_the_workers(beside: Path):
 
 
 def test_a_policy_that_cannot_be_served_is_told_so():
-    with pytest.raises(UserError, match=r"'Plain' cannot decide for several workers.*run.inference=server"):
-        Run(job("served:Plain"), episodes(1), "local")
     with pytest.raises(UserError, match="nowhere"):
         Run(job("nowhere:Policy"), episodes(1), "local")
     with pytest.raises(ConfigError, match="shown the simulator's state"):
