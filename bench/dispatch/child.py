@@ -3,17 +3,12 @@
 The three numbers are inherited file descriptors: a Unix socket for messages, the shared page, and a
 pipe that nobody writes to, whose other end the supervisor holds. The process builds what the first message
 says, then runs one episode per message until the socket closes.
-
-PyBullet keeps the interpreter lock inside a physics step, so no thread of this process could notice
-that the supervisor has died during a stuck one. The kernel does: it kills the process by signal when the
-lifeline's other end closes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import faulthandler
-import fcntl
 import os
 import platform
 import signal
@@ -25,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.dispatch.job import Job, job_from_plain
+from bench.dispatch.lifeline import is_cut, tie
 from bench.dispatch.page import Page
 from bench.dispatch.wire import STACK_SIGNAL, receive, send
 from bench.inference import connect
@@ -36,37 +32,19 @@ from envs.errors import UserError
 from envs.simulation import Simulation, make_simulation
 from policies.base import Policy
 
-_F_SETSIG = 10  # fcntl.h on Linux; Python does not name it
-
 
 def main() -> None:
     """Runs the process."""
     socket_fd, page_fd, lifeline_fd = (int(number) for number in sys.argv[1:4])
     for descriptor in (socket_fd, page_fd, lifeline_fd):
         os.set_inheritable(descriptor, False)
-    die_with_supervisor(lifeline_fd)
+    tie(lifeline_fd, os.getpid())
+    if is_cut(lifeline_fd):  # before the kernel was asked to watch it
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     faulthandler.enable()
     faulthandler.register(STACK_SIGNAL)
     serve(socket.socket(fileno=socket_fd), Page(page_fd))
-
-
-def die_with_supervisor(lifeline: int) -> None:
-    """Has the kernel kill this process when the other end of the pipe ``lifeline`` closes.
-
-    SIGKILL on Linux; elsewhere SIGIO, which ends a process as well unless it is handled.
-    """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    if sys.platform == "linux":
-        fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    os.set_blocking(lifeline, False)
-    try:  # the supervisor may have died before the kernel was asked
-        gone = os.read(lifeline, 1) == b""
-    except BlockingIOError:
-        gone = False
-    if gone:
-        os._exit(1)
 
 
 def serve(connection: socket.socket, page: Page) -> None:

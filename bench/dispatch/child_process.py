@@ -22,6 +22,7 @@ from typing import Any
 
 import bench
 from bench.dispatch.job import Job, job_to_plain
+from bench.dispatch.lifeline import tie
 from bench.dispatch.page import Page, create_page_file
 from bench.dispatch.wire import STACK_SIGNAL, receive, send
 from bench.protocol import EpisodeError
@@ -74,6 +75,7 @@ class ChildProcess:
                 env=_environment(),
                 start_new_session=True,  # its own process group: Ctrl-C passes it by, a kill takes all
             )
+            tie(lifeline, self._process.pid)
         except OSError:
             self._release()
             raise

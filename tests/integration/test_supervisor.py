@@ -1,8 +1,14 @@
 """One supervisor and its child, without a pool."""
 
+import os
+import signal
+import subprocess
 import time
 
+import pytest
+
 from bench.dispatch.job import Job, PolicyChoice
+from bench.dispatch.lifeline import tie
 from bench.dispatch.supervisor import Failure, Supervisor
 from bench.protocol import EpisodeSpec
 from envs.simulation import EpisodeStart, SimulationSpec
@@ -21,3 +27,18 @@ def test_an_episode_that_arrives_after_the_stop_is_not_run():
         assert time.monotonic() - began < 10, "60 steps of half a second were waited for"
     finally:
         supervisor.close()
+
+
+def test_the_kernel_ends_a_child_that_has_not_run_a_line_yet():
+    theirs, ours = os.pipe()
+    child = subprocess.Popen(["sleep", "60"], pass_fds=(theirs,))
+    try:
+        tie(theirs, child.pid)
+        os.close(theirs)
+        child.send_signal(signal.SIGSTOP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.1)
+        os.close(ours)
+        assert child.wait(10) == -signal.SIGKILL
+    finally:
+        child.kill()
