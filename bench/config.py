@@ -68,6 +68,11 @@ class BenchmarkConfig:
                 )
             if self.kind == "chains" and self.sequences > 1000:
                 raise ConfigError(f"benchmark.sequences={self.sequences}: there are 1000 sequences")
+            if self.kind == "chains" and self.tasks:
+                raise ConfigError(
+                    f"benchmark.tasks={','.join(self.tasks)}: a sequence has its own five. Drop it, or type "
+                    "benchmark=calvin_tasks to evaluate single tasks"
+                )
         if not self.scenes or len(set(self.scenes)) != len(self.scenes):
             raise ConfigError("benchmark.scenes: name at least one scene, each once")
 

@@ -12,7 +12,7 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
-from bench.config import GROUPS, Config, config_from_plain, unknown_field
+from bench.config import GROUPS, BenchmarkConfig, Config, config_from_plain, unknown_field
 from bench.errors import ConfigError, suggestion
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs"
@@ -62,7 +62,23 @@ def load_config(typed: Sequence[str]) -> Config:
     overrides += [f"++{word.key}.{word.field}={word.raw}" for word in words if word.field]
     plain, choices = _compose(overrides)
     plain["benchmark"] = {"name": choices["benchmark"], **(plain.get("benchmark") or {})}
-    return config_from_plain(plain)
+    config = config_from_plain(plain)
+    _check_meant(config.benchmark, [word.field for word in words if word.key == "benchmark"])
+    return config
+
+
+def _check_meant(benchmark: BenchmarkConfig, typed: Sequence[str]) -> None:
+    """Refuses a number that was typed and would mean nothing."""
+    for field, kind, other in (
+        ("sequences", "chains", "benchmark.rollouts=<tries of each task and scene>"),
+        ("rollouts", "tasks", "benchmark.sequences=<n>"),
+    ):
+        if (
+            field in typed and benchmark.kind != kind and benchmark.family != "simpler"
+        ):  # which has words of its own
+            raise ConfigError(
+                f"benchmark.{field} is for {kind}, and these are {benchmark.kind}: type {other}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ def test_families_take_options():
         ("benchmark.sequences=1001", "there are 1000 sequences"),
         ("benchmark.sequences=1,2", "one value is wanted"),
         ("benchmark.scenes=A", "defined in scene D only.*benchmark=calvin_tasks"),
+        ("benchmark.tasks=open_drawer", r"a sequence has its own five.*benchmark=calvin_tasks"),
+        ("benchmark.rollouts=3", r"is for tasks, and these are chains: type benchmark\.sequences="),
         ("benchmark.assets=null", "benchmark.assets=null is not one of official, builtin"),
         ("benchmark.options=3", "named values are wanted"),
         ("run.workers=0", "run.workers=0: must be at least 1"),
@@ -115,6 +117,17 @@ def test_families_take_options():
 def test_mistakes_name_the_nearest_valid_word(typed, message):
     with pytest.raises(ConfigError, match=message):
         load_config([typed])
+
+
+def test_a_number_of_sequences_means_nothing_to_a_task_suite():
+    with pytest.raises(ConfigError, match=r"is for chains, and these are tasks: type benchmark\.rollouts="):
+        load_config(["benchmark=calvin_tasks", "benchmark.sequences=3"])
+
+
+@pytest.mark.parametrize("word", ["policy.x=nan", "policy.x={y: [1, inf]}", "benchmark.options.x=-inf"])
+def test_what_cannot_be_written_down_is_refused(word):
+    with pytest.raises(ConfigError, match=r"x.*=-?(nan|inf): a finite number is wanted"):
+        load_config(["policy=stub", word])
 
 
 def test_joining_a_cluster_needs_ray():
