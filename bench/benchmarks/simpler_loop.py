@@ -5,18 +5,23 @@
 Every row plays the first N trials of each WidowX task with an arm that holds still, on so many workers, start
 and end of the processes included. The original loop (``maniskill2_evaluator.py`` of SimplerEnv 4ab7178, the
 policy aside) makes an environment per trial and renders all cameras at every step; it runs by the interpreter
-of ``make simpler``, in so many processes at once. The other rows are this project's command line.
+of ``make simpler``, in so many processes at once. The other rows are this project's command line, with plain
+processes. CPU time is that of all processes; it says more than the wall time where the machine is shared.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +42,7 @@ ROWS = {
 
 
 def main() -> int:
-    """Prints wall time, steps per second, and the ratio to the original loop."""
+    """Prints wall and CPU time, steps per second, and the ratios to the original loop."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,48 +57,59 @@ def main() -> int:
         return 0
     steps = sum(trial.task.step_limit for trial in trials)
     print(f"{len(trials)} trials, {steps} steps, {arguments.workers} workers, {arguments.backend}")
-    original = _original_seconds(arguments.trials, arguments.workers)
+    original = _spent(lambda: _run_original(arguments.trials, arguments.workers))
     _show("original loop", original, steps, original)
     with tempfile.TemporaryDirectory() as folder:
         for name, words in ROWS.items():
             command = [
                 *(sys.executable, str(ROOT / "run_benchmark.py"), "benchmark=simpler_bridge", *words),
-                *(f"run.workers={arguments.workers}", f"run.results={folder}"),
+                *("run.backend=local", f"run.workers={arguments.workers}", f"run.results={folder}"),
                 f"benchmark.options.backend={arguments.backend}",
                 f"benchmark.options.trials={arguments.trials}",
             ]
-            began = time.monotonic()
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(done.stderr, file=sys.stderr)
-                return done.returncode
-            _show(name, time.monotonic() - began, steps, original)
+            spent = _spent(partial(subprocess.run, command, check=True, capture_output=True))
+            _show(name, spent, steps, original)
     return 0
 
 
-def _show(name: str, seconds: float, steps: int, original: float) -> None:
+class Spent(NamedTuple):
+    """Seconds."""
+
+    wall: float
+    cpu: float
+
+
+def _spent(work: Callable[[], object]) -> Spent:
+    """What the work took, with all processes that it started and waited for."""
+    wall, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(time.monotonic() - wall, cpu)
+
+
+def _show(name: str, spent: Spent, steps: int, original: Spent) -> None:
     print(
-        f"{name:<30} {seconds:7.1f} s  {steps / seconds:6.1f} steps/s  "
-        f"{original / seconds:5.2f} times as fast",
+        f"{name:<30} {spent.wall:7.1f} s  {steps / spent.wall:6.1f} steps/s "
+        f"({original.wall / spent.wall:5.2f} times)   {spent.cpu:7.1f} CPU s "
+        f"({original.cpu / spent.cpu:5.2f} times)",
         flush=True,
     )
 
 
-def _original_seconds(trials: int, workers: int) -> float:
+def _run_original(trials: int, workers: int) -> None:
     from bench.simpler_protocol import find_python
     from envs.simpler import vulkan
 
     settings = vulkan.settings(2, vulkan.probe(vulkan.settings(2)))
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "LP_NUM_THREADS": "1"}
     command = [find_python({}), __file__, "--trials", str(trials), "--workers", str(workers)]
-    began = time.monotonic()
     shares = [
         subprocess.Popen([*command, "--share", str(share)], env=environment, stderr=subprocess.DEVNULL)
         for share in range(workers)
     ]
     if any(share.wait() for share in shares):
         raise RuntimeError(f"the original loop failed; try {' '.join(command)} --share 0")
-    return time.monotonic() - began
 
 
 def _play_originally(trials: list[Trial]) -> None:
