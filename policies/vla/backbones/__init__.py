@@ -1,9 +1,9 @@
 """The vision-language models a policy can be built on.
 
-Adding one is one file of about 30 lines: a subclass of :class:`policies.vla.backbones.contract.Backbone`
-that names its prompt and its pixels and says how to embed text, encode images and run the language
-model; then one line in :data:`BACKBONES`. ``tests/integration/test_vla_backbones.py`` walks every entry
-through every structure.
+Adding one is one file of about 30 lines (``smolvlm.py``): a subclass of
+:class:`policies.vla.backbones.contract.Backbone` that names its class, its prompt and its pixels and
+says what is its own in encoding images or running the language model; then one line in
+:data:`BACKBONES`. ``tests/integration/test_vla_backbones.py`` walks every entry through every structure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ BACKBONES = {
     "moondream": "policies.vla.backbones.llava:Moondream",
     "uform": "policies.vla.backbones.llava:Uform",
     "qwen_vl": "policies.vla.backbones.qwen_vl:QwenVl",
+    "smolvlm": "policies.vla.backbones.smolvlm:SmolVlm",
     "idefics": "policies.vla.backbones.idefics:Idefics",
+    "florence2": "policies.vla.backbones.florence2:Florence2",
     "tiny": "policies.vla.backbones.kosmos2:Tiny",
 }
 """Name to ``module:class``."""

@@ -1,18 +1,20 @@
 """What a policy asks of a vision-language model.
 
 A backbone is an adapter around an unchanged transformers model: the adapter holds no parameters, so
-that a checkpoint's names are the model's own. The example in full is ``kosmos2.py``; a new one states
+that a checkpoint's names are the model's own. One whose image features come from ``get_image_features`` and
+whose language model decodes embeddings, as in most of transformers, states
 
     class Mine(Backbone):
-        prompt = CAPTION_PROMPTS["llava"]        # how an instruction becomes text
-        pixels = PixelRecipe()                   # how an image becomes pixels
-        leading, trailing = 1, 0                 # tokens before the images, and after the action token
-        def hidden_size(self): ...
-        def embed(self, ids): ...
-        def encode_images(self, pixels): ...
-        def decode(self, embeds, mask, ...): ...
-        def logits(self, hidden): ...
-        model_class, tiny_config = ...           # for `from_pretrained`, for tests
+        model_class = MineForConditionalGeneration   # of transformers
+        prompt = CAPTION_PROMPTS["llava"]            # how an instruction becomes text
+        pixels = PixelRecipe()                       # how an image becomes pixels
+        leading, trailing = 1, 0                     # tokens before the images, and after the action token
+
+        @classmethod
+        def tiny_config(cls): ...                    # for tests and smoke runs
+
+and overrides what is its own among ``hidden_size``, ``embed``, ``encode_images``, ``language_model``,
+``inputs`` and ``logits``. ``smolvlm.py`` is an example in full.
 """
 
 from __future__ import annotations
@@ -84,19 +86,28 @@ class Backbone:
 
     def hidden_size(self) -> int:
         """d, width of the language model."""
-        raise TypeError(f"{type(self).__name__} states no hidden size")
+        return self.model.config.text_config.hidden_size
 
     def embed(self, ids: Tensor) -> Tensor:
-        """(..., ) token ids to (..., d) embeddings before any scaling; :meth:`decode` scales."""
+        """(..., ) token ids to (..., d) embeddings before any scaling; :meth:`inputs` scales."""
         return self.model.get_input_embeddings()(ids)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(N, 3, S, S) to (N, V, d): tokens on the scale of :meth:`embed`."""
-        raise TypeError(f"{type(self).__name__} does not encode images")
+        features = self.model.model.get_image_features(pixels).pooler_output
+        return features if isinstance(features, Tensor) else torch.stack(list(features))
 
     def image_bounds(self) -> tuple[int, int] | None:
         """Ids of the tokens that stand before and after every image, if the model wants them."""
         return None
+
+    def language_model(self) -> nn.Module:
+        """What decodes embeddings into hidden states after the final norm."""
+        return self.model.model.language_model
+
+    def inputs(self, embeds: Tensor, positions: Tensor | None, images: SceneImages | None) -> dict[str, Any]:
+        """Arguments of :meth:`language_model`, mask and cache aside."""
+        return {"inputs_embeds": embeds, "position_ids": positions}
 
     def decode(
         self,
@@ -113,7 +124,13 @@ class Backbone:
         ``mask`` is (B, past + S), nonzero where a position may be attended to; None when all may.
         ``positions`` is (B, S), counted from 0; None counts on from the cache.
         """
-        raise TypeError(f"{type(self).__name__} does not decode")
+        output = self.language_model()(
+            **self.inputs(embeds, positions, images),
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=use_cache,
+        )
+        return Decoded(output.last_hidden_state, output.past_key_values if use_cache else None)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., d) to (..., vocabulary)."""
@@ -122,24 +139,3 @@ class Backbone:
     def image_dtype(self) -> torch.dtype:
         """The dtype pixels are handed over in."""
         return next(self.model.parameters()).dtype
-
-
-def run_decoder(
-    decoder: nn.Module,
-    embeds: Tensor,
-    mask: Tensor | None,
-    positions: Tensor | None,
-    cache: Any,
-    use_cache: bool,
-    **more: Any,
-) -> Decoded:
-    """The call that decoder-only models of transformers share."""
-    output = decoder(
-        inputs_embeds=embeds,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=use_cache,
-        **more,
-    )
-    return Decoded(output.last_hidden_state, output.past_key_values if use_cache else None)

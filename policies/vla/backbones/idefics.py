@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import IdeficsConfig, IdeficsForVisionText2Text
 
-from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.backbones.contract import Backbone, SceneImages
 from policies.vla.images import PixelRecipe
 from policies.vla.prompts import TextPrompt
 
@@ -59,26 +59,12 @@ class Idefics(Backbone):
             features = self.model.model.perceiver_resampler(features)
         return features
 
-    def decode(
-        self,
-        embeds: Tensor,
-        mask: Tensor | None,
-        *,
-        positions: Tensor | None = None,
-        cache: Any = None,
-        use_cache: bool = False,
-        images: SceneImages | None = None,
-    ) -> Decoded:
+    def language_model(self) -> nn.Module:
+        return self.model.model
+
+    def inputs(self, embeds: Tensor, positions: Tensor | None, images: SceneImages | None) -> dict[str, Any]:
         if images is None:
             raise ValueError("IDEFICS looks at images through cross-attention; none were given")
         kind = "perceiver_embeddings" if self.model.config.use_resampler else "image_encoder_embeddings"
-        return run_decoder(
-            self.model.model,
-            embeds,
-            mask,
-            positions,
-            cache,
-            use_cache,
-            image_attention_mask=images.visible,
-            **{kind: images.tokens},
-        )
+        seen = {"image_attention_mask": images.visible, kind: images.tokens}
+        return super().inputs(embeds, positions, images) | seen

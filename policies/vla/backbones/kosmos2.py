@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
-from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.backbones.contract import Backbone, SceneImages
 from policies.vla.prompts import CAPTION_PROMPTS
 
 
@@ -46,21 +46,14 @@ class Kosmos2(Backbone):
         features = torch.nn.functional.normalize(features, dim=-1)
         return self.model.image_to_text_projection(features)[0]
 
-    def decode(
-        self,
-        embeds: Tensor,
-        mask: Tensor | None,
-        *,
-        positions: Tensor | None = None,
-        cache: Any = None,
-        use_cache: bool = False,
-        images: SceneImages | None = None,
-    ) -> Decoded:
-        decoder = self.model.text_model.model
+    def language_model(self) -> nn.Module:
+        return self.model.text_model.model
+
+    def inputs(self, embeds: Tensor, positions: Tensor | None, images: SceneImages | None) -> dict[str, Any]:
         if positions is not None:
             # Positions are rows of a sinusoidal table whose first padding_idx + 1 rows are not for tokens.
-            positions = positions + decoder.embed_positions.padding_idx + 1
-        return run_decoder(decoder, embeds, mask, positions, cache, use_cache)
+            positions = positions + self.language_model().embed_positions.padding_idx + 1
+        return super().inputs(embeds, positions, images)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.model.text_model.lm_head(hidden)

@@ -6,12 +6,9 @@ stand here as the same build with their own parts and prompts. Their published w
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.backbones.contract import Backbone
 from policies.vla.prompts import CAPTION_PROMPTS
 
 _TEXT = dict(vocab_size=576, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
@@ -39,25 +36,6 @@ class Llava(Backbone):
             vision_config=dict(_VISION, model_type="clip_vision_model"),
             image_seq_length=4,
         )
-
-    def hidden_size(self) -> int:
-        return self.model.config.text_config.hidden_size
-
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        features = self.model.model.get_image_features(pixels).pooler_output
-        return features if isinstance(features, Tensor) else _stacked(features)
-
-    def decode(
-        self,
-        embeds: Tensor,
-        mask: Tensor | None,
-        *,
-        positions: Tensor | None = None,
-        cache: Any = None,
-        use_cache: bool = False,
-        images: SceneImages | None = None,
-    ) -> Decoded:
-        return run_decoder(self.model.model.language_model, embeds, mask, positions, cache, use_cache)
 
 
 class Moondream(Llava):
@@ -87,9 +65,3 @@ class Uform(Llava):
             vision_config=dict(_VISION, model_type="clip_vision_model"),
             image_seq_length=4,
         )
-
-
-def _stacked(features: Any) -> Tensor:
-    import torch
-
-    return torch.stack(tuple(features))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
-from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.backbones.contract import Backbone, SceneImages
 from policies.vla.images import PixelRecipe
 from policies.vla.prompts import CAPTION_PROMPTS
 
@@ -53,25 +53,12 @@ class PaliGemma(Backbone):
         config.text_config.use_bidirectional_attention = False
         return super().build(config)
 
-    def hidden_size(self) -> int:
-        return self.model.config.text_config.hidden_size
-
     def embed(self, ids: Tensor) -> Tensor:
-        # The embedding module of transformers 5 scales by itself; rows are scaled in decode, once.
+        # The embedding module of transformers 5 scales by itself; rows are scaled in inputs, once.
         return functional.embedding(ids, self.model.get_input_embeddings().weight)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        return self.model.model.get_image_features(pixels).pooler_output / self.hidden_size() ** 0.5
+        return super().encode_images(pixels) / self.hidden_size() ** 0.5
 
-    def decode(
-        self,
-        embeds: Tensor,
-        mask: Tensor | None,
-        *,
-        positions: Tensor | None = None,
-        cache: Any = None,
-        use_cache: bool = False,
-        images: SceneImages | None = None,
-    ) -> Decoded:
-        scaled = embeds * self.hidden_size() ** 0.5
-        return run_decoder(self.model.model.language_model, scaled, mask, positions, cache, use_cache)
+    def inputs(self, embeds: Tensor, positions: Tensor | None, images: SceneImages | None) -> dict[str, Any]:
+        return super().inputs(embeds * self.hidden_size() ** 0.5, positions, images)

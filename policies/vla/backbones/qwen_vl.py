@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from policies.vla.backbones.contract import Backbone, Decoded, SceneImages, run_decoder
+from policies.vla.backbones.contract import Backbone
 from policies.vla.prompts import CAPTION_PROMPTS
 
 
@@ -56,9 +54,6 @@ class QwenVl(Backbone):
             video_token_id=6,
         )
 
-    def hidden_size(self) -> int:
-        return self.model.config.text_config.hidden_size
-
     def image_bounds(self) -> tuple[int, int]:
         return self.model.config.vision_start_token_id, self.model.config.vision_end_token_id
 
@@ -77,15 +72,3 @@ class QwenVl(Backbone):
         grids = torch.tensor([[1, grid, grid]], device=pixels.device).expand(count, -1)
         merged = self.model.model.visual(patches, grid_thw=grids).pooler_output
         return merged.reshape(count, -1, merged.shape[-1])
-
-    def decode(
-        self,
-        embeds: Tensor,
-        mask: Tensor | None,
-        *,
-        positions: Tensor | None = None,
-        cache: Any = None,
-        use_cache: bool = False,
-        images: SceneImages | None = None,
-    ) -> Decoded:
-        return run_decoder(self.model.model.language_model, embeds, mask, positions, cache, use_cache)
