@@ -51,7 +51,8 @@ ERRORS_BEFORE_GIVING_UP = 3
 """A run with fewer errors is finished before ``run.max_error_rate`` is held against it; one that has so
 many and not a single judged episode is not worth going on with."""
 
-_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE, errno.EACCES}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FAULTS = _FULL | {errno.EIO, errno.EROFS, errno.ESTALE, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
     header = _header(ready)
     wanted = _wanted(ready)
     longest = header["longest"]
+    if not run.overwrite:
+        _check_no_orphans(ready.folder)
     with (
         _writing_to(ready.folder),
         Journal.open(ready.folder / JOURNAL, header, overwrite=run.overwrite) as journal,
@@ -264,16 +267,31 @@ def _wanted(ready: Preparation) -> list[EpisodeSpec]:
     return [episode for episode in episodes if not only or episode.episode in only]
 
 
+def _check_no_orphans(folder: Path) -> None:
+    """Refuses to write over tables whose journal is gone: they may be all that is left of a run."""
+    journal = folder / JOURNAL
+    if journal.exists() and (not journal.is_file() or journal.stat().st_size):
+        return
+    if orphans := [name for name in DERIVED if (folder / name).exists()]:
+        raise ResultSetError(
+            f"{folder} holds {orphans[0]}, but no {JOURNAL} that it was made from. Move the folder away, "
+            "give this run another one with run.name=<name>, or type run.overwrite=true to start afresh"
+        )
+
+
 @contextlib.contextmanager
 def _writing_to(folder: Path) -> Iterator[None]:
     """Says in a sentence that a disk is full, read-only or gone."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_FAULTS:
+        there = Path(str(error.filename2 or error.filename))
+        if error.errno not in _DISK_FAULTS and folder not in there.parents:
             raise
+        where = there if folder in there.parents else folder
+        mend = "make room" if error.errno in _FULL else "mend that"
         raise ResultSetError(
-            f"cannot write to {folder}: {error.strerror or error}. What {JOURNAL} holds is safe; make room, "
+            f"cannot write to {where}: {error.strerror or error}. What {JOURNAL} holds is safe; {mend}, "
             "and the same command finishes the rest"
         ) from error
 

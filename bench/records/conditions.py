@@ -97,7 +97,7 @@ def _step_limit(path: Path) -> int | None:
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))["benchmark"]["step_limit"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError):
         return None
 
 

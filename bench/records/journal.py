@@ -185,7 +185,10 @@ def _header(line: bytes, path: Path) -> Mapping[str, Any]:
     header = entry["header"]
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
-        raise ResultSetError(f"{path}: written in format {found}, this version reads format {FORMAT}")
+        raise ResultSetError(
+            f"{path}: written in format {found}, this version reads format {FORMAT}. Read it with the "
+            "version that wrote it (provenance.json says which), and give a new run another folder: run.name=<name>"
+        )
     if what := _missing(header, HEADER):
         raise ResultSetError(
             f"{path}: its header has no usable {what!r}, so it is not one of ours. Move the folder away, or "

@@ -194,7 +194,7 @@ def provenance(of: ResultSet) -> dict[str, Any]:
 
 def _text(of: ResultSet) -> str:
     try:
-        return (of.folder / CONFIG).read_text(encoding="utf-8")
+        return (of.folder / CONFIG).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

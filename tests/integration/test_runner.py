@@ -127,6 +127,21 @@ def test_overwriting_starts_afresh_and_is_not_remembered(tmp_path):
     assert "overwrite: false" in (tmp_path / "x" / "config.yaml").read_text()
 
 
+def test_what_is_in_the_way_is_named(tmp_path):
+    """A folder where a table belongs; tables whose journal is gone, which may be all that is left of a run."""
+    evaluate(config(tmp_path, "run.name=x"))
+    folder = tmp_path / "x"
+    (folder / "summary.json").unlink()
+    (folder / "summary.json").mkdir()
+    with pytest.raises(ResultSetError, match=r"cannot write to .*/x/summary\.json: Is a directory"):
+        evaluate(config(tmp_path, "run.name=x"))
+    (folder / "journal.jsonl").unlink()
+    with pytest.raises(ResultSetError, match=r"holds episodes\.parquet, but no journal\.jsonl.*overwrite"):
+        evaluate(config(tmp_path, "run.name=x"))
+    (folder / "summary.json").rmdir()
+    assert evaluate(config(tmp_path, "run.name=x", "run.overwrite=true")).summary.complete
+
+
 def test_folders_are_named_by_what_is_run_not_by_where(tmp_path):
     def name(*words):
         return prepare(config(tmp_path, *words)).folder.name
