@@ -21,58 +21,51 @@ from policies.vla.build import Built, build, compile_layers, device_named, dtype
 from policies.vla.engine import Engine  # noqa: E402
 from policies.vla.policy import VlaPolicy  # noqa: E402
 
-STEPS = 6
+TOGETHER = (16, 1, 7, 2, 16, 7)
+"""How many of sixteen slots decide at once, round after round: their histories differ in length."""
 
 
-def rollout(made: Engine, together: Sequence[Sequence[int]], only: int) -> np.ndarray:
-    """What slot ``only`` does over STEPS decisions, in the company of the slots it decides with."""
-    for slot in {slot for slots in together for slot in slots}:
+def rounds() -> list[list[int]]:
+    random = np.random.default_rng(1)
+    return [random.permutation(16)[:size].tolist() for size in TOGETHER]
+
+
+def decisions(made: Engine, together: Sequence[Sequence[int]]) -> dict[int, list[np.ndarray]]:
+    """What every slot commands, decision after decision, in that company."""
+    commands: dict[int, list[np.ndarray]] = {slot: [] for slots in together for slot in slots}
+    for slot in commands:
         made.reset(slot, INSTRUCTIONS[slot % 3])
-    seen: dict[int, int] = {}
-    commands = []
     for slots in together:
-        shown = []
-        for slot in slots:
-            shown.append(observation(100 * slot + seen.get(slot, 0)))
-            seen[slot] = seen.get(slot, 0) + 1
-        chunks = dict(zip(slots, made.act(slots, shown), strict=True))
-        if only in chunks:
-            commands.append(chunks[only])
-    return np.stack(commands[:STEPS])
+        shown = [observation(100 * slot + len(commands[slot])) for slot in slots]
+        for slot, chunk in zip(slots, made.act(slots, shown), strict=True):
+            commands[slot].append(chunk)
+    return commands
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_exact_whatever_the_company(structure: str) -> None:
-    made = engine(structure)
-    alone = rollout(made, [[1]] * STEPS, only=1)
-    assert len(np.unique(alone[:, 0, :6].round(9), axis=0)) > 1 or "tokens" in structure
-    for size in (2, 7, 16):
-        # Slots come and go, so that histories differ in length, and slot 1 stands at changing places.
-        random = np.random.default_rng(size)
-        company = [
-            [
-                0,
-                *[
-                    slot
-                    for slot in random.permutation(size).tolist()
-                    if slot != 0 and (slot == 1 or slot % 2)
-                ],
-            ]
-            for _ in range(STEPS)
-        ]
-        assert (rollout(made, company, only=1) == alone).all()
+def test_batched_like_one_by_one(structure: str) -> None:
+    exact = engine(structure)
+    fast = Engine(Built(exact.model, exact.tokenizer), dataclasses.replace(exact.options, batching="fast"))
+    alone = decisions(exact, [[slot] for slots in rounds() for slot in slots])
+    said = {chunk[0, :6].round(6).tobytes() for chunks in alone.values() for chunk in chunks}
+    assert len(said) > (1 if exact.config.action_space == "discrete" else 16)
+    batched = decisions(exact, rounds())
+    padded = decisions(fast, rounds())
+    for slot, chunks in alone.items():
+        assert np.array_equal(batched[slot], chunks)
+        np.testing.assert_allclose(padded[slot], chunks, atol=1e-5, rtol=0)
 
 
 def test_reset_forgets() -> None:
     made = engine("policy_head_lstm")
-    first = rollout(made, [[0]] * STEPS, only=0)
-    assert (rollout(made, [[0]] * STEPS, only=0) == first).all()
+    first = decisions(made, [[0]] * 6)[0]
+    assert np.array_equal(decisions(made, [[0]] * 6)[0], first)
     made.reset(0, INSTRUCTIONS[0])
     made.act([0], [observation(7)])
     (after,) = made.act([0], [observation(0)])
     made.reset(0, INSTRUCTIONS[0])
     (fresh,) = made.act([0], [observation(0)])
-    assert (fresh[0] == first[0, 0]).all()
+    assert (fresh == first[0]).all()
     assert (after != fresh).any()
 
 
