@@ -72,7 +72,7 @@ class ChildProcess:
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
                 cwd=job.directory if os.path.isdir(job.directory) else None,
-                env=_environment(),
+                env=child_environment(),
                 start_new_session=True,  # its own process group: Ctrl-C passes it by, a kill takes all
             )
             tie(lifeline, self._process.pid)
@@ -201,8 +201,9 @@ class ChildProcess:
             os.ftruncate(self._log.fileno(), 0)
 
 
-def _environment() -> dict[str, str]:
-    """Of the child: one thread per numeric library, and these packages whatever the interpreter."""
+def child_environment() -> dict[str, str]:
+    """Variables of a process that owns a simulation: one thread per numeric library, and these packages
+    whatever the interpreter."""
     packages = str(Path(bench.__file__).parent.parent)
     inherited = os.environ.get("PYTHONPATH")
     return {

@@ -97,15 +97,15 @@ def make_clips(
 
 
 def encode(path: Path, target: Path) -> Clip:
-    """Replays one trace into ``target/<episode>.mp4``, whole or not at all; in a process of its own."""
+    """Replays one trace into ``target/<episode>.mp4``, whole or not at all."""
     import av
 
     from bench.video.picture import HEIGHT, WIDTH, draw
-    from bench.video.replay import open_simulation, replay
+    from bench.video.replayer import give_up, replayer_for
 
     started = time.process_time()
     trace = Trace.read(path)
-    simulation = open_simulation(trace)
+    replayer = replayer_for(trace)
     part = target / f".{path.stem}.{os.getpid()}.mp4"
     faithful = True
     try:
@@ -113,7 +113,7 @@ def encode(path: Path, target: Path) -> Clip:
             stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_QUALITY)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             stream.codec_context.thread_count = 1
-            for moment in replay(simulation, trace):
+            for moment in replayer.moments(path):
                 faithful = faithful and moment.faithful
                 frame = av.VideoFrame.from_ndarray(draw(moment, trace.episode), format="rgb24")
                 for _ in range(1 if moment.outcome is None else HOLD_FRAMES):
@@ -122,8 +122,10 @@ def encode(path: Path, target: Path) -> Clip:
             container.mux(stream.encode())
         final = target / f"{path.stem}.mp4"
         part.replace(final)
+    except BaseException:
+        give_up(replayer)
+        raise
     finally:
-        simulation.close()
         part.unlink(missing_ok=True)
     last = len(trace.results) - 1
     return Clip(
@@ -136,7 +138,7 @@ def encode(path: Path, target: Path) -> Clip:
         steps=sum(len(actions) for actions in trace.actions),
         faithful=faithful,
         bytes=final.stat().st_size,
-        seconds=time.process_time() - started,
+        seconds=time.process_time() - started + replayer.seconds,
     )
 
 

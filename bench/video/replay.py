@@ -1,12 +1,23 @@
-"""Executes a trace again and looks on."""
+"""Executes a trace again and looks on: ``python -m bench.video.replay SOCKET``.
+
+The number is an inherited file descriptor, over which :class:`bench.video.replayer.Replayer` names traces and
+is sent what is seen.
+"""
 
 from __future__ import annotations
 
+import socket
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.dispatch.wire import receive, send
+from bench.protocol import to_plain
 from bench.video.trace import Trace
 from envs.observation import Camera, Sensors
 from envs.simulation import Simulation, SimulationSpec, environment_spec, make_simulation
@@ -56,3 +67,38 @@ def _images(simulation: Simulation) -> dict[str, np.ndarray]:
         for name, array in simulation.observe().items()
         if name.startswith("rgb_")
     }
+
+
+def serve(connection: socket.socket) -> None:
+    """Replays what it is told to, in one simulation for as long as the traces are of one kind."""
+    opened: Any = None
+    simulation: Simulation | None = None
+    while (message := receive(connection)) is not None:
+        started = time.process_time()
+        try:
+            trace = Trace.read(Path(message["path"]))
+            kind = to_plain((trace.family, trace.options, trace.action))
+            if simulation is None or kind != opened:
+                if simulation is not None:
+                    simulation.close()
+                simulation, opened = open_simulation(trace), kind
+            for moment in replay(simulation, trace):
+                _show(connection, moment)
+        except OSError:
+            raise  # the connection, or what cannot be mended either
+        except Exception as error:
+            send(connection, {"error": f"{type(error).__name__}: {error}"})
+        else:
+            send(connection, {"seconds": time.process_time() - started})
+
+
+def _show(connection: socket.socket, moment: Moment) -> None:
+    images = {name: np.ascontiguousarray(image) for name, image in moment.images.items()}
+    said = {name: getattr(moment, name) for name in ("position", "step", "outcome", "faithful")}
+    send(connection, {"moment": said, "images": {name: image.shape for name, image in images.items()}})
+    for image in images.values():
+        connection.sendall(image)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -272,6 +272,7 @@ def _import_package() -> dict[str, Any]:
             if not self._lying:  # two of the eggplants would roll by centimetres before the trial begins
                 super()._settle(t)
 
+    logging.getLogger("mani_skill").setLevel(logging.ERROR)  # its own import sets it
     names = {
         "PutCarrotOnPlateInScene-v1": tasks.PutCarrotOnPlateInScene,
         "PutSpoonOnTableClothInScene-v1": tasks.PutSpoonOnTableClothInScene,

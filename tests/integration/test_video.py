@@ -96,6 +96,21 @@ def test_traces_are_data(tmp_path):
     assert file_name("../../etc/passwd") == "etc-passwd"
 
 
+def test_a_simulator_that_crashes_costs_its_own_clip(tmp_path):
+    cue = "{do: segfault, episode: 1, step: 9, times: 1}"
+    counter = f"benchmark.options.counter={tmp_path}"
+    made = evaluate(tmp_path, *FAKE, f"benchmark.options.cues=[{cue}]", counter, "run.video=all")
+    assert [record.attempt for record in made.records if record.episode == "seq-0001"] == [2]
+    for used in tmp_path.glob("cue-*"):
+        used.unlink()
+    said = []
+    clips = make_clips(made.folder, on_clip=lambda done, total, clip: said.append(clip))
+    assert [clip.episode for clip in clips] == ["seq-0000", "seq-0002"]
+    assert [each for each in said if isinstance(each, str)] == [
+        "seq-0001: its replay crashed (exit code -11)"
+    ]
+
+
 def test_a_mistake_is_told_before_the_run(tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"run.video: none, failures, all or first_<n>, e\.g\. first_20"):
         load_config([*FAKE, "run.video=some"])

@@ -1,0 +1,88 @@
+"""Replays of traces in a process of their own: a simulator that talks, or crashes, costs one clip at most."""
+
+from __future__ import annotations
+
+import math
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bench.dispatch.child_process import child_environment
+from bench.dispatch.wire import receive, receive_bytes, send
+from bench.video.replay import Moment
+from bench.video.trace import Trace
+
+_REPLAYERS: dict[str, Replayer] = {}
+
+
+class Replayer:
+    """A process that replays one trace after the other.
+
+    ``python``: the interpreter that has the simulator. The process ends with its parent.
+    """
+
+    def __init__(self, python: str) -> None:
+        self._connection, theirs = socket.socketpair()
+        with theirs, tempfile.TemporaryFile() as log:
+            self._process = subprocess.Popen(
+                [python, "-m", "bench.video.replay", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                env=child_environment(),
+            )
+        self.seconds = 0.0
+        """CPU time of the last trace."""
+
+    def moments(self, path: Path) -> Iterator[Moment]:
+        """What :func:`bench.video.replay.replay` gives for the trace in ``path``. RuntimeError: it failed."""
+        try:
+            send(self._connection, {"path": str(path)})
+            while (told := receive(self._connection)) is not None and "moment" in told:
+                images = {name: self._image(shape) for name, shape in told["images"].items()}
+                yield Moment(images=images, **told["moment"])
+        except OSError:
+            told = None
+        if told is None:
+            raise RuntimeError(f"its replay crashed (exit code {self._process.wait()})")
+        if "error" in told:
+            raise RuntimeError(told["error"])
+        self.seconds = told["seconds"]
+
+    def _image(self, shape: list[int]) -> np.ndarray:
+        content = receive_bytes(self._connection, math.prod(shape))
+        if content is None:
+            raise ConnectionResetError
+        return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def replayer_for(trace: Trace) -> Replayer:
+    """This process's replayer for traces of this kind. ConfigError: the simulator's interpreter is gone."""
+    python = sys.executable
+    if trace.family == "simpler" and trace.options.get("backend") == "simpler_env":
+        from bench.simpler_protocol import find_python
+
+        python = find_python({})
+    if python not in _REPLAYERS:
+        _REPLAYERS[python] = Replayer(python)
+    return _REPLAYERS[python]
+
+
+def give_up(replayer: Replayer) -> None:
+    """Ends a replayer that failed; the next trace gets another one."""
+    for python, each in list(_REPLAYERS.items()):
+        if each is replayer:
+            del _REPLAYERS[python]
+    replayer.close()
