@@ -12,6 +12,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; user errors are printed, never raised."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _stop_at_once)
+    print_whatever_it_is()
     try:
         return _answer(words)
     except UserError as error:
@@ -65,6 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def print_whatever_it_is() -> None:
+    """A terminal that lacks a character (PYTHONIOENCODING, an old locale) shows ``?`` in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _stop_at_once(_signal: int, _frame: FrameType | None) -> None:

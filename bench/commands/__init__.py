@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from bench.command_line import print_whatever_it_is
 from bench.errors import ConfigError, UserError, suggestion
 
 COMMANDS = {
@@ -45,6 +46,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; user errors are printed, never raised."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    print_whatever_it_is()
     try:
         return _answer(words)
     except UserError as error:

@@ -186,8 +186,8 @@ def _header(line: bytes, path: Path) -> Mapping[str, Any]:
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
         raise ResultSetError(
-            f"{path}: written in format {found}, this version reads format {FORMAT}. Read it with the "
-            "version that wrote it (provenance.json says which), and give a new run another folder: run.name=<name>"
+            f"{path}: written in format {found}, this version reads format {FORMAT}. Read it with what "
+            "wrote it (see provenance.json), and give a new run another folder: run.name=<name>"
         )
     if what := _missing(header, HEADER):
         raise ResultSetError(

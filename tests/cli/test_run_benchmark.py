@@ -266,6 +266,17 @@ def test_list_and_show_config_run_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_terminal_without_unicode_is_no_error(undisturbed):
+    done = subprocess.run(
+        command(*FAKE, "run.name=whole"),
+        cwd=undisturbed[0].parent.parent,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert b"20 of 20 episodes judged ? 0 errors" in done.stdout
+
+
 def test_a_reader_that_goes_away_is_no_error(undisturbed):
     pipe = f"{sys.executable} {SCRIPT} --help | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, env=os.environ)

@@ -128,7 +128,7 @@ def test_overwriting_starts_afresh_and_is_not_remembered(tmp_path):
 
 
 def test_what_is_in_the_way_is_named(tmp_path):
-    """A folder where a table belongs; tables whose journal is gone, which may be all that is left of a run."""
+    """A folder where a table belongs; tables whose journal is gone, which may be all there is of a run."""
     evaluate(config(tmp_path, "run.name=x"))
     folder = tmp_path / "x"
     (folder / "summary.json").unlink()
@@ -136,7 +136,7 @@ def test_what_is_in_the_way_is_named(tmp_path):
     with pytest.raises(ResultSetError, match=r"cannot write to .*/x/summary\.json: Is a directory"):
         evaluate(config(tmp_path, "run.name=x"))
     (folder / "journal.jsonl").unlink()
-    with pytest.raises(ResultSetError, match=r"holds episodes\.parquet, but no journal\.jsonl.*overwrite"):
+    with pytest.raises(ResultSetError, match=r"holds episodes\.parquet, but no journal.*overwrite"):
         evaluate(config(tmp_path, "run.name=x"))
     (folder / "summary.json").rmdir()
     assert evaluate(config(tmp_path, "run.name=x", "run.overwrite=true")).summary.complete
