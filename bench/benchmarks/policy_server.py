@@ -6,7 +6,7 @@ of the real one) served to many workers, against a loop that decides the way the
 one at a time, each window encoded anew, logits over the vocabulary. CPU time of the deciding process.
 
   python -m bench.benchmarks.policy_server
-  python -m bench.benchmarks.policy_server --workers 16 --decisions 4 --structures policy_head
+  python -m bench.benchmarks.policy_server --window 8 --decisions 4 --structures policy_head
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,8 +54,8 @@ class Idle:
 class MidSize:
     """A mid-size Kosmos-2 of random weights; ``structure`` is one of :data:`STRUCTURES`."""
 
-    def __init__(self, environment: EnvironmentSpec, structure: str, batching: str) -> None:
-        self._engine = _engine(structure, batching)
+    def __init__(self, environment: EnvironmentSpec, structure: str, batching: str, window: int) -> None:
+        self._engine = _engine(structure, batching, window)
         self.spec = PolicySpec(
             structure,
             environment.action("relative"),
@@ -74,24 +75,27 @@ class MidSize:
         """Holds nothing but memory."""
 
 
-def main() -> None:
+def main(typed: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workers", type=int, default=16)
+    parser.add_argument("--window", type=int, default=16, help="frames of history")
     parser.add_argument("--decisions", type=int, default=8, help="of each worker, windows full")
     parser.add_argument("--calls", type=int, default=2000, help="of the policy that does nothing")
     parser.add_argument("--structures", nargs="*", default=STRUCTURES, choices=STRUCTURES, metavar="NAME")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(typed)
     transport(arguments.calls)
     if arguments.structures:
-        print(f"\n{'structure':<13}{'way':<26}{'decisions/CPU s':>16}{'x original':>12}")
+        print(f"\nwindow {arguments.window}")
+        print(f"{'structure':<13}{'way':<26}{'decisions/CPU s':>16}{'x original':>12}")
     for structure in arguments.structures:
-        original = by_original_loop(structure, arguments.decisions)
+        original = by_original_loop(structure, arguments.window, arguments.decisions)
         print(f"{structure:<13}{'original, one at a time':<26}{original:>16.2f}{1:>12.2f}", flush=True)
         for batching in ("exact", "fast"):
-            served = by_server(structure, batching, arguments.workers, arguments.decisions)
+            asked = arguments.workers, arguments.window, arguments.decisions
+            served = by_server(structure, batching, *asked)
             way = f"server, {arguments.workers} workers, {batching}"
             print(f"{structure:<13}{way:<26}{served:>16.2f}{served / original:>12.2f}", flush=True)
 
@@ -122,16 +126,16 @@ def median_milliseconds(policy: Policy, calls: int) -> float:
     return 1e3 * float(np.median(times))
 
 
-def by_original_loop(structure: str, decisions: int) -> float:
+def by_original_loop(structure: str, window: int, decisions: int) -> float:
     """Decisions per CPU second."""
     from policies.vla.speed import measure
 
-    return measure(_engine(structure, "exact"), 1, decisions, original=True).per_second
+    return measure(_engine(structure, "exact", window), 1, decisions, original=True).per_second
 
 
-def by_server(structure: str, batching: str, workers: int, decisions: int) -> float:
+def by_server(structure: str, batching: str, workers: int, window: int, decisions: int) -> float:
     """Decisions per CPU second of the server, asked by threads, each of which is a worker to it."""
-    policies = [ServedPolicy(order("MidSize", structure=structure, batching=batching))]
+    policies = [ServedPolicy(order("MidSize", structure=structure, batching=batching, window=window))]
     policies += [ServedPolicy(policies[0].order) for _ in range(workers - 1)]
     server = policies[0].server_pid
     ready, go = threading.Barrier(workers + 1), threading.Barrier(workers + 1)
@@ -139,7 +143,7 @@ def by_server(structure: str, batching: str, workers: int, decisions: int) -> fl
     def work(number: int) -> None:
         policy, seen = policies[number], observation(number)
         policy.reset(0, "open", CONTEXT)
-        for _ in range(_WINDOW):
+        for _ in range(window):
             policy.act((0,), (seen,))
         ready.wait()
         go.wait()
@@ -160,10 +164,19 @@ def by_server(structure: str, batching: str, workers: int, decisions: int) -> fl
     return workers * decisions / spent
 
 
-def order(policy: str, **arguments: str) -> ServerOrder:
+def order(policy: str, **arguments: Any) -> ServerOrder:
     """A server of its own for a policy of this module."""
     target = {"target": f"bench.benchmarks.policy_server:{policy}", "arguments": arguments}
-    return ServerOrder(uuid.uuid4().hex, target, "calvin", {}, 1, sys.executable, 60.0)
+    return ServerOrder(
+        run=uuid.uuid4().hex,
+        policy=target,
+        family="calvin",
+        options={},
+        servers=1,
+        python=sys.executable,
+        hung_seconds=60.0,
+        start_seconds=300.0,
+    )
 
 
 def observation(seed: int) -> Observation:
@@ -185,10 +198,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-_WINDOW = 8
-
-
-def _engine(structure: str, batching: str):
+def _engine(structure: str, batching: str, window: int) -> Any:
     import torch
 
     from policies.vla.config import VlaConfig
@@ -196,7 +206,7 @@ def _engine(structure: str, batching: str):
 
     torch.set_num_threads(1)
     head = {"policy_head": "lstm", "interleaved": "fc"}[structure]
-    config = {"structure": structure, "head": head, "window": _WINDOW, "gripper_camera": True, "hidden": 128}
+    config = {"structure": structure, "head": head, "window": window, "gripper_camera": True, "hidden": 128}
     return engine_of_size(
         VlaConfig.from_mapping(config), "mid", device="cpu", dtype="float32", batching=batching
     )

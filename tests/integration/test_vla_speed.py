@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from bench.benchmarks.policy_server import main as through_a_server  # noqa: E402
 from bench.benchmarks.vla_gpu import main as on_a_gpu  # noqa: E402
 from policies.vla.__main__ import main  # noqa: E402
 
@@ -51,3 +53,9 @@ def test_full_size_on_a_gpu_is_tried_small(capsys: Any) -> None:
 def test_absent_gpu(capsys: Any) -> None:
     assert on_a_gpu([]) == 1
     assert "no GPU is found here" in capsys.readouterr().err
+
+
+def test_what_the_way_to_a_server_costs(capsys: Any) -> None:
+    through_a_server(["--calls", "20", "--structures"])
+    here, there, between = (float(number) for number in re.findall(r"([\d.-]+) ms", capsys.readouterr().out))
+    assert there > here and between == pytest.approx(there - here, abs=2e-3)
