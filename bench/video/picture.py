@@ -17,6 +17,7 @@ _GROUND, _TEXT, _QUIET = (22, 24, 29), (236, 238, 242), (150, 156, 168)
 _SOLVED, _FAILED = (46, 160, 90), (214, 72, 62)
 _LINE = 27
 """Characters of the instruction in a line."""
+_SMALL_LINE = 26
 
 
 def draw(moment: Moment, episode: EpisodeSpec) -> np.ndarray:
@@ -29,19 +30,26 @@ def draw(moment: Moment, episode: EpisodeSpec) -> np.ndarray:
     for image in others[:1]:
         top += _paste(picture, image, left, top, SIDE) + MARGIN
     subtask = episode.subtasks[moment.position]
-    pen.text((left, top), episode.episode, _QUIET, _font(13))
-    top += 20
+    top = _small(pen, left, top, episode.episode)
     for line in textwrap.wrap(episode.instructions[moment.position], _LINE)[:4]:
         pen.text((left, top), line, _TEXT, _font(15))
         top += 20
     top += 6
-    pen.text((left, top), f"{moment.position + 1}/{len(episode.subtasks)}  {subtask}", _QUIET, _font(13))
-    top += 20
-    pen.text((left, top), f"step {moment.step} of {episode.step_limit}", _QUIET, _font(13))
+    if subtask not in episode.episode:
+        top = _small(pen, left, top, f"{moment.position + 1}/{len(episode.subtasks)}  {subtask}")
+    _small(pen, left, top, f"step {moment.step} of {episode.step_limit}")
     _progress(pen, left, HEIGHT - MARGIN - 6, moment.step / max(episode.step_limit, 1))
     if moment.outcome is not None:
         _banner(pen, moment)
     return np.asarray(picture)
+
+
+def _small(pen: ImageDraw.ImageDraw, left: int, top: int, name: str) -> int:
+    """Writes a name, in two lines if it is long; returns where the next line begins."""
+    for line in textwrap.wrap(name, _SMALL_LINE)[:2]:
+        pen.text((left, top), line, _QUIET, _font(13))
+        top += 18
+    return top + 2
 
 
 def _paste(picture: Image.Image, image: np.ndarray, left: int, top: int, size: int) -> int:
