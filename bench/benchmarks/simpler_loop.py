@@ -1,12 +1,13 @@
 """What a SimplerEnv run costs here and in the original evaluation loop, in one run.
 
-``python -m bench.benchmarks.simpler_loop [--trials N] [--workers N] [--backend maniskill3]``
+``python -m bench.benchmarks.simpler_loop [--trials N] [--original-trials N] [--workers N]``
 
-Every row plays the first N trials of each WidowX task with an arm that holds still, on so many workers, start
-and end of the processes included. The original loop (``maniskill2_evaluator.py`` of SimplerEnv 4ab7178, the
-policy aside) makes an environment per trial and renders all cameras at every step; it runs by the interpreter
-of ``make simpler``, in so many processes at once. The other rows are this project's command line, with plain
-processes. CPU time is that of all processes; it says more than the wall time where the machine is shared.
+Every row plays the first trials of each WidowX task, on so many workers, start and end of the processes
+included. The original loop (``maniskill2_evaluator.py`` of SimplerEnv 4ab7178, the policy aside) makes an
+environment per trial and renders all cameras at every step, so that few trials say what one costs; it runs by
+the interpreter of ``make simpler``, in so many processes at once, with an arm that holds still. The other
+rows are this project's command line, with plain processes. CPU time is that of all processes; it says more
+than the wall time where the machine is shared.
 """
 
 from __future__ import annotations
@@ -47,18 +48,20 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, default=24, help="of each task")
+    parser.add_argument("--original-trials", type=int, default=3, help="of each task, for the original loop")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--backend", choices=("simpler_env", "maniskill3"), default="simpler_env")
     parser.add_argument("--share", type=int, help=argparse.SUPPRESS)  # of the original loop, in a process
     arguments = parser.parse_args()
-    trials = [trial for trial in SETS["bridge"].trials() if trial.number < arguments.trials]
     if arguments.share is not None:
-        _play_originally(trials[arguments.share :: arguments.workers])
+        _play_originally(_trials(arguments.original_trials)[arguments.share :: arguments.workers])
         return 0
-    steps = sum(trial.task.step_limit for trial in trials)
-    print(f"{len(trials)} trials, {steps} steps, {arguments.workers} workers, {arguments.backend}")
-    original = _spent(lambda: _run_original(arguments.trials, arguments.workers))
-    _show("original loop", original, steps, original)
+    print(f"{arguments.workers} workers, {arguments.backend}")
+    original = _spent(
+        _trials(arguments.original_trials),
+        partial(_run_original, arguments.original_trials, arguments.workers),
+    )
+    _show("original loop", original, original)
     with tempfile.TemporaryDirectory() as folder:
         for name, words in ROWS.items():
             command = [
@@ -67,32 +70,41 @@ def main() -> int:
                 f"benchmark.options.backend={arguments.backend}",
                 f"benchmark.options.trials={arguments.trials}",
             ]
-            spent = _spent(partial(subprocess.run, command, check=True, capture_output=True))
-            _show(name, spent, steps, original)
+            run = partial(subprocess.run, command, check=True, capture_output=True)
+            _show(name, _spent(_trials(arguments.trials), run), original)
     return 0
 
 
-class Spent(NamedTuple):
-    """Seconds."""
+def _trials(number: int) -> list[Trial]:
+    """The first so many of each task."""
+    return [trial for trial in SETS["bridge"].trials() if trial.number < number]
 
+
+class Spent(NamedTuple):
+    """Steps, and the seconds they took."""
+
+    trials: int
+    steps: int
     wall: float
     cpu: float
 
 
-def _spent(work: Callable[[], object]) -> Spent:
+def _spent(trials: list[Trial], work: Callable[[], object]) -> Spent:
     """What the work took, with all processes that it started and waited for."""
     wall, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     work()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Spent(time.monotonic() - wall, cpu)
+    return Spent(len(trials), sum(t.task.step_limit for t in trials), time.monotonic() - wall, cpu)
 
 
-def _show(name: str, spent: Spent, steps: int, original: Spent) -> None:
+def _show(name: str, of: Spent, original: Spent) -> None:
+    faster = of.steps / of.wall * original.wall / original.steps
+    cheaper = of.steps / of.cpu * original.cpu / original.steps
     print(
-        f"{name:<30} {spent.wall:7.1f} s  {steps / spent.wall:6.1f} steps/s "
-        f"({original.wall / spent.wall:5.2f} times)   {spent.cpu:7.1f} CPU s "
-        f"({original.cpu / spent.cpu:5.2f} times)",
+        f"{name:<30} {of.trials:3} trials {of.wall:7.1f} s {of.steps / of.wall:6.1f} steps/s "
+        f"({faster:5.2f} times) "
+        f"{1000 * of.cpu / of.steps:6.1f} CPU ms/step ({cheaper:5.2f} times)",
         flush=True,
     )
 
@@ -103,7 +115,7 @@ def _run_original(trials: int, workers: int) -> None:
 
     settings = vulkan.settings(2, vulkan.probe(vulkan.settings(2)))
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "LP_NUM_THREADS": "1"}
-    command = [find_python({}), __file__, "--trials", str(trials), "--workers", str(workers)]
+    command = [find_python({}), __file__, "--original-trials", str(trials), "--workers", str(workers)]
     shares = [
         subprocess.Popen([*command, "--share", str(share)], env=environment, stderr=subprocess.DEVNULL)
         for share in range(workers)
