@@ -100,7 +100,7 @@ class RunConfig:
     overwrite: bool = False
     """Start afresh, discarding what the run's folder holds."""
     extend: bool = False
-    """Add further sequences to the result set in run.name; those it holds must come first."""
+    """Add sequences, rollouts, tasks or scenes to the result set in run.name, which is a part of this run."""
     only: tuple[str, ...] = ()
     """Run these episodes alone, e.g. seq-0007; empty or all means whatever is missing."""
     workers: int | None = None

@@ -92,6 +92,7 @@ def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Envi
         rows = [
             (
                 f"seq-{i:04d}",
+                i,
                 benchmark.scenes[0],
                 tuple(np.random.default_rng(i).permutation(list(tasks))[:5]),
             )
@@ -99,7 +100,7 @@ def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Envi
         ]
     else:
         rows = [
-            (f"{task}-{scene}-{rollout:03d}", scene, (task,))
+            (f"{task}-{scene}-{rollout:03d}", 1000 * [*INSTRUCTIONS].index(task) + rollout, scene, (task,))
             for scene in benchmark.scenes
             for task in tasks
             for rollout in range(benchmark.rollouts)
@@ -108,12 +109,12 @@ def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Envi
         EpisodeSpec(
             index=index,
             episode=name,
-            start=EpisodeStart(scene, _fake_start(index)),
+            start=EpisodeStart(scene, _fake_start(number)),
             subtasks=tuple(str(task) for task in chain),
             instructions=tuple(INSTRUCTIONS[str(task)] for task in chain),
             step_limit=benchmark.step_limit,
         )
-        for index, (name, scene, chain) in enumerate(rows)
+        for index, (name, number, scene, chain) in enumerate(rows)
     )
     facts = {
         "family": "fake",
@@ -131,6 +132,7 @@ def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Envi
     )
 
 
-def _fake_start(index: int) -> Mapping[str, tuple[float, ...]]:
-    point = np.random.default_rng(index).uniform(-0.5, 0.5, size=3)
-    return {"episode": (float(index),), "point": tuple(float(number) for number in point)}
+def _fake_start(number: int) -> Mapping[str, tuple[float, ...]]:
+    """The same whatever else is run."""
+    point = np.random.default_rng(number).uniform(-0.5, 0.5, size=3)
+    return {"episode": (float(number),), "point": tuple(float(number) for number in point)}

@@ -303,11 +303,12 @@ def _check_same_run(ready: Preparation, journal: Journal, mine_header: Mapping[s
     theirs, mine = header["identity"], dict(ready.identity)
     if theirs == mine:
         return
-    continues = _continues(ready, header)
-    if continues and ready.config.run.extend:
+    places = _places_here(ready, header)
+    if places and ready.config.run.extend:
         before = {"episodes": header["episodes"], "protocol": theirs["protocol"], "until": now()}
         extended = [*header.get("extended", []), before]
-        journal.replace_header({**mine_header, "created": header.get("created"), "extended": extended})
+        about = {**mine_header, "created": header.get("created"), "extended": extended}
+        journal.replace_header(about, places)
         return
     differences = [
         f"{name} {theirs.get(name)!r} there, {mine[name]!r} now"
@@ -321,20 +322,24 @@ def _check_same_run(ready: Preparation, journal: Journal, mine_header: Mapping[s
         differences += [f"{name} {then.get(name)!r} there, {today.get(name)!r} now" for name in changed]
         if not changed:
             differences.append("the episodes themselves (states, subtasks, instructions or step limit)")
-    more = "Add the further episodes to it with run.extend=true, or give" if continues else "Give"
+    more = "Add the further episodes to it with run.extend=true, or give" if places else "Give"
     raise ResultSetError(
         f"{ready.folder} holds another run, which differs in: {'; '.join(differences)}. "
         f"{more} this run its own folder with run.name=<name>, or discard that one with run.overwrite=true."
     )
 
 
-def _continues(ready: Preparation, header: Mapping[str, Any]) -> bool:
-    """Whether the run in the folder is the beginning of this one: the same but for further episodes."""
-    protocol, there = ready.plan.protocol, header["episodes"]
-    if there >= len(protocol.episodes):
-        return False
-    beginning = dataclasses.replace(protocol, episodes=protocol.episodes[:there])
-    return header["identity"] == {**ready.identity, "protocol": beginning.hash}
+def _places_here(ready: Preparation, header: Mapping[str, Any]) -> list[int]:
+    """The places that the episodes of the run in the folder have in this one, when that run is a part of it: the
+    same but for further sequences, rollouts, tasks or scenes. Empty when it is not."""
+    protocol, digests = ready.plan.protocol, header.get("episode_digests")
+    mine = {episode.digest: episode for episode in protocol.episodes}
+    if not isinstance(digests, list) or len(digests) >= len(mine):
+        return []
+    theirs = [mine[digest] for digest in digests if isinstance(digest, str) and digest in mine]
+    part = tuple(dataclasses.replace(episode, index=index) for index, episode in enumerate(theirs))
+    same = {**ready.identity, "protocol": dataclasses.replace(protocol, episodes=part).hash}
+    return [episode.index for episode in theirs] if header["identity"] == same else []
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -234,11 +234,13 @@ def opening_lines(
     title = [header["benchmark"], header["policy"]]
     title += [f"trained on {identity['split']}"] if identity["split"] != "none" else []
     title += [f"seed {identity['seed']}", f"{facts['assets']} assets", f"renderer {facts['renderer']}"]
-    there = header["episodes"] - missing
+    there = sum(record.status == "done" for record in contents.records)
     state = (
-        f"{missing} episodes to run" if not there else f"{there} episodes judged already, {missing} to run"
+        f"{counted(missing, 'episode')} to run"
+        if not there
+        else f"{counted(there, 'episode')} judged already, {missing} to run"
     )
-    if not missing:
+    if not missing and there == header["episodes"]:
         state = f"complete, all {there} episodes are judged; nothing to run"
     lines = [" · ".join([*title, f"protocol {header['protocol']['hash']}"]), f"{folder}: {state}"]
     if contents.damaged:

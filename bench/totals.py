@@ -61,6 +61,7 @@ class RunningTotals:
     _lengths: Counter[int] = field(default_factory=Counter)
     _workers: dict[str, WorkerState] = field(default_factory=dict)
     _timings: Timings = field(default_factory=Timings)
+    _judged_before: int = 0
     _steps_done: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _started: float = 0.0
@@ -69,6 +70,7 @@ class RunningTotals:
 
     def __post_init__(self) -> None:
         self._started = self.clock()
+        self._judged_before = sum(record.status == "done" for record in self.earlier)
         self._lengths.update(record.chain_length for record in self.earlier if record.status == "done")
 
     @property
@@ -78,8 +80,8 @@ class RunningTotals:
 
     @property
     def finished(self) -> int:
-        """Episodes with a record, those of earlier tries included."""
-        return self.planned - self.missing_at_start + self.finished_now
+        """Episodes judged or given up, those that earlier tries judged included."""
+        return self._judged_before + self.finished_now
 
     @property
     def elapsed(self) -> float:

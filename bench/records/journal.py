@@ -19,8 +19,8 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -143,18 +143,23 @@ class Journal:
             ) from None
         self._sound += len(line)
 
-    def replace_header(self, header: Mapping[str, Any]) -> None:
-        """Puts another line 1 above the same records; the file changes as a whole or not at all."""
-        content = self._path.read_bytes()[: self._sound]
-        first = _line({"header": {"format": FORMAT, **header}})
-        whole = first + content[content.index(b"\n") + 1 :]
+    def replace_header(self, header: Mapping[str, Any], places: Sequence[int]) -> None:
+        """Puts another line 1 above the same records, whose episode ``i`` is episode ``places[i]`` by the new
+        one; the file changes as a whole or not at all."""
+        lines = [_line({"header": {"format": FORMAT, **header}})]
+        for line in self._path.read_bytes()[: self._sound].split(b"\n")[1:-1]:
+            entry = _parse(line)
+            if entry is not None and _record(entry, self.contents.header) is not None:
+                entry["record"]["index"] = places[entry["record"]["index"]]
+                lines.append(_line(entry))
+        whole = b"".join(lines)
         self._file.close()
         try:
             _write_new(self._path, whole)
         finally:
             self._file = self._path.open("ab", buffering=0)
         self._sound = len(whole)
-        self.contents = replace(self.contents, header={"format": FORMAT, **header}, sound_bytes=self._sound)
+        self.contents = read_journal(self._path)
 
     def close(self) -> None:
         """Closes the file and gives the lock back."""

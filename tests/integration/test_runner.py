@@ -222,6 +222,34 @@ def test_more_sequences_join_the_set_and_nothing_is_redone(tmp_path):
     assert evaluate(load_config([*words, *more])).summary.complete, "the longer run is what it is now"
 
 
+def test_more_rollouts_tasks_and_scenes_join_a_task_suite(tmp_path):
+    """In its own order, in which the old episodes have other places than before."""
+
+    def words(name, rollouts, tasks, scenes, *more):
+        suite = (f"benchmark.rollouts={rollouts}", f"benchmark.tasks={tasks}", f"benchmark.scenes={scenes}")
+        plain = [
+            "benchmark=fake",
+            "benchmark.kind=tasks",
+            "policy=random",
+            "run.backend=local",
+            "run.workers=1",
+        ]
+        return load_config([*plain, *suite, f"run.name={name}", f"run.results={tmp_path}", *more])
+
+    evaluate(words("x", 1, "raise,lower", "A"))
+    wider = (3, "reach_red,lower,raise", "B,A")
+    with pytest.raises(ResultSetError, match=r"episodes 2 there, 18 now\. Add .* run\.extend=true"):
+        evaluate(words("x", *wider))
+    screen = Watcher()
+    whole = evaluate(words("x", *wider, "run.extend=true"), screen)
+    assert screen.finished == 16 and whole.summary.complete
+    fresh = evaluate(words("y", *wider))
+    for name in ("episodes.csv", "subtasks.parquet"):
+        assert (whole.folder / name).read_bytes() == (fresh.folder / name).read_bytes()
+    with pytest.raises(ResultSetError, match=r"episodes 18 there, 2 now\. Give"):
+        evaluate(words("x", 1, "raise,lower", "A", "run.extend=true"))
+
+
 def test_only_the_same_run_is_extended(tmp_path):
     evaluate(config(tmp_path, "run.name=x"))
     words = [word for word in WORDS if "sequences" not in word] + [f"run.results={tmp_path}", "run.name=x"]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 import re
@@ -205,12 +206,12 @@ def test_a_full_disk_leaves_no_part_of_a_record(path):
 def test_another_header_leaves_the_records_and_may_be_followed_by_more(path):
     write(path, chain_record(0, 1))
     with Journal.open(path, header(10)) as journal:
-        journal.replace_header(header(20))
+        journal.replace_header(header(20), [7])
         assert journal.contents.header["episodes"] == 20
         journal.append(chain_record(1, 2))
     contents = read_journal(path)
     assert (contents.header, contents.damaged) == (header(20), ())
-    assert contents.records == (chain_record(0, 1), chain_record(1, 2))
+    assert contents.records == (chain_record(1, 2), dataclasses.replace(chain_record(0, 1), index=7))
 
 
 @pytest.mark.parametrize("name", ["benchmark", "identity", "protocol", "episodes", "notes"])
