@@ -330,8 +330,8 @@ def _check_same_run(ready: Preparation, journal: Journal, mine_header: Mapping[s
 
 
 def _places_here(ready: Preparation, header: Mapping[str, Any]) -> list[int]:
-    """The places that the episodes of the run in the folder have in this one, when that run is a part of it: the
-    same but for further sequences, rollouts, tasks or scenes. Empty when it is not."""
+    """The places that the episodes of the run in the folder have in this one, when that run is a part of it:
+    the same but for further sequences, rollouts, tasks or scenes. Empty when it is not."""
     protocol, digests = ready.plan.protocol, header.get("episode_digests")
     mine = {episode.digest: episode for episode in protocol.episodes}
     if not isinstance(digests, list) or len(digests) >= len(mine):
