@@ -98,6 +98,8 @@ def prepare(config: Config) -> Preparation:
         "seed": config.run.seed,
         "protocol": made.protocol.hash,
     }
+    if policy.files:
+        identity["files"] = dict(policy.files)
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
     return Preparation(config, policy, made, identity, Path(config.run.results) / name)
 

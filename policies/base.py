@@ -43,6 +43,9 @@ class PolicySpec:
     ``terminate_episode``). Heeded where the last step counts (SimplerEnv); CALVIN has no such end."""
     switches: Mapping[str, str] = field(default_factory=dict)
     """Further choices that may change a number, e.g. ``compat: released``; part of the protocol's facts."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the files it is made of, by what they are (``checkpoint``): a run belongs to these, so that
+    other weights under the same name do not finish it."""
 
 
 @dataclass(frozen=True, slots=True)

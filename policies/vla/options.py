@@ -14,6 +14,7 @@ from envs.observation import Sensors
 from policies.base import PolicySpec
 from policies.errors import PolicyError
 from policies.vla.config import Compatibility, VlaConfig
+from policies.vla.files import DESCRIPTIONS, digest
 
 Batching = Literal["exact", "fast"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -37,6 +38,8 @@ class VlaOptions:
 
     model: VlaConfig
     """The structure: ``policy.model.<field>=``, or read from ``config``."""
+    config: str | None = None
+    """JSON file that the structure was read from: RoboVLMs' beside a checkpoint, or one in our own format."""
     checkpoint: str | None = None
     """Weights: a RoboVLMs .pt or .ckpt, safetensors, or a folder in our own format."""
     backbone_path: str = ""
@@ -84,7 +87,7 @@ class VlaOptions:
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> VlaOptions:
         """Checked options; PolicyError names what is unknown, missing or impossible."""
-        known = [field.name for field in dataclasses.fields(cls)] + ["config"]
+        known = [field.name for field in dataclasses.fields(cls)]
         for name in arguments:
             if name not in known:
                 raise PolicyError(
@@ -92,7 +95,7 @@ class VlaOptions:
                     f"{', '.join(known)}."
                 )
         values = dict(arguments)
-        config = values.pop("config", None)
+        config = values.get("config")
         values["model"] = _structure(values.pop("model", None), config, values.get("checkpoint"))
         for name in ("allow_missing", "allow_unexpected"):
             listed = values.get(name) or ()
@@ -193,7 +196,16 @@ class VlaOptions:
             execute=self.execute,
             batched=self.batching == "fast",
             switches=switches,
+            files=self._files(),
         )
+
+    def _files(self) -> dict[str, str]:
+        """Digests of what is here; a hub's name has none."""
+        parts = {"config": self.config, "checkpoint": self.checkpoint, "lora": self.lora}
+        found = {name: digest(Path(path)) for name, path in parts.items() if path and Path(path).exists()}
+        if self.backbone_path != self.checkpoint and Path(self.backbone_path).is_dir():
+            found["backbone_path"] = digest(Path(self.backbone_path), DESCRIPTIONS)
+        return found
 
 
 def _typed(value: bool | str) -> str:

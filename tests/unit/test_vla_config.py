@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from bench.dispatch.job import PolicyChoice
+from bench.presets import load_config
+from bench.runner import prepare
 from envs.calvin.robot import ACTIONS
 from envs.simulation import EnvironmentSpec
 from policies.errors import PolicyError
@@ -298,3 +300,25 @@ def test_impossible_in_an_environment(arguments: Any, environment: EnvironmentSp
     choice = PolicyChoice("vla", {"seed": 0, "model": {"window": 8}, **arguments})
     with pytest.raises(PolicyError, match=said):
         describe_policy(choice, environment)
+
+
+def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in ("model.pt", "config.json")}
+    (tmp_path / "config.json").write_text(json.dumps(RELEASED))
+    words = [
+        *("benchmark=calvin_smoke", "policy=vla", "policy.backbone_path=tiny", f"run.results={tmp_path}"),
+        *(f"policy.checkpoint={paths['model.pt']}", f"policy.config={paths['config.json']}"),
+    ]
+
+    def run(content: bytes) -> tuple[str, str]:
+        paths["model.pt"].write_bytes(content)
+        ready = prepare(load_config(words))
+        return ready.folder.name, ready.plan.protocol.hash
+
+    large = bytes(5_000_000)
+    first, again, longer, other = run(large), run(large), run(large + b"1"), run(large[:-1] + b"1")
+    assert first == again
+    assert len({name for name, _ in (first, longer, other)}) == 3
+    assert len({protocol for _, protocol in (first, longer, other)}) == 1
+    paths["config.json"].write_text(json.dumps({**RELEASED, "window_size": 4}))
+    assert run(large) != first
