@@ -148,10 +148,14 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
                 _run(ready, missing, journal, screen)
         except RunFailed as error:
             failure = error
+        except BaseException:
+            with contextlib.suppress(ResultSetError, OSError):  # what went wrong first is told
+                ResultSet.load(ready.folder).write()
+            raise
         finally:
             screen.end()
-            result_set = ResultSet.load(ready.folder)
-            result_set.write()
+        result_set = ResultSet.load(ready.folder)
+        result_set.write()
     summary = result_set.summary
     if failure is None and summary.complete and summary.errors > run.max_error_rate * summary.planned:
         last = next(record.error for record in reversed(result_set.records) if record.error)
@@ -224,8 +228,11 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         pool = make_pool(run.backend, workers, run.address)
         with contextlib.suppress(_Enough):
             run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
-    finally:
-        provenance.end(finished)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is told
+            provenance.end(finished)
+        raise
+    provenance.end(finished)
 
 
 def _placement(ready: Preparation) -> Placement:

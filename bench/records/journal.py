@@ -126,8 +126,14 @@ class Journal:
         """Writes one record and waits until it is on disk.
 
         Raises:
-            ResultSetError: it cannot be written, e.g. the disk is full; no part of it is left then.
+            ResultSetError: it cannot be written, e.g. the disk is full; no part of it is left then. Or the
+                file has been removed, and whatever were written to it would be lost with it.
         """
+        if not self._is_there():
+            raise ResultSetError(
+                f"{self._path} was removed, moved or replaced while the run was writing. Put it back, and "
+                "the same command finishes the rest; without it, the same command starts afresh"
+            )
         line = _line({"time": round(time.time(), 3), "record": to_plain(record)})
         rest = memoryview(line)
         try:
@@ -142,6 +148,12 @@ class Journal:
                 "and the same command finishes the rest"
             ) from None
         self._sound += len(line)
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
 
     def replace_header(self, header: Mapping[str, Any], places: Sequence[int]) -> None:
         """Puts another line 1 above the same records, whose episode ``i`` is episode ``places[i]`` by the new

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -140,6 +141,19 @@ def test_what_is_in_the_way_is_named(tmp_path):
         evaluate(config(tmp_path, "run.name=x"))
     (folder / "summary.json").rmdir()
     assert evaluate(config(tmp_path, "run.name=x", "run.overwrite=true")).summary.complete
+
+
+def test_a_folder_that_is_removed_ends_the_run_at_once(tmp_path):
+    class Removes(Watcher):
+        def take(self, event):
+            super().take(event)
+            if self.finished == 2:
+                shutil.rmtree(tmp_path / "x", ignore_errors=True)
+
+    screen = Removes()
+    with pytest.raises(ResultSetError, match="was removed, moved or replaced while the run was writing"):
+        evaluate(config(tmp_path, "run.name=x"), screen)
+    assert screen.finished == 2
 
 
 def test_folders_are_named_by_what_is_run_not_by_where(tmp_path):
