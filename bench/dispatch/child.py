@@ -31,6 +31,7 @@ from bench.video.trace import TRACES, Trace, wants_trace
 from envs.errors import UserError
 from envs.simulation import Simulation, make_simulation
 from policies.base import Policy
+from policies.errors import PolicyError
 
 
 def main() -> None:
@@ -88,7 +89,7 @@ def _run_episodes(
             in_policy = page.read().phase is Phase.DECIDE
             reply: dict[str, Any] = {
                 "error": {**_explain(error), "kind": "policy" if in_policy else "exception"},
-                "lasting": isinstance(error, UserError),
+                "lasting": isinstance(error, PolicyError),  # a renderer may be lost, and found elsewhere
             }
         else:
             timings = dataclasses.replace(record.timings, waiting=record.timings.waiting + waiting)

@@ -145,7 +145,7 @@ class RayPool:
             worker, kind = self._calls.pop(call)
             try:
                 answer = ray.get(call)
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayError as error:  # not all deaths are a RayActorError, e.g. for memory
                 events += self._died(worker, error)
                 continue
             events += self._started(worker, answer) if kind == "start" else self._answered(worker, *answer)
@@ -162,7 +162,7 @@ class RayPool:
         heard: dict[str, int] = {}
         for name, actor in self._actors.items():
             if actor.asked is not None and ray.wait([actor.asked], timeout=0)[0]:
-                with contextlib.suppress(ray.exceptions.RayActorError):  # its other call will say so
+                with contextlib.suppress(ray.exceptions.RayError):  # its other call will say so
                     heard[name] = ray.get(actor.asked)
                 actor.asked = None
             if actor.asked is None and actor.running:

@@ -25,6 +25,10 @@ class Decision(NamedTuple):
 
 Answer = Decision | Exception
 
+FAILURES = 2
+"""In a row after which a policy is taken for broken, whatever it is shown."""
+_DEVICE_LOST = "CUDA error"  # so PyTorch's message begins; from then on every call of that process fails
+
 
 @dataclass(slots=True)
 class Decisions:
@@ -37,6 +41,9 @@ class Decisions:
 
     policy: Policy
     together: bool = True
+    broken: bool = False
+    """Whether the policy should be built anew, in another process."""
+    _failures: int = 0
     _waiting: dict[int, Observation] = field(default_factory=dict)
     _actions: Actions = field(init=False)
 
@@ -63,6 +70,7 @@ class Decisions:
             chunks = chunks_of(self.policy.act(slots, observations), len(slots), self.policy.spec.name)
         except Exception as raised:
             error = raised
+            self.note(raised)
             if len(slots) > 1:
                 self.together = False
                 if isinstance(raised, UserError):  # which nobody would try again
@@ -70,8 +78,15 @@ class Decisions:
             for slot in slots:
                 answer(slot, error)
             return
+        self._failures = 0
         for slot, chunk in zip(slots, chunks, strict=True):
             answer(slot, self._checked(slot, chunk))
+
+    def note(self, error: Exception) -> None:
+        """The policy has failed: perhaps for what it was shown, perhaps since it has lost its device."""
+        if not isinstance(error, UserError):
+            self._failures += 1
+            self.broken = self._failures >= FAILURES or _DEVICE_LOST in str(error)
 
     def _checked(self, slot: int, chunk: np.ndarray) -> Answer:
         try:

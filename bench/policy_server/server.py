@@ -152,7 +152,8 @@ class Server:
 
     def run(self) -> None:
         """Serves until nobody is left who could ask: all workers have taken their leave, or the processes
-        that start them have ended, or none came for some seconds."""
+        that start them have ended, or none came for some seconds. Or until the policy is broken: the next
+        worker that comes starts another server."""
         last_worker, waiting_since = time.monotonic(), 0.0
         while True:
             self._beat(Busy.LISTENING)
@@ -167,6 +168,8 @@ class Server:
                 or now - last_worker > LINGER_SECONDS
                 or (self._had_supervisor and not self._supervisors)
             ):
+                return
+            if self._decisions is not None and self._decisions.broken:
                 return
             if self._decisions is not None and len(self._decisions):
                 waiting_since = waiting_since or now
@@ -240,6 +243,7 @@ class Server:
                     context = SubtaskContext(**message["context"])
                     self._policy.reset(worker.slot, message["instruction"], context)
                 except Exception as error:
+                    self._decisions.note(error)
                     send(worker.connection, told(error))
                 else:
                     send(worker.connection, {})

@@ -330,6 +330,26 @@ def test_a_lost_actor_is_replaced_and_costs_its_episode_an_attempt(
     assert run.outcomes == Run(job(), episodes(2), "local").outcomes
 
 
+def test_an_actor_that_ray_kills_for_memory_costs_one_attempt(ray: None, monkeypatch: pytest.MonkeyPatch):
+    """Ray then raises an error of another class than for other deaths."""
+    import ray as cluster
+
+    told, get = [], cluster.get
+
+    def killed_once(call: Any) -> Any:
+        answer = get(call)
+        if isinstance(answer, tuple) and not told:  # that of an episode
+            told.append(answer)
+            raise cluster.exceptions.OutOfMemoryError("the node was running low on memory")
+        return answer
+
+    monkeypatch.setattr(cluster, "get", killed_once)
+    run = Run(job(), episodes(2), "ray")
+    (retried,) = run.of(EpisodeRetried)
+    assert "running low on memory" in retried.error.detail
+    assert run.complete and run.outcomes == Run(job(), episodes(2), "local").outcomes
+
+
 def test_a_full_cluster_is_not_waited_for_without_end(ray: None, monkeypatch: pytest.MonkeyPatch):
     import ray as cluster
 

@@ -38,7 +38,7 @@ class Remembers:
     def __init__(self, environment, fault="", flag=""):
         self.spec = PolicySpec("remembers", environment.action("relative"), Sensors.of("front"),
                                batched=self.together, ends=True)
-        self.seen, self.fault, self.flag = {}, fault, pathlib.Path(flag)
+        self.seen, self.fault, self.flag, self.lost = {}, fault, pathlib.Path(flag), False
 
     def reset(self, slot, instruction, context):
         self.seen[slot] = np.zeros(3), context
@@ -54,6 +54,8 @@ class Remembers:
                 if self.fault == "die": os.kill(os.getpid(), signal.SIGKILL)
                 if self.fault == "hang": ctypes.PyDLL(None).sleep(3600)
                 if self.fault == "raise": raise KeyError("missing")
+                self.lost = self.fault == "lose"
+            if self.lost: raise RuntimeError("CUDA error: an illegal memory access was encountered")
             way = np.sin(10 * memory + context.seed % 97)
             chunks.append(np.array([[*way, 1.0]], dtype=np.float32))
         return chunks
@@ -156,6 +158,7 @@ def test_workers_placed_by_ray_share_a_server(beside: Path):
         ("die", "policy", "the policy server died"),
         ("hang", "hang", "nothing happened in the policy for 1 s"),
         ("raise", "policy", "KeyError: 'missing'"),
+        ("lose", "policy", "CUDA error: an illegal memory access"),
     ],
 )
 def test_a_mishap_of_the_server_costs_the_running_decisions(
