@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("huggingface_hub")
 
-from bench.__main__ import main
+from bench.commands import main
 from envs.errors import AssetError
 from policies.vla.published import fetch_checkpoint, file_of
 
