@@ -3,7 +3,9 @@
 
 import sys
 
-from bench.command_line import main
-
 if __name__ == "__main__":
+    try:
+        from bench.command_line import main
+    except KeyboardInterrupt:  # while Python was still reading us
+        sys.exit(130)
     sys.exit(main())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bench.commands import main
-
 if __name__ == "__main__":
+    try:
+        from bench.commands import main
+    except KeyboardInterrupt:  # while Python was still reading us
+        sys.exit(130)
     sys.exit(main())
