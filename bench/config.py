@@ -123,6 +123,8 @@ class RunConfig:
     """child: each worker has a policy; server: one for a machine's workers; auto: child where it can work."""
     servers: int = 1
     """Policy servers of each machine; with several, each has one of its GPUs."""
+    gpu_share: float = 0.0
+    """Share of a GPU that each worker reserves with Ray, e.g. 0.1 for ten to a GPU; 0 reserves none."""
     stop_width: float | None = None
     """End early when the 95 % interval of the average chain length is no wider than this; null never does."""
     tracking: Literal["none", "tensorboard", "wandb"] = "none"
@@ -147,6 +149,12 @@ class RunConfig:
             )
         if self.servers > 1 and self.inference != "server":
             raise ConfigError("run.servers counts policy servers; type run.inference=server as well")
+        if not (0 <= self.gpu_share <= 1 or (self.gpu_share > 0 and self.gpu_share.is_integer())):
+            raise ConfigError(f"run.gpu_share: a share of 1, or a number of whole GPUs, got {self.gpu_share}")
+        if self.gpu_share and self.backend != "ray":
+            raise ConfigError("run.gpu_share is reserved with Ray; drop it, or type run.backend=ray")
+        if self.gpu_share and self.servers > 1:
+            raise ConfigError("with run.gpu_share every GPU has a policy server of its own; drop run.servers")
         for name in ("step_deadline", "decision_deadline", "start_deadline"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds <= LONGEST_DEADLINE:

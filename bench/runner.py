@@ -225,7 +225,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     placement = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
     provenance.begin(job.policy.target, {**placement, "inference": inference, "workers": workers})
     try:
-        pool = make_pool(run.backend, workers, run.address)
+        pool = make_pool(run.backend, workers, run.address, run.gpu_share)
         with contextlib.suppress(_Enough):
             run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
     except BaseException:

@@ -77,11 +77,11 @@ class Pool(Protocol):
         ...
 
 
-def make_pool(backend: Backend, workers: int, address: str | None = None) -> Pool:
+def make_pool(backend: Backend, workers: int, address: str | None = None, gpu_share: float = 0.0) -> Pool:
     """A pool of ``workers``: ``local`` in threads of this process, or Ray actors.
 
     ``address``: an existing Ray cluster to join (``auto``, ``ray://host:10001``); None starts one on this
-    machine. ConfigError: values that cannot be.
+    machine. ``gpu_share``: what each Ray actor reserves of a GPU. ConfigError: values that cannot be.
     """
     if workers < 1:
         raise ConfigError(f"run.workers is {workers}; at least 1 is needed")
@@ -94,5 +94,5 @@ def make_pool(backend: Backend, workers: int, address: str | None = None) -> Poo
     if backend == "ray":
         from bench.dispatch.ray_pool import RayPool
 
-        return RayPool(workers, address)
+        return RayPool(workers, address, gpu_share)
     raise ConfigError(f"run.backend is {backend!r}; known: local, ray")

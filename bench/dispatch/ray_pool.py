@@ -87,14 +87,15 @@ class _Actor:
 
 
 class RayPool:
-    """A :class:`bench.dispatch.pool.Pool` of actors with one CPU each.
+    """A :class:`bench.dispatch.pool.Pool` of actors with one CPU each, and ``gpu_share`` of a GPU.
 
     ``address``: the cluster to join; None starts Ray on this machine and stops it again. A Ray that
     this process is connected to already is used as it is.
     """
 
-    def __init__(self, workers: int, address: str | None) -> None:
+    def __init__(self, workers: int, address: str | None, gpu_share: float = 0.0) -> None:
         self._names = [f"ray-{number}" for number in range(workers)]
+        self._gpu_share = gpu_share
         self._address = address
         self._actors: dict[str, _Actor] = {}
         self._calls: dict[Any, tuple[str, Literal["start", "run"]]] = {}
@@ -259,7 +260,9 @@ class RayPool:
         import ray
 
         # Over the nodes evenly, since they share out more than cores: memory, disk, a GPU to render on.
-        actor_class = ray.remote(num_cpus=1, max_concurrency=4, scheduling_strategy="SPREAD")(RayWorker)
+        # An actor that reserves no GPU sees them all; one that does, its own alone, and so does its child.
+        needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": self._gpu_share or None}
+        actor_class = ray.remote(**needs, max_concurrency=4, scheduling_strategy="SPREAD")(RayWorker)
         actor = self._actors[name]
         actor.handle = actor_class.remote(job_to_plain(self._job), name)
         actor.up, actor.running, actor.asked = False, False, None
@@ -293,12 +296,13 @@ class RayPool:
     def _never_placed(self) -> list[PoolEvent]:
         import ray
 
-        there = ray.cluster_resources().get("CPU", 0)
-        free = ray.available_resources().get("CPU", 0)
-        error = EpisodeError(
-            "crash",
-            f"the Ray cluster gave no worker a place; each needs 1 CPU, {free:g} of its {there:g} are free",
+        wanted = {"CPU": 1.0} | ({"GPU": self._gpu_share} if self._gpu_share else {})
+        there, free = ray.cluster_resources(), ray.available_resources()
+        needs = " and ".join(
+            f"{amount:g} {kind}, {free.get(kind, 0):g} of its {there.get(kind, 0):g} are free"
+            for kind, amount in wanted.items()
         )
+        error = EpisodeError("crash", f"the Ray cluster gave no worker a place; each needs {needs}")
         names = list(self._actors)
         self._actors.clear()
         self._calls.clear()

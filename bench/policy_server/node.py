@@ -62,7 +62,10 @@ class Node:
 
     def __init__(self, order: ServerOrder) -> None:
         self._order = order
-        name = hashlib.sha256(order.run.encode()).hexdigest()[:16]
+        # Workers that have been given different GPUs have different servers, each beside its own.
+        name = hashlib.sha256(f"{order.run} {os.environ.get('CUDA_VISIBLE_DEVICES')}".encode()).hexdigest()[
+            :16
+        ]
         self._folder = _parent() / name
 
     def connect(self) -> tuple[socket.socket, int]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from bench.dispatch import (
     run_episodes,
 )
 from bench.errors import RunFailed
+from bench.policy_server.node import Node, ServerOrder
 from bench.protocol import EpisodeRecord, EpisodeSpec
 from envs.simulation import EpisodeStart, SimulationSpec
 
@@ -82,6 +86,37 @@ def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.Monk
         for _ in range(4):
             pool.wait(0.02)
     pool.close()
+
+
+class Seen(Exception):
+    """What a test waits for has happened."""
+
+
+def test_workers_that_reserve_gpus_are_where_gpus_are_each_with_a_server_beside_it(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Two that need a whole GPU each, on a cluster with cores everywhere and two GPUs on one of its nodes."""
+    node = cluster.add_node(num_cpus=2, num_gpus=2)
+    run, given = uuid.uuid4().hex, set()
+
+    def has_server(device: str) -> bool:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", device)
+        order = ServerOrder(run, {}, "fake", {}, 1, "", hung_seconds=1.0, start_seconds=1.0)
+        return (Node(order)._folder / "0.socket").exists()
+
+    def follow(event: Event) -> None:
+        if isinstance(event, WorkerStarted):
+            assert event.info["node"] == node.node_id
+            environment = Path(f"/proc/{event.info['pid']}/environ").read_text().split("\0")
+            given.update(line for line in environment if line.startswith("CUDA_VISIBLE_DEVICES="))
+            if len(given) == 2:
+                assert all(map(has_server, "01"))
+                raise Seen
+
+    pool = make_pool("ray", 2, gpu_share=1.0)
+    with pytest.raises(Seen):
+        run_episodes(replace(job(0.1), inference="server", run=run), EPISODES, pool, on_event=follow)
+    assert given == {"CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"}
 
 
 def test_a_lost_node_costs_its_episode_an_attempt_and_a_new_one_is_used(cluster: Any):

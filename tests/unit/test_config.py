@@ -135,6 +135,20 @@ def test_joining_a_cluster_needs_ray():
         load_config(["run.address=auto", "run.backend=local"])
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run.gpu_share=1.5"], r"run\.gpu_share: a share of 1, or a number of whole GPUs, got 1\.5"),
+        (["run.gpu_share=-1"], "a share of 1"),
+        (["run.gpu_share=0.5", "run.backend=local"], r"type run\.backend=ray"),
+        (["run.gpu_share=0.5", "run.inference=server", "run.servers=2"], r"drop run\.servers"),
+    ],
+)
+def test_gpus_that_cannot_be_reserved(words, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(words)
+
+
 def test_joining_a_cluster_needs_a_number_of_workers():
     with pytest.raises(ConfigError, match=r"run\.workers=<n>"):
         load_config(["run.address=auto"])
