@@ -15,6 +15,8 @@ _BACKBONE_MARKS = {
     "backbone.image_to_text_projection.": "kosmos2",
     "backbone.model.gated_cross_attn_layers.": "idefics",
     "backbone.model.visual.": "qwen_vl",
+    "backbone.model.connector.": "smolvlm",
+    "backbone.model.language_model.decoder.": "florence2",
     "backbone.model.multi_modal_projector.linear_1.": "llava",
     "backbone.model.multi_modal_projector.linear.": "paligemma",
 }
@@ -23,6 +25,7 @@ _BACKBONE_MARKS = {
 _EMBEDDINGS = (
     "text_model.model.embed_tokens.weight",
     "language_model.embed_tokens.weight",
+    "language_model.shared.weight",
     "embed_tokens.weight",
 )
 _OUTPUT_LAYER = 6

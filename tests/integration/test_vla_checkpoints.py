@@ -19,6 +19,7 @@ from vla_models import engine, observation, options  # noqa: E402
 
 from bench.commands import main  # noqa: E402
 from policies.errors import PolicyError  # noqa: E402
+from policies.vla.backbones import BACKBONES  # noqa: E402
 from policies.vla.build import build  # noqa: E402
 from policies.vla.checkpoints import load_into, parameters_on_meta, plain_name, read_tensors, save  # noqa: E402
 from policies.vla.describe import describe  # noqa: E402
@@ -235,6 +236,20 @@ def test_describe_names_the_structure(structure: str, model: dict[str, Any], tmp
     fits = {**description.fits, "backbone": "tiny"}
     assert fits.items() <= {**dataclasses.asdict(made.model.config)}.items()
     assert {"head", "action_space"} <= set(fits)
+
+
+@pytest.mark.parametrize(
+    "backbone", [name for name in BACKBONES if name not in ("moondream", "uform", "tiny")]
+)
+def test_describe_names_the_backbone(backbone: str, tmp_path: Path) -> None:
+    made = engine("pooled", model={"backbone": backbone})
+    save(tmp_path, made.model, made.config, made.tokenizer)
+    fits = describe(tmp_path).fits
+    assert (fits["backbone"], fits["latent"], fits["readout"]) == (backbone, 2, "pooling")
+    again = Engine.from_options(VlaOptions.from_arguments({"checkpoint": str(tmp_path)}))
+    for each in (made, again):
+        each.reset(0, "push")
+    assert (made.act([0], [observation(0)])[0] == again.act([0], [observation(0)])[0]).all()
 
 
 def test_describe_on_the_command_line(tensors: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
