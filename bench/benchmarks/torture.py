@@ -333,9 +333,7 @@ def torture(words: Sequence[str], *, episodes: int, faults: int, seed: int = 0, 
 
 def main() -> int:
     """Prints what was done and whether the tables are the same."""
-    if (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):  # behind a & in a shell; drivers would inherit it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind a & in a shell; drivers would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -193,7 +193,8 @@ def my_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Policies in a module of the current directory, as a user has them."""
     (tmp_path / "my_policies.py").write_text(
         textwrap.dedent("""
-        import ctypes, numpy as np
+        import ctypes, numpy as np, os, resource
+        from envs.errors import RendererError
         class Base:
             sensors = ("front",)
             def reset(self, instruction): self.steps = 0
@@ -208,6 +209,14 @@ def my_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
             def act(self, observation): return {}["missing"]
         class Stuck(Base):
             def act(self, observation): ctypes.PyDLL(None).sleep(3600)
+        class Hungry(Base):
+            def act(self, observation):
+                resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+                return np.ones(2**40)
+        class Killed(Base):
+            def act(self, observation): os.kill(os.getpid(), 9)
+        class Lost(Base):
+            def act(self, observation): raise RendererError("the EGL context is lost")
         """)
     )
     monkeypatch.chdir(tmp_path)
@@ -246,6 +255,24 @@ def test_faults_of_the_policy_are_told_as_such(
     assert record.error is not None
     assert (record.error.kind, record.attempt) == (kind, attempts)
     assert (message in record.error.message and "my_policies.py" in record.error.detail) or attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("Hungry", "policy", "MemoryError"),
+        ("Killed", "crash", "was killed by SIGKILL (out of memory?)"),
+        ("Lost", "policy", "the EGL context is lost"),
+    ],
+)
+def test_what_a_machine_lacks_at_times_is_tried_again_in_another_process(
+    my_policies: str, name: str, kind: str, message: str
+):
+    run = Run(camera_job(f"{my_policies}:{name}"), episodes(1), "local", max_attempts=2)
+    record = run.records[0]
+    assert record.error is not None and message in record.error.message
+    assert (record.error.kind, record.attempt) == (kind, 2)
+    assert len({event.info["pid"] for event in run.of(WorkerStarted)}) == 2
 
 
 def test_a_long_decision_is_no_hang_of_the_simulation():
