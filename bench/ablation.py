@@ -127,7 +127,7 @@ def run(
     Returns:
         The result sets by row; when one was interrupted it is the last.
     """
-    from bench.runner import prepare
+    from bench.preparation import prepare
 
     folders: dict[Path, str] = {}
     for name, config in configs.items():

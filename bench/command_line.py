@@ -190,7 +190,7 @@ def _show(config: Config) -> int:
     import yaml
 
     from bench.config import config_to_plain
-    from bench.runner import prepare
+    from bench.preparation import prepare
 
     print(yaml.safe_dump(config_to_plain(config), sort_keys=False, allow_unicode=True))
     ready = prepare(config)

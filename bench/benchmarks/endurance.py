@@ -61,8 +61,8 @@ def toys(count: int, step_limit: int) -> list[EpisodeSpec]:
 
 def on_calvin(sequences: int, policy: str, *words: str) -> tuple[Job, Sequence[EpisodeSpec]]:
     """The first sequences on the built-in table, planned as the command line plans them."""
+    from bench.preparation import prepare
     from bench.presets import load_config
-    from bench.runner import prepare
 
     config = load_config(
         ["benchmark=calvin_smoke", f"benchmark.sequences={sequences}", f"policy={policy}", *words]

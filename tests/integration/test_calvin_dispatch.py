@@ -18,9 +18,9 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
+from bench.preparation import prepare
 from bench.presets import load_config
 from bench.protocol import EpisodeRecord, EpisodeSpec
-from bench.runner import prepare
 
 OVERRIDES = ["benchmark=calvin_smoke", "benchmark.sequences=6", "policy=random"]
 

@@ -19,8 +19,8 @@ from test_dispatch import Run, episodes
 from bench.dispatch import EpisodeRetried, Job, PolicyChoice
 from bench.errors import ConfigError
 from bench.policy_server import watch
+from bench.preparation import prepare
 from bench.presets import load_config
-from bench.runner import prepare
 from envs.errors import UserError
 from envs.observation import Sensors
 from envs.simulation import SimulationSpec

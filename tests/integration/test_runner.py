@@ -20,8 +20,9 @@ from bench.errors import (
     RunFailed,
     UserError,
 )
+from bench.preparation import prepare
 from bench.presets import load_config
-from bench.runner import _check_worker, evaluate, prepare
+from bench.runner import _check_worker, evaluate
 from bench.screen import SilentScreen
 
 WORDS = ("benchmark=fake", "policy=stub", "run.backend=local", "run.workers=1", "benchmark.sequences=5")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bench.dispatch.job import PolicyChoice
+from bench.preparation import prepare
 from bench.presets import load_config
-from bench.runner import prepare
 from envs.calvin.robot import ACTIONS
 from envs.simulation import EnvironmentSpec
 from policies.errors import PolicyError
