@@ -1,12 +1,14 @@
 """What a SimplerEnv run costs here and in the original evaluation loop, in one run.
 
-``python -m bench.benchmarks.simpler_loop [--trials N] [--original-trials N] [--workers N]``
+``python -m bench.benchmarks.simpler_loop [--trials N] [--original-trials N] [--workers N] [--rows WORDS]``
 
 Every row plays the first trials of each WidowX task, on so many workers, start and end of the processes
 included. The original loop (``maniskill2_evaluator.py`` of SimplerEnv 4ab7178, the policy aside) makes an
-environment per trial and renders all cameras at every step, so that few trials say what one costs; it runs by
-the interpreter of ``make simpler``, in so many processes at once, with an arm that holds still. The other
-rows are this project's command line, with plain processes. CPU time is that of all processes; it says more
+environment per trial and renders all cameras at every step, so that few trials say what one costs; it runs
+by the interpreter of ``make simpler``, with an arm that holds still: alone, as its scripts run it, all cores
+serving the renderer; and in as many processes at once as there are workers, sharing the cores. The other rows
+are this project's command line, with plain processes, each after another try of the original loop in so many
+processes, since a machine is not equally fast at all times. CPU time is that of all processes; it says more
 than the wall time where the machine is shared.
 """
 
@@ -26,6 +28,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.errors import UserError
+from bench.provenance import usable_cores
+from bench.simpler_protocol import find_python
 from envs.simpler.grids import SETS, Trial
 from envs.simpler.robots import WIDOWX
 from envs.simulation import EpisodeStart
@@ -51,27 +56,36 @@ def main() -> int:
     parser.add_argument("--original-trials", type=int, default=3, help="of each task, for the original loop")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--backend", choices=("simpler_env", "maniskill3"), default="simpler_env")
+    parser.add_argument("--rows", default="", help="only those whose names hold these words")
     parser.add_argument("--share", type=int, help=argparse.SUPPRESS)  # of the original loop, in a process
     arguments = parser.parse_args()
+    trials, workers = arguments.original_trials, arguments.workers
     if arguments.share is not None:
-        _play_originally(_trials(arguments.original_trials)[arguments.share :: arguments.workers])
+        _play_originally(_trials(trials)[arguments.share :: workers])
         return 0
-    print(f"{arguments.workers} workers, {arguments.backend}")
-    original = _spent(
-        _trials(arguments.original_trials),
-        partial(_run_original, arguments.original_trials, arguments.workers),
-    )
-    _show("original loop", original, original)
+    try:
+        find_python({})
+    except UserError as error:
+        return print(error, file=sys.stderr) or 1
+    print(f"{workers} workers, {arguments.backend}")
+    alone = _spent(_trials(trials), partial(_run_original, trials, 1))
+    _show("original loop, one process", alone, alone)
     with tempfile.TemporaryDirectory() as folder:
         for name, words in ROWS.items():
+            if arguments.rows not in name:
+                continue
+            original = _spent(_trials(trials), partial(_run_original, trials, workers))
+            _show(f"original loop, {workers} at once", original, original)
             command = [
                 *(sys.executable, str(ROOT / "run_benchmark.py"), "benchmark=simpler_bridge", *words),
-                *("run.backend=local", f"run.workers={arguments.workers}", f"run.results={folder}"),
+                *("run.backend=local", f"run.workers={workers}", f"run.results={folder}"),
                 f"benchmark.options.backend={arguments.backend}",
                 f"benchmark.options.trials={arguments.trials}",
             ]
             run = partial(subprocess.run, command, check=True, capture_output=True)
-            _show(name, _spent(_trials(arguments.trials), run), original)
+            spent = _spent(_trials(arguments.trials), run)
+            _show(name, spent, original)
+            print(f"{'':<30} {spent.rate / alone.rate:43.2f} times one process of the original")
     return 0
 
 
@@ -88,6 +102,11 @@ class Spent(NamedTuple):
     wall: float
     cpu: float
 
+    @property
+    def rate(self) -> float:
+        """Steps per second of wall time."""
+        return self.steps / self.wall
+
 
 def _spent(trials: list[Trial], work: Callable[[], object]) -> Spent:
     """What the work took, with all processes that it started and waited for."""
@@ -99,10 +118,10 @@ def _spent(trials: list[Trial], work: Callable[[], object]) -> Spent:
 
 
 def _show(name: str, of: Spent, original: Spent) -> None:
-    faster = of.steps / of.wall * original.wall / original.steps
+    faster = of.rate / original.rate
     cheaper = of.steps / of.cpu * original.cpu / original.steps
     print(
-        f"{name:<30} {of.trials:3} trials {of.wall:7.1f} s {of.steps / of.wall:6.1f} steps/s "
+        f"{name:<30} {of.trials:3} trials {of.wall:7.1f} s {of.rate:6.1f} steps/s "
         f"({faster:5.2f} times) "
         f"{1000 * of.cpu / of.steps:6.1f} CPU ms/step ({cheaper:5.2f} times)",
         flush=True,
@@ -110,11 +129,11 @@ def _show(name: str, of: Spent, original: Spent) -> None:
 
 
 def _run_original(trials: int, workers: int) -> None:
-    from bench.simpler_protocol import find_python
     from envs.simpler import vulkan
 
     settings = vulkan.settings(2, vulkan.probe(vulkan.settings(2)))
-    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "LP_NUM_THREADS": "1"}
+    threads = str(usable_cores() // workers or 1)
+    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "LP_NUM_THREADS": threads}
     command = [find_python({}), __file__, "--original-trials", str(trials), "--workers", str(workers)]
     shares = [
         subprocess.Popen([*command, "--share", str(share)], env=environment, stderr=subprocess.DEVNULL)

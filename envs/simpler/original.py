@@ -20,6 +20,7 @@ from envs.errors import EnvironmentFault
 from envs.observation import Sensors
 from envs.simpler.assets import PHOTOS, asset_folder, photo_file
 from envs.simpler.grids import State, heading
+from envs.simpler.lean_shaders import is_opaque, lean_shaders
 from envs.simpler.state import SimplerState
 from envs.simpler.tasks import CLOSE_DRAWER, MOVE_NEAR, OPEN_DRAWER, PICK, PLACE_IN_DRAWER, PUT_ON, Task
 from envs.simpler.trial import Verdict
@@ -38,12 +39,16 @@ _TABLE_PHYSICS = (PUT_ON, PICK, MOVE_NEAR)
 class OriginalBackend:
     """Environments of ``mani_skill2_real2sim``."""
 
-    def __init__(self, *, seed: int = OFFICIAL_SEED, ray_traced: bool = False) -> None:
+    def __init__(
+        self, *, seed: int = OFFICIAL_SEED, ray_traced: bool = False, lean: bool | None = None
+    ) -> None:
         """Loads the package; the first trial makes an environment.
 
         Args:
             seed: of the environment's own draws (distractors).
             ray_traced: whether settings that the original path-traces are; else they are rasterised.
+            lean: whether opaque scenes are rasterised by :mod:`envs.simpler.lean_shaders`; None: in software,
+                where their pixels are known to be the package's.
 
         Raises:
             EnvironmentFault: the package or a version it needs is not there.
@@ -57,18 +62,23 @@ class OriginalBackend:
         self._ray_traced = ray_traced
         self.package = _import_package()
         """``mani_skill2_real2sim``."""
+        lean = self._device.software if lean is None else lean
+        self._lean = lean_shaders(_sapien_folder() / "vulkan_shader") if lean else None
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._environment: Any = None
         self._background: np.ndarray | None = None
-        self._shown: np.ndarray | None = None
+        self._behind: np.ndarray | None = None
 
     def set_out(self, task: Task, variant: Variant, start: EpisodeStart) -> None:
         """Builds the scene of the trial and puts robot and objects in their places."""
         environment = self._environment_for(task, variant)
-        self._choose_shader(variant)
+        self._choose_shader(variant, self._lean)
         environment.reset(seed=self._seed, options=reset_options(start))
+        if self._lean and not is_opaque(environment._scene):
+            self._choose_shader(variant, None)  # cameras take it when the scene is built
+            environment.reset(seed=self._seed, options=reset_options(start))
         self._environment = environment
-        self._shown = self._simulated_ids() if variant.photo else None
+        self._behind = self._ids_behind() if variant.photo else None
         self._background = self._read_photo(self.photo(variant, start.state), task) if variant.photo else None
 
     def photo(self, variant: Variant, state: State) -> Path:
@@ -142,6 +152,7 @@ class OriginalBackend:
             "renderer": renderer_name(self._device, "rt" if self._ray_traced else "ibl"),
             "device": self._device.name,
             "driver": self._device.driver,
+            "shaders": "lean" if self._lean else "package",
             "sapien": sapien.__version__,
             "numpy": np.__version__,
         }
@@ -159,7 +170,7 @@ class OriginalBackend:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        self._choose_shader(variant)
+        self._choose_shader(variant, None)
         made = self.package.utils.registration.REGISTERED_ENVS[name].cls(**arguments)
         made.spec = None
         self._kept[key] = made
@@ -167,30 +178,31 @@ class OriginalBackend:
             self._kept.popitem(last=False)[1].close()
         return made
 
-    def _choose_shader(self, variant: Variant) -> None:
+    def _choose_shader(self, variant: Variant, lean: str | None) -> None:
         """Sets the process-wide rendering mode, which cameras take when a scene is built."""
         import sapien.core as sapien
 
         traced = variant.ray_traced and self._ray_traced
-        sapien.render_config.camera_shader_dir = "rt" if traced else "ibl"
+        sapien.render_config.camera_shader_dir = "rt" if traced else lean or "ibl"
         sapien.render_config.viewer_shader_dir = "rt" if traced else "ibl"
         if traced:
             sapien.render_config.rt_samples_per_pixel = 32
             sapien.render_config.rt_max_path_depth = 8
             sapien.render_config.rt_use_denoiser = True
 
-    def _simulated_ids(self) -> np.ndarray:
-        """Whether a segmentation id stays as rendered before the photo (robot, objects, furniture), by id."""
+    def _ids_behind(self) -> np.ndarray:
+        """By segmentation id, 0 where it stays as rendered (robot, objects, furniture) and 1 where the photo
+        covers it; the last entry stands for all higher ids."""
         environment = self._environment
-        behind = {"ground", "goal_site", "", "arena", *environment.rgb_always_overlay_objects}
-        ids = [actor.id for actor in environment.get_actors() if actor.name not in behind]
+        covered = {"ground", "goal_site", "", "arena", *environment.rgb_always_overlay_objects}
+        ids = [actor.id for actor in environment.get_actors() if actor.name not in covered]
         ids += [link.id for link in environment.agent.robot.get_links()]
         for articulation in environment._scene.get_all_articulations():
-            if articulation is not environment.agent.robot and articulation.name not in behind:
+            if articulation is not environment.agent.robot and articulation.name not in covered:
                 ids += [link.id for link in articulation.get_links()]
-        shown = np.zeros(max(ids) + 1, dtype=bool)  # a table: twenty times as fast as numpy.isin
-        shown[ids] = True
-        return shown
+        behind = np.ones(max(ids) + 2, dtype=np.uint8)  # a table: twenty times as fast as numpy.isin
+        behind[ids] = 0
+        return behind
 
     def _read_photo(self, path: Path, task: Task) -> np.ndarray:
         """The photo (H, W, 3) uint8 at the camera's size, through the same roundings as in the package."""
@@ -201,11 +213,12 @@ class OriginalBackend:
         return _to_bytes(sized)
 
     def _composed(self, camera: Any) -> np.ndarray:
-        image = _to_bytes(camera.get_float_texture("Color")[..., :3])
+        import cv2
+
+        image = cv2.cvtColor(_to_bytes(camera.get_float_texture("Color")), cv2.COLOR_RGBA2RGB)
         if self._background is not None:
             ids = camera.get_uint32_texture("Segmentation")[..., 1]
-            behind = ~self._shown[np.minimum(ids, len(self._shown) - 1)] | (ids >= len(self._shown))
-            image[behind] = self._background[behind]
+            cv2.copyTo(self._background, self._behind.take(ids, mode="clip"), image)
         return image
 
 
@@ -271,7 +284,15 @@ def _pose(pose: Any) -> np.ndarray:
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:
-    return np.clip(image * 255, 0, 255).astype(np.uint8)
+    """As the package rounds: towards 0. The image itself is overwritten."""
+    image *= 255
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)
+
+
+def _sapien_folder() -> Path:
+    import sapien
+
+    return Path(sapien.__file__).parent
 
 
 def _import_package() -> Any:

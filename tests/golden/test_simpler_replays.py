@@ -79,3 +79,35 @@ def test_settled_eggplants_are_the_originals(original):
     )
     done = subprocess.run([python, "-c", code], env=variables, capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_lean_shaders_draw_the_pictures_of_the_package(original):
+    python, variables, _ = original
+    code = (
+        "import numpy as np\n"
+        "from envs.observation import Sensors\n"
+        "from envs.simpler.grids import SETS\n"
+        "from envs.simpler.original import OriginalBackend\n"
+        "from envs.simpler.trial import SimplerSimulation\n"
+        "from envs.simulation import EpisodeStart\n"
+        "trials = {t.task.name: t for name in ('bridge', 'visual_matching') for t in SETS[name].trials()}\n"
+        "for name in ('widowx_spoon_on_towel', 'google_robot_pick_vertical_coke_can'):\n"
+        "    trial, pictures = trials[name], []\n"
+        "    robot = trial.task.robot\n"
+        "    for lean in (False, True):\n"
+        "        sensors = Sensors.of(robot.camera, depth=True)\n"
+        "        backend = OriginalBackend(lean=lean)\n"
+        "        assert bool(backend._lean) == lean\n"
+        "        simulation = SimplerSimulation(backend, sensors, robot.actions[0])\n"
+        "        simulation.reset(EpisodeStart(trial.variant.name, trial.state, trial.task.name))\n"
+        "        simulation.begin(trial.task.subtasks[0])\n"
+        "        simulation.advance(np.full((1, 7), 0.02))\n"
+        "        seen = simulation.observe()\n"
+        "        pictures.append([seen[f'{kind}_{robot.camera}'] for kind in ('rgb', 'depth')])\n"
+        "    assert pictures[0][0].std() > 20, name\n"
+        "    assert all(np.array_equal(*pair) for pair in zip(*pictures)), name\n"
+        "print('equal')\n"
+    )
+    done = subprocess.run([python, "-c", code], env=variables, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]
