@@ -33,7 +33,7 @@ when the last node is lost. Single ones wait for as long as others work."""
 KNOCK_SECONDS = 5.0
 """What the head of a cluster gets to accept a connection."""
 HEAD_SECONDS = 5.0
-"""How often the head of a cluster is knocked at."""
+"""How often the head of a cluster is knocked at, and the node of a Ray started here is looked for."""
 HEAD_KNOCKS = 3
 """Knocks in vain after which the cluster is taken for lost. Ray itself would end this process after a minute,
 without a table and without a sentence."""
@@ -103,7 +103,7 @@ class RayPool:
         self._connected_here = False
         self._homeless_since = time.monotonic()
         self._head: tuple[str, int] | None = None
-        self._next_knock = 0.0
+        self._next_look = 0.0
         self._unheard = 0
 
     @property
@@ -130,11 +130,15 @@ class RayPool:
     def wait(self, timeout: float) -> list[PoolEvent]:
         """Takes the finished calls; an actor that died is replaced, and costs its episode an attempt.
 
-        RunFailed: the cluster's head is gone, and with it whoever could replace anything.
+        RunFailed: the cluster's head is gone, or the only node of a Ray started here, and with it whoever
+        could replace anything.
         """
         import ray
 
-        self._knock_at_head()
+        if time.monotonic() >= self._next_look:
+            self._knock_at_head()
+            self._look_for_node()
+            self._next_look = time.monotonic() + HEAD_SECONDS
         if not self._calls:
             time.sleep(timeout)
             return []
@@ -242,7 +246,7 @@ class RayPool:
             self._head = (host.strip("[]"), int(port))
 
     def _knock_at_head(self) -> None:
-        if self._head is None or time.monotonic() < self._next_knock:
+        if self._head is None:
             return
         try:
             socket.create_connection(self._head, timeout=HEAD_SECONDS).close()
@@ -254,7 +258,16 @@ class RayPool:
                     f"Ray's head at {self._head[0]}:{self._head[1]} is gone ({error}). What is finished is "
                     "safe; once a cluster is there, the same command runs the rest"
                 ) from None
-        self._next_knock = time.monotonic() + HEAD_SECONDS
+
+    def _look_for_node(self) -> None:
+        import ray
+
+        # A lost node mostly ends its driver, too, but not one that had just come up.
+        if self._session is not None and not any(node["Alive"] for node in ray.nodes()):
+            raise RunFailed(
+                "the Ray started on this machine has lost its only node (raylet), as when memory runs out. What "
+                "is finished is safe; the same command runs the rest, with run.backend=local without Ray"
+            )
 
     def _place(self, name: str) -> None:
         import ray

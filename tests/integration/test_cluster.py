@@ -88,6 +88,21 @@ def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.Monk
     pool.close()
 
 
+def test_a_lost_only_node_ends_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Nothing can be placed any more; of a cluster, another node could still join."""
+    import ray
+
+    from bench.dispatch.ray_pool import RayPool
+
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
+    pool = RayPool(1, None)
+    assert pool.wait(0.0) == []
+    pool = RayPool(1, None)
+    pool._session = tmp_path / "session"
+    with pytest.raises(RunFailed, match=r"lost its only node \(raylet\).*the same command runs the rest"):
+        pool.wait(0.0)
+
+
 class Seen(Exception):
     """What a test waits for has happened."""
 
