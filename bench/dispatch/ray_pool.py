@@ -265,8 +265,8 @@ class RayPool:
         # A lost node mostly ends its driver, too, but not one that had just come up.
         if self._session is not None and not any(node["Alive"] for node in ray.nodes()):
             raise RunFailed(
-                "the Ray started on this machine has lost its only node (raylet), as when memory runs out. What "
-                "is finished is safe; the same command runs the rest, with run.backend=local without Ray"
+                "the Ray started on this machine has lost its only node (raylet), as when memory runs out. "
+                "What is finished is safe; the same command runs the rest, with run.backend=local without Ray"
             )
 
     def _place(self, name: str) -> None:
