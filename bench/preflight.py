@@ -20,18 +20,23 @@ from bench.protocol import EpisodeSpec
 from envs.errors import EnvironmentFault, RendererError, UserError
 from envs.observation import Observation, Sensors
 from envs.simulation import Simulation
-from policies.base import Policy, SubtaskContext
+from policies.base import Policy, PolicySpec, SubtaskContext
 from policies.errors import PolicyError
 
 SLOT = 0
+FAR_OUT = 2.0
+"""A first action beyond this is remarked on; a convention with bounds clips to [-1, 1]."""
 _COARSE = 16
 """Every so many pixels are looked at first: a picture of something differs among those already."""
 
 
-def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: int) -> None:
+def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: int) -> str:
     """Resets to the episode's start, looks, decides once and executes one action.
 
     Nothing of it stays: the next reset of either begins afresh.
+
+    Returns:
+        What is suspicious though allowed, in a sentence; empty when nothing is.
 
     Raises:
         PolicyError: the policy's code fails, or its chunk is not what its spec says.
@@ -62,6 +67,19 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
         answer = policy.act((SLOT,), (observation,))
     (chunk,) = chunks_of(answer, 1, spec.name)
     simulation.advance(Actions(spec).executed(chunk, episode.step_limit)[:1])
+    return _far_out(spec, chunk)
+
+
+def _far_out(spec: PolicySpec, chunk: np.ndarray) -> str:
+    arm = chunk[:, :-1]
+    row, column = np.unravel_index(np.abs(arm).argmax(), arm.shape)
+    if not spec.action.bounded or abs(arm[row, column]) <= FAR_OUT:
+        return ""
+    return (
+        f"policy {spec.name!r} begins with {arm[row, column]:g} as number {column} of an action; the "
+        f"convention {spec.action.name!r} has -1 to 1, and all beyond is clipped. Another convention, or "
+        "normalisation?"
+    )
 
 
 class Watch:

@@ -93,6 +93,8 @@ class PlainScreen:
         if text := mishap(event):
             self._say(text)
         if isinstance(event, WorkerStarted) and self._totals.workers_started == 1:
+            if "remark" in event.info:
+                self._say(f"note: {event.info['remark']}")
             self._say(f"first worker ready after {self._totals.elapsed:.1f} s")
         if time.monotonic() >= self._next_line:
             self._line()
@@ -147,6 +149,9 @@ class LiveScreen:
             self._totals.take(event)
         if isinstance(event, StopAsked):
             self._stopping = mishap(event)
+        elif isinstance(event, WorkerStarted) and "remark" in event.info:
+            if self._totals.workers_started == 1:  # all workers' first decisions are alike
+                self._console.print(f"note: {event.info['remark']}", style="yellow", markup=False)
         elif text := mishap(event):
             self._console.print(text, style="yellow", markup=False)
 

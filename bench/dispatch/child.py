@@ -57,9 +57,10 @@ def serve(connection: socket.socket, page: Page) -> None:
     try:
         started = time.perf_counter()
         simulation, policy = _build(job)
-        if job.trial is not None:
-            try_out(simulation, policy, job.trial, job.seed)
+        remark = "" if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
         info = _describe(simulation, policy, time.perf_counter() - started)
+        if remark:
+            info["remark"] = remark
     except Exception as error:
         send(connection, {"start_error": _explain(error), "lasting": isinstance(error, UserError)})
         return

@@ -15,7 +15,8 @@ class WorkerStarted:
 
     worker: str
     info: Mapping[str, Any]
-    """``pid``, ``host``, ``policy``, ``start_seconds``, and what the simulation says of itself."""
+    """``pid``, ``host``, ``policy``, ``start_seconds``, what the simulation says of itself, and a ``remark``
+    where the trial showed something suspicious."""
 
 
 @dataclass(frozen=True, slots=True)

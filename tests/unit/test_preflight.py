@@ -36,7 +36,7 @@ def parts(policy=Good, **cue):
 def test_a_trial_leaves_nothing_behind():
     simulation, policy = parts()
     fresh = run_episode(*parts(), EPISODE, seed=0).outcome()
-    try_out(simulation, policy, EPISODE, 0)
+    assert try_out(simulation, policy, EPISODE, 0) == ""
     assert run_episode(simulation, policy, EPISODE, seed=0).outcome() == fresh
 
 
@@ -63,6 +63,14 @@ def lying(**changes):
 def test_a_policy_that_cannot_work_is_told_at_once(changes, message):
     with pytest.raises(PolicyError, match=message):
         try_out(*parts(lying(**changes)), EPISODE, 0)
+
+
+@pytest.mark.parametrize(("number", "remarked"), [(1.5, False), (-40.0, True), (1e30, True)])
+def test_actions_far_out_of_range_are_remarked_on(number, remarked):
+    policy = lying(act=lambda self, seen: np.array([0.0, number, 0.0, 7.0]))
+    said = try_out(*parts(policy), EPISODE, 0)
+    assert (f"begins with {number:g} as number 1" in said and "is clipped" in said) == remarked
+    assert bool(said) == remarked
 
 
 def test_a_renderer_that_shows_nothing_is_told_at_once():
