@@ -138,7 +138,7 @@ def test_after_a_kill_of_a_driver_of_ray(temporary: Path):
     assert len(children) == 2
     driver.process.kill()
     driver.process.communicate()
-    deadline = time.monotonic() + 90  # Ray's agents may look for their head for a minute
+    deadline = time.monotonic() + 180  # Ray's agents may look for their head for a minute
     while driver.processes() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert driver.processes() == {}
