@@ -70,7 +70,10 @@ def lean_shaders(installed: Path) -> str | None:
         What ``sapien.render_config.camera_shader_dir`` takes; None where the installed shaders are not those
         that the cuts were made for, or nothing can be written.
     """
-    sources = {name: (installed / "ibl" / name).read_text() for name in (*_KEPT, *_CUTS)}
+    try:
+        sources = {name: (installed / "ibl" / name).read_text() for name in (*_KEPT, *_CUTS)}
+    except OSError:
+        return None
     for name, cuts in _CUTS.items():
         for pattern, instead in cuts:
             sources[name], times = re.subn(pattern, instead, sources[name], flags=re.DOTALL)

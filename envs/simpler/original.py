@@ -64,6 +64,8 @@ class OriginalBackend:
         """``mani_skill2_real2sim``."""
         lean = self._device.software if lean is None else lean
         self._lean = lean_shaders(_sapien_folder() / "vulkan_shader") if lean else None
+        self._see_through: set[tuple[str, str]] = set()
+        """Tasks in variants that the lean shaders cannot draw."""
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._environment: Any = None
         self._background: np.ndarray | None = None
@@ -72,9 +74,11 @@ class OriginalBackend:
     def set_out(self, task: Task, variant: Variant, start: EpisodeStart) -> None:
         """Builds the scene of the trial and puts robot and objects in their places."""
         environment = self._environment_for(task, variant)
-        self._choose_shader(variant, self._lean)
+        lean = None if (task.name, variant.name) in self._see_through else self._lean
+        self._choose_shader(variant, lean)
         environment.reset(seed=self._seed, options=reset_options(start))
-        if self._lean and not is_opaque(environment._scene):
+        if lean and not is_opaque(environment._scene):
+            self._see_through.add((task.name, variant.name))
             self._choose_shader(variant, None)  # cameras take it when the scene is built
             environment.reset(seed=self._seed, options=reset_options(start))
         self._environment = environment

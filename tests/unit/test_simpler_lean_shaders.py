@@ -79,6 +79,8 @@ def test_other_shaders_are_left_alone(installed, change):
     path = installed / "ibl/gbuffer.frag"
     path.write_text(path.read_text().replace(*change))
     assert lean_shaders(installed) is None
+    path.unlink()
+    assert lean_shaders(installed) is None
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(installed, tmp_path):

@@ -116,11 +116,11 @@ EVENTS = (
 )
 
 
-def show(screen_of, **console):
+def show(screen_of, events=EVENTS, **console):
     out = io.StringIO()
     screen = screen_of(Console(file=out, width=100, highlight=False, **console))
     screen.begin("results/x", header(10), JournalContents(header(10), (), (), (7,), 0), 10)
-    for event in EVENTS:
+    for event in events:
         screen.take(event)
     screen.end()
     return out.getvalue()
@@ -136,6 +136,13 @@ def test_plain_lines():
     assert "seq-0001: crash, given up: was killed by SIGSEGV" in lines
     assert "stopping: 1 running episode to finish; Ctrl-C again drops them" in lines
     assert "2/10 episodes" in lines[-1]
+
+
+@pytest.mark.parametrize(("screen_of", "terminal"), [(PlainScreen, False), (LiveScreen, True)])
+def test_a_remark_of_the_trial_is_said_once(screen_of, terminal):
+    events = [WorkerStarted(worker, {"remark": "begins with 40"}) for worker in ("a", "b")]
+    text = show(screen_of, events, force_terminal=terminal, color_system=None)
+    assert text.count("note: begins with 40") == 1
 
 
 def test_many_workers_do_not_fill_the_terminal():
