@@ -74,4 +74,4 @@ $(VENV)/.installed-dev-vla: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 simpler: $(VENV)/.installed ## make .venv-simpler, the environment of the original SimplerEnv (10 minutes, 1.5 GB)
-	$(BIN)/python -m envs.simpler.install
+	$(BIN)/python -m vla_bench.envs.simpler.install

@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config import Config
-from bench.errors import ConfigError, ResultSetError, suggestion
-from bench.presets import FOLDER, load_config, presets
+from vla_bench.bench.errors import ConfigError, ResultSetError, suggestion
+from vla_bench.bench.setup.config import Config
+from vla_bench.bench.setup.presets import FOLDER, load_config, presets
 
 if TYPE_CHECKING:
-    from bench.records.comparison import Comparison
-    from bench.records.result_set import ResultSet
+    from vla_bench.bench.records.comparison import Comparison
+    from vla_bench.bench.records.result_set import ResultSet
 
 KEY = "ablation"
 """What is typed to run one: ``ablation=<name or file>``."""
@@ -64,9 +64,7 @@ def load_ablation(choice: str) -> Ablation:
         isinstance(words, list) and all(isinstance(word, str) for word in words) for words in rows.values()
     )
     if not sound or len(rows) < 2:
-        raise ConfigError(
-            f"{path}: `rows:` must name two rows or more, each with a list of words: base: [a=b]"
-        )
+        raise ConfigError(f"{path}: `rows:` must name two rows or more, each with a list of words: base: [a=b]")
     return Ablation(path.stem, {str(name): tuple(words) for name, words in rows.items()})
 
 
@@ -86,8 +84,7 @@ def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config
         if colon and "=" not in row:
             if row not in own:
                 raise ConfigError(
-                    f"{word!r}: {ablation.name} has no row {row!r}.{suggestion(row, own)} "
-                    f"Rows: {', '.join(own)}"
+                    f"{word!r}: {ablation.name} has no row {row!r}.{suggestion(row, own)} Rows: {', '.join(own)}"
                 )
             own[row].append(rest)
         else:
@@ -127,7 +124,7 @@ def run(
     Returns:
         The result sets by row; when one was interrupted it is the last.
     """
-    from bench.preparation import prepare
+    from vla_bench.bench.setup.preparation import prepare
 
     folders: dict[Path, str] = {}
     for name, config in configs.items():
@@ -146,7 +143,7 @@ def run(
 
 def compare_rows(sets: Mapping[str, ResultSet]) -> list[Comparison]:
     """Each row with the baseline; rows that were measured in another way are marked, not refused."""
-    from bench.records.comparison import compare
+    from vla_bench.bench.records.comparison import compare
 
     (base, first), *others = sets.items()
     return [compare(first, second, names=(base, name), anyway=True) for name, second in others]
@@ -154,11 +151,11 @@ def compare_rows(sets: Mapping[str, ResultSet]) -> list[Comparison]:
 
 def write(folder: Path, sets: Mapping[str, ResultSet], found: Sequence[Comparison]) -> tuple[Path, Path]:
     """Leaves the comparison beside the rows' folders, as Markdown and as a report."""
-    from bench.records.comparison_tables import to_markdown
-    from bench.records.formats import markdown
-    from bench.records.journal import write_atomically
-    from bench.records.overview import side_by_side
-    from bench.report import render
+    from vla_bench.bench.records.comparison_tables import to_markdown
+    from vla_bench.bench.records.formats import markdown
+    from vla_bench.bench.records.journal import write_atomically
+    from vla_bench.bench.records.overview import side_by_side
+    from vla_bench.bench.report import render
 
     table = "\n".join(markdown(each) for each in side_by_side(sets, anyway=True))
     texts = {TABLE: f"{to_markdown(found)}\n{table}", REPORT: render(sets, found)}

@@ -1,15 +1,15 @@
-"""The errors of an evaluation. All are :class:`envs.errors.UserError`: the command line prints the
+"""The errors of an evaluation. All are :class:`vla_bench.envs.errors.UserError`: the command line prints the
 message, which says what was wrong, where, and what to type, and exits with the class's code."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envs.errors import AssetError, UserError, suggestion
-from policies.errors import PolicyError
+from vla_bench.envs.errors import AssetError, UserError, suggestion
+from vla_bench.policies.errors import PolicyError
 
 if TYPE_CHECKING:
-    from bench.records.result_set import ResultSet
+    from vla_bench.bench.records.result_set import ResultSet
 
 __all__ = [
     "AssetError",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from envs.simulation import EpisodeStart
+from vla_bench.envs.simulation import EpisodeStart
 
 
 @dataclass(frozen=True, slots=True)

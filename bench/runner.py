@@ -11,8 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from bench.config import Config
-from bench.dispatch import (
+from vla_bench.bench.dispatch import (
     EpisodeFinished,
     Event,
     Job,
@@ -21,21 +20,22 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
-from bench.errors import ProtocolMismatch, ResultSetError, RunFailed
-from bench.preparation import Preparation, journal_header, placement, prepare, wanted_episodes
-from bench.protocol import EpisodeError, EpisodeSpec
-from bench.provenance import Provenance, usable_cores
-from bench.records.early_stop import Looker, early_stop
-from bench.records.journal import Journal
-from bench.records.result_set import (
+from vla_bench.bench.errors import ProtocolMismatch, ResultSetError, RunFailed
+from vla_bench.bench.live.screen import Screen, SilentScreen
+from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
+from vla_bench.bench.records.early_stop import Looker, early_stop
+from vla_bench.bench.records.journal import Journal
+from vla_bench.bench.records.provenance import Provenance, usable_cores
+from vla_bench.bench.records.result_set import (
     DERIVED,
     ERRORS,
     JOURNAL,
     PROVENANCE,
     ResultSet,
 )
-from bench.run_folder import check_no_orphans, check_same_run, write_config, writing_to
-from bench.screen import Screen, SilentScreen
+from vla_bench.bench.setup.config import Config
+from vla_bench.bench.setup.preparation import Preparation, journal_header, placement, prepare, wanted_episodes
+from vla_bench.bench.setup.run_folder import check_no_orphans, check_same_run, write_config, writing_to
 
 ERRORS_BEFORE_GIVING_UP = 3
 """A run with fewer errors is finished before ``run.max_error_rate`` is held against it; one that has so

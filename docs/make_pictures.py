@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-from bench.dispatch.job import PolicyChoice
-from envs.calvin.bundle import AssetBundle, find_bundle
-from envs.calvin.initial_states import initial_state
-from envs.calvin.sequences import official_sequences
-from envs.calvin.simulation import CalvinSimulation
-from envs.observation import Camera, Sensors
-from envs.simulation import environment_spec
-from policies.base import SubtaskContext
-from policies.registry import make_policy
+from vla_bench.bench.dispatch.job import PolicyChoice
+from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
+from vla_bench.envs.calvin.initial_states import initial_state
+from vla_bench.envs.calvin.sequences import official_sequences
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simulation import environment_spec
+from vla_bench.policies.base import SubtaskContext
+from vla_bench.policies.registry import make_policy
 
 FOLDER = Path(__file__).parent / "pictures"
 SIZE, INSET, CAPTION, GAP = 330, 108, 46, 8
@@ -57,9 +56,7 @@ def strip(found: list[tuple[str, np.ndarray, np.ndarray]]) -> Image.Image:
         left = column * (SIZE + GAP)
         picture.paste(Image.fromarray(static), (left, 0))
         corner = (left + SIZE - INSET - 6, SIZE - INSET - 6)
-        draw.rectangle(
-            (corner[0] - 2, corner[1] - 2, corner[0] + INSET + 1, corner[1] + INSET + 1), fill="white"
-        )
+        draw.rectangle((corner[0] - 2, corner[1] - 2, corner[0] + INSET + 1, corner[1] + INSET + 1), fill="white")
         picture.paste(Image.fromarray(gripper), corner)
         draw.multiline_text((left + 2, SIZE + 6), caption, fill="black", font=ImageFont.load_default(14))
     return picture

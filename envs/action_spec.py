@@ -47,6 +47,5 @@ class ActionSpec:
         return [
             f"{field.name}: {mine!r} against {theirs!r}"
             for field in dataclasses.fields(self)
-            if field.name != "name"
-            and (mine := getattr(self, field.name)) != (theirs := getattr(other, field.name))
+            if field.name != "name" and (mine := getattr(self, field.name)) != (theirs := getattr(other, field.name))
         ]

@@ -27,11 +27,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.errors import suggestion
-from envs.observation import Observation, Sensors
-from envs.simulation import EnvironmentSpec, EpisodeStart, Outcome, SimulationSpec
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.errors import suggestion
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, Outcome, SimulationSpec
 
 RELATIVE = ActionSpec(
     name="relative",

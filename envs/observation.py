@@ -45,7 +45,7 @@ class Observation(Mapping[str, np.ndarray]):
 
     ``rgb_<camera>``: (H, W, 3) uint8. ``depth_<camera>``: (H, W) float32, metres. CALVIN adds
     ``robot_obs`` (15,) and ``scene_obs`` (24,), float64, whose numbers are named by
-    ``envs.calvin.state.ROBOT_OBS`` and ``envs.calvin.state.scene_obs_names``.
+    ``vla_bench.envs.calvin.state.ROBOT_OBS`` and ``vla_bench.envs.calvin.state.scene_obs_names``.
     """
 
     arrays: Mapping[str, np.ndarray]

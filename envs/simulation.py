@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.observation import Observation, Sensors
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Observation, Sensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,11 @@ class SimulationSpec:
     """Name of the action convention; empty means the environment's default."""
 
 
-FAMILIES = {"calvin": "envs.calvin.family", "simpler": "envs.simpler.family", "fake": "envs.fake"}
+FAMILIES = {
+    "calvin": "vla_bench.envs.calvin.family",
+    "simpler": "vla_bench.envs.simpler.family",
+    "fake": "vla_bench.envs.fake",
+}
 """Module of each family. It has ``environment_spec(options)`` and ``build(spec)``."""
 
 

@@ -2,7 +2,7 @@
 
 A policy is batched over *slots*: one slot is one running episode, and the policy keeps whatever
 history it needs per slot. Most users write a plain class with ``reset(instruction)`` and
-``act(observation)`` instead; :class:`policies.one_slot.OneSlotPolicy` gives it this face.
+``act(observation)`` instead; :class:`vla_bench.policies.one_slot.OneSlotPolicy` gives it this face.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.observation import Observation, Sensors
-from envs.simulation import SceneState
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import SceneState
 
 
 @dataclass(frozen=True, slots=True)

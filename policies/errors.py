@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envs.errors import UserError
+from vla_bench.envs.errors import UserError
 
 
 class PolicyError(UserError):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.observation import Observation
-from policies.errors import PolicyError
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Observation
+from vla_bench.policies.errors import PolicyError
 
 # Where an environment's state vectors hold what an absolute convention repeats, by control and
 # size of the arm part. CALVIN's robot_obs: position 0-2, Euler angles 3-5, joints 7-13.

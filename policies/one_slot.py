@@ -25,17 +25,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.errors import suggestion
-from envs.observation import Camera, Observation, Sensors
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.errors import suggestion
+from vla_bench.envs.observation import Camera, Observation, Sensors
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
 
 
 class OneSlotPolicy:
-    """A plain object as a :class:`policies.base.Policy` with the single slot 0."""
+    """A plain object as a :class:`vla_bench.policies.base.Policy` with the single slot 0."""
 
     def __init__(self, plain: Any, environment: EnvironmentSpec) -> None:
         self._plain = plain
@@ -43,8 +42,7 @@ class OneSlotPolicy:
         for method in ("reset", "act"):
             if not callable(getattr(plain, method, None)):
                 raise PolicyError(
-                    f"{self._name} has no method {method!r}; a policy needs reset(instruction) and "
-                    "act(observation)"
+                    f"{self._name} has no method {method!r}; a policy needs reset(instruction) and act(observation)"
                 )
         self._reset: Callable[..., Any] = plain.reset
         self._act: Callable[[Observation], Any] = plain.act

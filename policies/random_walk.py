@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.observation import Observation
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
-from policies.hold import holding_action, needs_pose
-from policies.registry import action_named
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Observation
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.hold import holding_action, needs_pose
+from vla_bench.policies.registry import action_named
 
 PERSISTENCE = 0.9
 """Share of an arm number that carries over to the next step; about ten steps are remembered."""
@@ -42,17 +41,13 @@ class RandomWalkPolicy:
     them executed. ``scale``: factor on the arm numbers.
     """
 
-    def __init__(
-        self, environment: EnvironmentSpec, action: str = "", chunk: int = 1, scale: float = 1.0
-    ) -> None:
+    def __init__(self, environment: EnvironmentSpec, action: str = "", chunk: int = 1, scale: float = 1.0) -> None:
         self._spec = self.describe(environment, action, chunk, scale)
         self._scale = scale
         self._walks: dict[int, _Walk] = {}
 
     @classmethod
-    def describe(
-        cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1, scale: float = 1.0
-    ) -> PolicySpec:
+    def describe(cls, environment: EnvironmentSpec, action: str = "", chunk: int = 1, scale: float = 1.0) -> PolicySpec:
         """What a walk with these arguments needs: no camera."""
         if isinstance(scale, bool) or not isinstance(scale, int | float):
             raise PolicyError(f"policy.scale={scale}: a number is wanted")

@@ -4,7 +4,7 @@ A policy is chosen by a name of :data:`BUILT_IN`, by a name of the entry-point g
 ``vla_bench.policies`` of an installed package, or by the path of a class, ``package.module:Class``
 or ``package.module.Class``; modules in the current directory are found. A class gets the chosen
 arguments, and ``environment=`` when its constructor has a parameter of that name. It is either a full
-:class:`policies.base.Policy` or a plain class for :class:`policies.one_slot.OneSlotPolicy`.
+:class:`vla_bench.policies.base.Policy` or a plain class for :class:`vla_bench.policies.one_slot.OneSlotPolicy`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from envs.action_spec import ActionSpec
-from envs.errors import UserError, suggestion
-from envs.observation import Camera, Sensors
-from envs.simulation import EnvironmentSpec
-from policies.base import Policy, PolicySpec, PrivilegedPolicy
-from policies.errors import PolicyError
-from policies.one_slot import OneSlotPolicy
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.errors import UserError, suggestion
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import Policy, PolicySpec, PrivilegedPolicy
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.one_slot import OneSlotPolicy
 
 BUILT_IN: Mapping[str, str] = {
-    "stub": "policies.stub:StubPolicy",
-    "random": "policies.random_walk:RandomWalkPolicy",
-    "replay": "policies.replay:ReplayPolicy",
-    "expert": "policies.expert:ExpertPolicy",
-    "vla": "policies.vla:VlaPolicy",
+    "stub": "vla_bench.policies.stub:StubPolicy",
+    "random": "vla_bench.policies.random_walk:RandomWalkPolicy",
+    "replay": "vla_bench.policies.replay:ReplayPolicy",
+    "expert": "vla_bench.policies.expert:ExpertPolicy",
+    "vla": "vla_bench.policies.vla:VlaPolicy",
 }
 """Names of the policies in this repository."""
 
@@ -39,7 +39,7 @@ NEED_NUMPY_ONLY = frozenset(BUILT_IN) - {"vla"}
 """Those that run under whatever interpreter a simulator has."""
 
 BY_FAMILY: Mapping[tuple[str, str], str] = {
-    ("expert", "simpler"): "policies.expert_simpler:SimplerExpert",
+    ("expert", "simpler"): "vla_bench.policies.expert_simpler:SimplerExpert",
 }
 """Names that stand for another class in the environments of a family."""
 
@@ -52,7 +52,7 @@ ENTRY_POINTS = "vla_bench.policies"
 
 
 class Choice(Protocol):
-    """What to build: :class:`bench.dispatch.job.PolicyChoice`, or anything of its shape."""
+    """What to build: :class:`vla_bench.bench.dispatch.job.PolicyChoice`, or anything of its shape."""
 
     @property
     def target(self) -> str: ...
@@ -202,11 +202,7 @@ def _accepted(function: Callable[..., Any], choice: Choice, offered: Mapping[str
             hint = suggestion(name, free)
             raise PolicyError(f"policy {choice.target!r} has no argument {name!r}; {takes}.{hint}")
     arguments |= choice.arguments
-    missing = [
-        name
-        for name in named
-        if parameters[name].default is inspect.Parameter.empty and name not in arguments
-    ]
+    missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in arguments]
     if missing:
         raise PolicyError(
             f"policy {choice.target!r} needs the argument {missing[0]!r}; give it as policy.{missing[0]}=..."

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.errors import suggestion
-from envs.observation import Observation
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
-from policies.hold import needs_pose
-from policies.registry import action_named
+from vla_bench.envs.errors import suggestion
+from vla_bench.envs.observation import Observation
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.hold import needs_pose
+from vla_bench.policies.registry import action_named
 
 FOR_ALL = "actions"
 """Key of the recording that is played in every subtask."""
@@ -42,9 +41,7 @@ class ReplayPolicy:
         self._playing: dict[int, tuple[np.ndarray, int]] = {}
 
     @classmethod
-    def describe(
-        cls, environment: EnvironmentSpec, path: str, action: str = "", chunk: int = 1
-    ) -> PolicySpec:
+    def describe(cls, environment: EnvironmentSpec, path: str, action: str = "", chunk: int = 1) -> PolicySpec:
         """What a replay with these arguments needs: no camera. PolicyError: there is no such file."""
         if not Path(path).is_file():
             raise PolicyError(f"there is no recording {str(Path(path).absolute())!r} to replay")

@@ -2,7 +2,7 @@
 
 One :class:`Rules` object serves one running episode; make a new one at every reset. A command is (7,)
 float64: metres, axis times angle in radians, the robot's gripper number, in the conventions ``bridge`` and
-``fractal`` of :mod:`envs.simpler.robots`. Sources: ``simpler_env/policies`` of SimplerEnv 4ab7178, and
+``fractal`` of :mod:`vla_bench.envs.simpler.robots`. Sources: ``simpler_env/policies`` of SimplerEnv 4ab7178, and
 ``eval/simpler/model_wrapper.py`` of RoboVLMs 8adc1d2.
 """
 
@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-
-from envs.errors import suggestion
-from envs.simpler.rotations import euler_to_axis_angle
-from policies.errors import PolicyError
+from vla_bench.envs.errors import suggestion
+from vla_bench.envs.simpler.rotations import euler_to_axis_angle
+from vla_bench.policies.errors import PolicyError
 
 OCTO_HELD_STEPS = 15
 """Steps for which Octo's change of the Google Robot's gripper is repeated."""
@@ -105,7 +104,7 @@ class RoboVlmsRules:
 
     def __call__(self, action: np.ndarray) -> np.ndarray:
         """The command (7,)."""
-        from policies.vla.actions.simpler import SimplerCommands
+        from vla_bench.policies.vla.actions.simpler import SimplerCommands
 
         if self._commands is None:
             self._commands = SimplerCommands.for_robot(self.robot)
@@ -133,9 +132,7 @@ def rules_of(family: str, robot: str) -> Rules:
     """Fresh rules of a policy family for a robot; PolicyError names those there are."""
     for name, known in ((family, FAMILIES), (robot, FAMILIES.get(family, {}))):
         if name not in known:
-            raise PolicyError(
-                f"no action rules for {name!r}.{suggestion(name, known)} Known: {', '.join(known)}"
-            )
+            raise PolicyError(f"no action rules for {name!r}.{suggestion(name, known)} Known: {', '.join(known)}")
     return FAMILIES[family][robot]()
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-from envs.observation import Observation, Sensors
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec, SubtaskContext
-from policies.hold import holding_action, needs_pose
-from policies.registry import action_named
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.hold import holding_action, needs_pose
+from vla_bench.policies.registry import action_named
 
 
 class StubPolicy:

@@ -9,11 +9,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-
-from bench.protocol import EpisodeError, EpisodeRecord, SubtaskRecord, Timings
-from bench.records.journal import Journal
-from bench.records.result_set import JOURNAL
-from envs.calvin.sequences import official_sequences
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, SubtaskRecord, Timings
+from vla_bench.bench.records.journal import Journal
+from vla_bench.bench.records.result_set import JOURNAL
+from vla_bench.envs.calvin.sequences import official_sequences
 
 FACTS = {
     "family": "calvin",

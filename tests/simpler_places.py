@@ -9,11 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from bench.errors import UserError
-from bench.simpler_protocol import PYTHON_VARIABLE, find_python
-from envs.simpler import vulkan
-from envs.simpler.assets import STAGES, VARIABLE, asset_folder
+from vla_bench.bench.errors import UserError
+from vla_bench.bench.families.simpler import PYTHON_VARIABLE, find_python
+from vla_bench.envs.simpler import vulkan
+from vla_bench.envs.simpler.assets import STAGES, VARIABLE, asset_folder
 
 GOLDEN_VARIABLE = "SIMPLER_GOLDEN"
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +39,7 @@ def need_modern() -> None:
     if importlib.util.find_spec("mani_skill") is None:
         pytest.skip("ManiSkill3 is not installed: pip install -e '.[simpler]'")
     need_assets()
-    from envs.simpler.modern import modern_asset_root
+    from vla_bench.envs.simpler.modern import modern_asset_root
 
     try:
         modern_asset_root()
@@ -82,5 +81,5 @@ def warmed_copy(python: str, folder: Path) -> dict[str, str]:
         (folder / name).symlink_to(assets / name)
     variables = {**os.environ, VARIABLE: str(folder), "PYTHONPATH": str(ROOT), "LP_NUM_THREADS": "1"}
     cold = [str(each) for each in stages.glob("*.glb") if not Path(f"{each}.nonconvex.stl").is_file()]
-    subprocess.run([python, "-m", "envs.simpler.warm", *cold], env=variables, check=True, timeout=300)
+    subprocess.run([python, "-m", "vla_bench.envs.simpler.warm", *cold], env=variables, check=True, timeout=300)
     return variables

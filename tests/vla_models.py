@@ -1,4 +1,4 @@
-"""Tiny random policies and made-up observations for the tests of ``policies.vla``."""
+"""Tiny random policies and made-up observations for the tests of ``vla_bench.policies.vla``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from policies.vla.engine import Engine
-from policies.vla.options import VlaOptions
+from vla_bench.policies.vla.engine import Engine
+from vla_bench.policies.vla.options import VlaOptions
 
 STRUCTURES: dict[str, dict[str, Any]] = {
     "one_step": {"structure": "one_step", "head": "fc", "window": 1},
@@ -33,9 +32,7 @@ STRUCTURES: dict[str, dict[str, Any]] = {
 INSTRUCTIONS = ("open the drawer", "push", "take the blue block and rotate it to the right")
 
 
-def options(
-    structure: str = "policy_head_lstm", *, model: dict[str, Any] | None = None, **more: Any
-) -> VlaOptions:
+def options(structure: str = "policy_head_lstm", *, model: dict[str, Any] | None = None, **more: Any) -> VlaOptions:
     """A tiny policy with random weights."""
     fields = {
         "backbone": "tiny",
@@ -45,9 +42,7 @@ def options(
         "image_size": 28,
         "gripper_camera": True,
     }
-    return VlaOptions.from_arguments(
-        {"seed": 1, "model": {**fields, **STRUCTURES[structure], **(model or {})}, **more}
-    )
+    return VlaOptions.from_arguments({"seed": 1, "model": {**fields, **STRUCTURES[structure], **(model or {})}, **more})
 
 
 def engine(structure: str = "policy_head_lstm", **more: Any) -> Engine:

@@ -4,7 +4,7 @@
 cluster. Episodes travel to the workers and records come back; control steps never leave the child.
 """
 
-from bench.dispatch.events import (
+from vla_bench.bench.dispatch.events import (
     EpisodeFinished,
     EpisodeRetried,
     EpisodeStarted,
@@ -14,9 +14,9 @@ from bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from bench.dispatch.job import Job, PolicyChoice
-from bench.dispatch.pool import Pool, make_pool
-from bench.dispatch.run import run_episodes
+from vla_bench.bench.dispatch.job import Job, PolicyChoice
+from vla_bench.bench.dispatch.pool import Pool, make_pool
+from vla_bench.bench.dispatch.run import run_episodes
 
 __all__ = [
     "EpisodeFinished",

@@ -1,4 +1,4 @@
-"""The process that owns one simulation: ``python -m bench.dispatch.child SOCKET PAGE LIFELINE``.
+"""The process that owns one simulation: ``python -m vla_bench.bench.dispatch.child SOCKET PAGE LIFELINE``.
 
 The three numbers are inherited file descriptors: a Unix socket for messages, the shared page, and a
 pipe that nobody writes to, whose other end the supervisor holds. The process builds what the first message
@@ -19,19 +19,19 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.job import Job, job_from_plain
-from bench.dispatch.lifeline import is_cut, tie
-from bench.dispatch.page import Page
-from bench.dispatch.wire import STACK_SIGNAL, receive, send
-from bench.inference import connect
-from bench.preflight import try_out
-from bench.protocol import EpisodeSpec, spec_from_plain, to_plain
-from bench.rollout import Phase, run_episode
-from bench.video.trace import TRACES, Trace, wants_trace
-from envs.errors import UserError
-from envs.simulation import Simulation, make_simulation
-from policies.base import Policy
-from policies.errors import PolicyError
+from vla_bench.bench.dispatch.job import Job, job_from_plain
+from vla_bench.bench.dispatch.lifeline import is_cut, tie
+from vla_bench.bench.dispatch.page import Page
+from vla_bench.bench.dispatch.wire import STACK_SIGNAL, receive, send
+from vla_bench.bench.episode.actions import connect
+from vla_bench.bench.episode.preflight import try_out
+from vla_bench.bench.episode.rollout import Phase, run_episode
+from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
+from vla_bench.envs.errors import UserError
+from vla_bench.envs.simulation import Simulation, make_simulation
+from vla_bench.policies.base import Policy
+from vla_bench.policies.errors import PolicyError
 
 
 def main() -> None:
@@ -73,9 +73,7 @@ def serve(connection: socket.socket, page: Page) -> None:
         simulation.close()
 
 
-def _run_episodes(
-    connection: socket.socket, page: Page, job: Job, simulation: Simulation, policy: Policy
-) -> None:
+def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: Simulation, policy: Policy) -> None:
     idle_since = time.perf_counter()
     while (message := receive(connection)) is not None:
         episode = spec_from_plain(message["episode"])

@@ -12,21 +12,20 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import bench
-from bench.dispatch.job import Job, job_to_plain
-from bench.dispatch.lifeline import tie
-from bench.dispatch.page import Page, create_page_file
-from bench.dispatch.wire import STACK_SIGNAL, receive, send
-from bench.protocol import EpisodeError
-from bench.rollout import Phase
+from vla_bench.bench.dispatch.job import Job, job_to_plain
+from vla_bench.bench.dispatch.lifeline import tie
+from vla_bench.bench.dispatch.page import Page, create_page_file
+from vla_bench.bench.dispatch.wire import STACK_SIGNAL, receive, send
+from vla_bench.bench.episode.rollout import Phase
+from vla_bench.bench.protocol import EpisodeError
+
+from vla_bench import start
 
 POLL_SECONDS = 0.2
 """How often the page is looked at while the child works."""
@@ -66,7 +65,7 @@ class ChildProcess:
         inherited = (theirs.fileno(), page_file, lifeline)
         try:
             self._process = subprocess.Popen(
-                [job.python or sys.executable, "-m", "bench.dispatch.child", *map(str, inherited)],
+                start.command("vla_bench.bench.dispatch.child", *inherited, python=job.python),
                 pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -202,14 +201,10 @@ class ChildProcess:
 
 
 def child_environment() -> dict[str, str]:
-    """Variables of a process that owns a simulation: one thread per numeric library, and these packages
-    whatever the interpreter."""
-    packages = str(Path(bench.__file__).parent.parent)
-    inherited = os.environ.get("PYTHONPATH")
+    """Variables of a process that owns a simulation: one thread per numeric library."""
     return {
         **os.environ,
         **dict.fromkeys(_SINGLE_THREADED, "1"),
-        "PYTHONPATH": os.pathsep.join([packages, inherited] if inherited else [packages]),
         "PYTHONSAFEPATH": "1",  # a random.py beside the user is not the standard library's
         "PYTHONUNBUFFERED": "1",
     }

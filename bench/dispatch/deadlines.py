@@ -7,8 +7,8 @@ the slowest call seen so far.
 
 from __future__ import annotations
 
-from bench.dispatch.job import Job
-from bench.rollout import Phase
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.episode.rollout import Phase
 
 FIRST = {Phase.SIMULATE: 120.0, Phase.DECIDE: 600.0}
 """Seconds before anything is known: loading from a cold disk, compiling a model."""

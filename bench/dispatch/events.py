@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 
 @dataclass(frozen=True, slots=True)

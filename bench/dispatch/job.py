@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.inference import Placement
-from bench.protocol import EpisodeSpec, spec_from_plain, to_plain
-from envs.observation import Camera, Sensors
-from envs.simulation import SimulationSpec
+from vla_bench.bench.episode.actions import Placement
+from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simulation import SimulationSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Job:
     """Seed of the run; every subtask derives its own from it."""
     step_deadline: float | None = None
     """Seconds one call of the simulation (a reset, a frame, an executed chunk) may take before the
-    process is taken for hung; None: learned from how long they take (:mod:`bench.dispatch.deadlines`)."""
+    process is taken for hung; None: learned from how long they take (:mod:`vla_bench.bench.dispatch.deadlines`)."""
     decision_deadline: float | None = None
     """Seconds one call of the policy may take; None: learned likewise."""
     start_deadline: float = 300.0
@@ -41,7 +41,7 @@ class Job:
     recycle_mb: int = 0
     """Resident memory, in MiB, above which a worker's process is replaced between episodes; 0: never."""
     trial: EpisodeSpec | None = None
-    """Tried out for one step before a worker's first episode (:mod:`bench.preflight`); None: no trial."""
+    """Tried out for one step before a first episode (:mod:`vla_bench.bench.episode.preflight`); None: no trial."""
     inference: Placement = "child"
     """Where decisions are made."""
     servers: int = 1
@@ -51,7 +51,7 @@ class Job:
     run: str = ""
     """What the policy servers of this run are known by; empty: a name that no other run has."""
     video: str = "none"
-    """Which episodes' executed actions are kept, for clips (:mod:`bench.video`)."""
+    """Which episodes' executed actions are kept, for clips (:mod:`vla_bench.bench.video`)."""
     folder: str = ""
     """The run's, for what a worker writes itself; nothing is written where there is no such folder."""
     directory: str = ""

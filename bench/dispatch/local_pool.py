@@ -7,15 +7,15 @@ import threading
 import traceback
 from collections.abc import Mapping
 
-from bench.dispatch.child_process import Failure
-from bench.dispatch.job import Job
-from bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
-from bench.dispatch.supervisor import Supervisor
-from bench.protocol import EpisodeError, EpisodeSpec
+from vla_bench.bench.dispatch.child_process import Failure
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
+from vla_bench.bench.dispatch.supervisor import Supervisor
+from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 
 
 class LocalPool:
-    """A :class:`bench.dispatch.pool.Pool` of threads; what they wait for runs in other processes."""
+    """A :class:`vla_bench.bench.dispatch.pool.Pool` of threads; what they wait for runs in other processes."""
 
     def __init__(self, workers: int) -> None:
         self._names = [f"local-{number}" for number in range(workers)]

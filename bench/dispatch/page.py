@@ -13,7 +13,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from bench.rollout import Phase
+from vla_bench.bench.episode.rollout import Phase
 
 _PHASE, _TICKS, _STEPS, _SLOWEST = range(4)
 _SIZE = (_SLOWEST + len(Phase)) * 8
@@ -30,7 +30,7 @@ class Reading(NamedTuple):
 
 
 class Page:
-    """The shared page, and a :class:`bench.rollout.Meter` on the child's side of it."""
+    """The shared page, and a :class:`vla_bench.bench.episode.rollout.Meter` on the child's side of it."""
 
     def __init__(self, file_descriptor: int) -> None:
         self._map = mmap.mmap(file_descriptor, _SIZE)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from bench.dispatch.child_process import Failure
-from bench.dispatch.job import Job
-from bench.errors import ConfigError
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.dispatch.child_process import Failure
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 Backend = Literal["local", "ray"]
 
@@ -88,11 +88,11 @@ def make_pool(backend: Backend, workers: int, address: str | None = None, gpu_sh
     if backend == "local":
         if address:
             raise ConfigError(f"run.address={address} needs run.backend=ray")
-        from bench.dispatch.local_pool import LocalPool
+        from vla_bench.bench.dispatch.local_pool import LocalPool
 
         return LocalPool(workers)
     if backend == "ray":
-        from bench.dispatch.ray_pool import RayPool
+        from vla_bench.bench.dispatch.ray_pool import RayPool
 
         return RayPool(workers, address, gpu_share)
     raise ConfigError(f"run.backend is {backend!r}; known: local, ray")

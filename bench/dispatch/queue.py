@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.dispatch.child_process import Failure
-from bench.dispatch.job import Job, job_from_plain, job_to_plain
-from bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
-from bench.dispatch.supervisor import Supervisor
-from bench.errors import ConfigError, RunFailed
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.dispatch.child_process import Failure
+from vla_bench.bench.dispatch.job import Job, job_from_plain, job_to_plain
+from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
+from vla_bench.bench.dispatch.supervisor import Supervisor
+from vla_bench.bench.errors import ConfigError, RunFailed
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 DEATHS = 3
 """Deaths of an actor in a row after which its worker is given up."""
@@ -87,7 +87,7 @@ class _Actor:
 
 
 class RayPool:
-    """A :class:`bench.dispatch.pool.Pool` of actors with one CPU each, and ``gpu_share`` of a GPU.
+    """A :class:`vla_bench.bench.dispatch.pool.Pool` of actors with one CPU each, and ``gpu_share`` of a GPU.
 
     ``address``: the cluster to join; None starts Ray on this machine and stops it again. A Ray that
     this process is connected to already is used as it is.
@@ -240,9 +240,7 @@ class RayPool:
         import ray
 
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-        if (
-            port.isdigit() and not ray.util.client.ray.is_connected()
-        ):  # a Ray client reaches another port only
+        if port.isdigit() and not ray.util.client.ray.is_connected():  # a Ray client reaches another port only
             self._head = (host.strip("[]"), int(port))
 
     def _knock_at_head(self) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import FrameType
 
-from bench.dispatch.child_process import Failure
-from bench.dispatch.events import (
+from vla_bench.bench.dispatch.child_process import Failure
+from vla_bench.bench.dispatch.events import (
     EpisodeFinished,
     EpisodeRetried,
     EpisodeStarted,
@@ -25,11 +25,11 @@ from bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from bench.dispatch.job import Job, job_to_plain
-from bench.dispatch.pool import Answered, Gone, Pool, PoolEvent, Ready
-from bench.dispatch.queue import EpisodeQueue, Retry
-from bench.errors import ConfigError, RunFailed, UserError
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.dispatch.job import Job, job_to_plain
+from vla_bench.bench.dispatch.pool import Answered, Gone, Pool, PoolEvent, Ready
+from vla_bench.bench.dispatch.queue import EpisodeQueue, Retry
+from vla_bench.bench.errors import ConfigError, RunFailed, UserError
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 PROGRESS_SECONDS = 0.5
 """How often a running episode is reported on."""
@@ -104,9 +104,7 @@ class _Driver:
     that waits for a disk does not keep them waiting.
     """
 
-    def __init__(
-        self, queue: EpisodeQueue, pool: Pool, tell: Callable[[Event], None], stop: _StopButton
-    ) -> None:
+    def __init__(self, queue: EpisodeQueue, pool: Pool, tell: Callable[[Event], None], stop: _StopButton) -> None:
         self._queue = queue
         self._pool = pool
         self._listener = tell

@@ -9,11 +9,11 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from bench.dispatch.child_process import ChildProcess, Failure
-from bench.dispatch.deadlines import Deadlines
-from bench.dispatch.job import Job
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec, record_from_plain, to_plain
-from bench.rollout import Phase
+from vla_bench.bench.dispatch.child_process import ChildProcess, Failure
+from vla_bench.bench.dispatch.deadlines import Deadlines
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.episode.rollout import Phase
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec, record_from_plain, to_plain
 
 START_ATTEMPTS = 2
 """How often a child that fails to start is tried, unless the user has something to mend."""
@@ -38,12 +38,7 @@ class Supervisor:
         """
         for attempt in range(1, START_ATTEMPTS + 1):
             result = self._start_once()
-            if (
-                not isinstance(result, Failure)
-                or result.lasting
-                or self._stopped
-                or attempt == START_ATTEMPTS
-            ):
+            if not isinstance(result, Failure) or result.lasting or self._stopped or attempt == START_ATTEMPTS:
                 return result
         raise AssertionError("unreachable")
 

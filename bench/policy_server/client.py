@@ -10,22 +10,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-from bench.dispatch.wire import send
-from bench.inference import PolicyServerError, PolicyServerLost
-from bench.policy_server.exchange import Outbox, receive_answer
-from bench.policy_server.node import Node, ServerOrder
-from envs.action_spec import ActionSpec
-from envs.observation import Camera, Observation, Sensors
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
+from vla_bench.bench.dispatch.wire import send
+from vla_bench.bench.episode.actions import PolicyServerError, PolicyServerLost
+from vla_bench.bench.policy_server.exchange import Outbox, receive_answer
+from vla_bench.bench.policy_server.node import Node, ServerOrder
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Camera, Observation, Sensors
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
 
 LOOK_SECONDS = 1.0
 """How often a worker that waits for a server's policy to be built looks whether the server is stuck."""
 
 
 class ServedPolicy:
-    """A :class:`policies.base.Policy` with one slot, decided by this machine's policy server.
+    """A :class:`vla_bench.policies.base.Policy` with one slot, decided by this machine's policy server.
 
     Waits for the server's policy to be built. When the server dies, the running call fails with
     PolicyServerLost, and the next ``reset`` finds or starts another. PolicyError: what the policy says

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-
-from bench.inference import Actions, chunks_of
-from envs.errors import UserError
-from envs.observation import Observation
-from policies.base import Policy
+from vla_bench.bench.episode.actions import Actions, chunks_of
+from vla_bench.envs.errors import UserError
+from vla_bench.envs.observation import Observation
+from vla_bench.policies.base import Policy
 
 
 class Decision(NamedTuple):
@@ -20,7 +19,7 @@ class Decision(NamedTuple):
     chunk: np.ndarray
     """(k, A)."""
     ended: bool
-    """Whether the policy is through with the subtask (:class:`policies.base.EndingPolicy`)."""
+    """Whether the policy is through with the subtask (:class:`vla_bench.policies.base.EndingPolicy`)."""
 
 
 Answer = Decision | Exception

@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from bench.dispatch.wire import receive, receive_bytes, send
-from bench.policy_server.decisions import Decision
-from envs.observation import Observation
+from vla_bench.bench.dispatch.wire import receive, receive_bytes, send
+from vla_bench.bench.policy_server.decisions import Decision
+from vla_bench.envs.observation import Observation
 
 _ALIGNMENT = 64
 """Bytes; a cache line, so that copies are fast."""
@@ -95,8 +94,7 @@ class Inbox:
 def views(memory: mmap.mmap, places: Sequence[Place]) -> list[np.ndarray]:
     """Arrays over the memory, one for each place."""
     return [
-        np.ndarray(place.shape, dtype=np.dtype(place.dtype), buffer=memory, offset=place.offset)
-        for place in places
+        np.ndarray(place.shape, dtype=np.dtype(place.dtype), buffer=memory, offset=place.offset) for place in places
     ]
 
 

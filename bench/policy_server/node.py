@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.policy_server.server import Busy, pulse, read_pulse
+from vla_bench.bench.policy_server.server import Busy, pulse, read_pulse
+
+from vla_bench import start
 
 HUNG_SECONDS = 60.0
 """How long a decision may take before a server that has lost a worker meanwhile is taken for hung, unless
@@ -47,7 +49,7 @@ class ServerOrder:
     """Target and arguments."""
     family: str
     options: Mapping[str, Any]
-    """Of the simulation, for its :class:`envs.simulation.EnvironmentSpec`."""
+    """Of the simulation, for its :class:`vla_bench.envs.simulation.EnvironmentSpec`."""
     servers: int
     """Of each machine; with several, each sees one of the machine's GPUs."""
     python: str
@@ -63,9 +65,7 @@ class Node:
     def __init__(self, order: ServerOrder) -> None:
         self._order = order
         # Workers that have been given different GPUs have different servers, each beside its own.
-        name = hashlib.sha256(f"{order.run} {os.environ.get('CUDA_VISIBLE_DEVICES')}".encode()).hexdigest()[
-            :16
-        ]
+        name = hashlib.sha256(f"{order.run} {os.environ.get('CUDA_VISIBLE_DEVICES')}".encode()).hexdigest()[:16]
         self._folder = _parent() / name
 
     def connect(self) -> tuple[socket.socket, int]:
@@ -169,12 +169,11 @@ class Node:
             listener.listen(1024)
             inherited = (listener.fileno(), page.fileno())
             process = subprocess.Popen(
-                [
-                    order.python if os.path.exists(order.python) else sys.executable,
-                    "-m",
-                    "bench.policy_server.server",
-                    *map(str, inherited),
-                ],
+                start.command(
+                    "vla_bench.bench.policy_server.server",
+                    *inherited,
+                    python=order.python if os.path.exists(order.python) else None,
+                ),
                 pass_fds=inherited,
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -6,17 +6,16 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
-from envs.observation import Observation
-from policies.base import PolicySpec, SubtaskContext
-from policies.one_slot import OneSlotPolicy
+from vla_bench.envs.observation import Observation
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.one_slot import OneSlotPolicy
 
 
 class PolicyPerSlot:
-    """A :class:`policies.base.Policy` made of one-slot ones.
+    """A :class:`vla_bench.policies.base.Policy` made of one-slot ones.
 
     ``make`` builds another when a worker more than before is there, so memory grows with the workers: a large
-    model should rather implement :class:`policies.base.Policy`, which shares its weights.
+    model should rather implement :class:`vla_bench.policies.base.Policy`, which shares its weights.
     """
 
     def __init__(self, first: OneSlotPolicy, make: Callable[[], OneSlotPolicy]) -> None:
@@ -37,9 +36,7 @@ class PolicyPerSlot:
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
         """Asks one instance after the other."""
-        return [
-            self._made[slot].act((0,), (seen,))[0] for slot, seen in zip(slots, observations, strict=True)
-        ]
+        return [self._made[slot].act((0,), (seen,))[0] for slot, seen in zip(slots, observations, strict=True)]
 
     def ended(self, slot: int) -> bool:
         """What the slot's instance says."""

@@ -1,4 +1,4 @@
-"""The process that holds a policy: ``python -m bench.policy_server.server SOCKET PULSE``.
+"""The process that holds a policy: ``python -m vla_bench.bench.policy_server.server SOCKET PULSE``.
 
 The numbers are inherited file descriptors: a listening Unix socket and a file in which it says what it is
 about and since when. What to build comes as JSON on the standard input. One thread takes requests,
@@ -26,18 +26,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench.dispatch.job import PolicyChoice
-from bench.dispatch.wire import receive, send
-from bench.policy_server.decisions import Answer, Decisions
-from bench.policy_server.exchange import Inbox, send_decision
-from bench.policy_server.per_slot import PolicyPerSlot
-from bench.protocol import to_plain
-from envs.errors import UserError
-from envs.simulation import environment_spec
-from policies.base import Policy, SubtaskContext
-from policies.errors import PolicyError
-from policies.one_slot import OneSlotPolicy
-from policies.registry import make_policy
+from vla_bench.bench.dispatch.job import PolicyChoice
+from vla_bench.bench.dispatch.wire import receive, send
+from vla_bench.bench.policy_server.decisions import Answer, Decisions
+from vla_bench.bench.policy_server.exchange import Inbox, send_decision
+from vla_bench.bench.policy_server.per_slot import PolicyPerSlot
+from vla_bench.bench.protocol import to_plain
+from vla_bench.envs.errors import UserError
+from vla_bench.envs.simulation import environment_spec
+from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.one_slot import OneSlotPolicy
+from vla_bench.policies.registry import make_policy
 
 LINGER_SECONDS = 10.0
 """How long a server waits for a worker when it has none: as long as a crashed one takes to be replaced."""
@@ -103,14 +103,12 @@ def main() -> None:
 
 
 def _start_watcher(first_worker: int) -> TextIO | None:
-    """What tells :mod:`bench.policy_server.watch` of the workers; None where the system cannot watch."""
+    """What tells :mod:`vla_bench.bench.policy_server.watch` of the workers; None where the system cannot watch."""
     if not hasattr(os, "pidfd_open"):
         return None
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watch.py")), str(ALONE_SECONDS)]
     quiet = subprocess.DEVNULL
-    watcher = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True, bufsize=1
-    )
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True, bufsize=1)
     print(first_worker, file=watcher.stdin)
     return watcher.stdin
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.errors import ResultSetError
-from bench.protocol import EpisodeRecord
-from bench.records.conditions import FieldDifference, differences, refuse
-from bench.records.lineup import short_names
-from bench.records.paired import PairedMean, PairedRates, holm, paired_mean, paired_rates
-from bench.records.statistics import Rate, rate
-from bench.records.summary import Bounds
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.conditions import FieldDifference, differences, refuse
+from vla_bench.bench.records.lineup import short_names
+from vla_bench.bench.records.paired import PairedMean, PairedRates, holm, paired_mean, paired_rates
+from vla_bench.bench.records.statistics import Rate, rate
+from vla_bench.bench.records.summary import Bounds
 
 if TYPE_CHECKING:
-    from bench.records.result_set import ResultSet
+    from vla_bench.bench.records.result_set import ResultSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,20 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """A sentence on who is better and by how much, or on how many episodes it would take to say."""
-        from bench.records.comparison_tables import verdict
+        from vla_bench.bench.records.comparison_tables import verdict
 
         return verdict(self)
 
     def to_markdown(self) -> str:
         """The whole comparison as a Markdown document."""
-        from bench.records.comparison_tables import to_markdown
+        from vla_bench.bench.records.comparison_tables import to_markdown
 
         return to_markdown([self])
 
     def to_latex(self) -> str:
         """Its tables for a paper (booktabs)."""
-        from bench.records.comparison_tables import comparison_tables
-        from bench.records.formats import latex
+        from vla_bench.bench.records.comparison_tables import comparison_tables
+        from vla_bench.bench.records.formats import latex
 
         return "\n".join(latex(table) for table in comparison_tables([self]))
 
@@ -96,8 +96,8 @@ class Comparison:
         return self.verdict
 
     def _repr_html_(self) -> str:
-        from bench.records.comparison_tables import comparison_tables
-        from bench.records.formats import html
+        from vla_bench.bench.records.comparison_tables import comparison_tables
+        from vla_bench.bench.records.formats import html
 
         return f"<p><b>{self.verdict}</b></p>" + "".join(map(html, comparison_tables([self])))
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.records.comparison import Comparison
-from bench.records.formats import markdown
-from bench.records.paired import POWER, PairedRates, difference_shown, pairs_needed
-from bench.records.statistics import CONFIDENCE, Mean
-from bench.records.tables import Cell, Table, counted, screen_table
+from vla_bench.bench.records.comparison import Comparison
+from vla_bench.bench.records.formats import markdown
+from vla_bench.bench.records.paired import POWER, PairedRates, difference_shown, pairs_needed
+from vla_bench.bench.records.statistics import CONFIDENCE, Mean
+from vla_bench.bench.records.tables import Cell, Table, counted, screen_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,12 +28,8 @@ def verdict(of: Comparison, wanted: float | None = None) -> str:
         more = "more" if average.sign > 0 else "fewer"
         size = _size(abs(average.difference.value), of.kind)
         low, high = sorted(abs(end) for end in (average.difference.low, average.difference.high))
-        what = (
-            f"{size} {more} subtasks per sequence" if of.kind == "chains" else f"{size} {more} of the trials"
-        )
-        sentence = (
-            f"{of.second} solves {what} than {of.first} [{_size(low, of.kind)}, {_size(high, of.kind)}]"
-        )
+        what = f"{size} {more} subtasks per sequence" if of.kind == "chains" else f"{size} {more} of the trials"
+        sentence = f"{of.second} solves {what} than {of.first} [{_size(low, of.kind)}, {_size(high, of.kind)}]"
         sentence += f", n = {of.pairs} {episodes}."
     else:
         sentence = (
@@ -72,8 +68,7 @@ def comparison_tables(of: Sequence[Comparison]) -> list[Table]:
 def warnings(of: Sequence[Comparison]) -> list[str]:
     """What a reader has to know before the numbers."""
     lines = [
-        f"NOT MEASURED IN THE SAME WAY: {each.first} / {each.second} differ in "
-        f"{'; '.join(map(str, each.fields))}"
+        f"NOT MEASURED IN THE SAME WAY: {each.first} / {each.second} differ in {'; '.join(map(str, each.fields))}"
         for each in of
         if each.fields
     ]
@@ -123,10 +118,7 @@ def _overview(of: Sequence[Comparison]) -> Table:
                 Cell(p_value(each.average.p), best=low_p),
             )
         )
-    caption = (
-        "Paired over the episodes that both judged; 95 % BCa bootstrap interval, p of the exact sign-flip "
-        "test."
-    )
+    caption = "Paired over the episodes that both judged; 95 % BCa bootstrap interval, p of the exact sign-flip test."
     if any(each.fields for each in of):
         caption += " † not measured in the same way."
     columns = ("pair", "n", f"{average}, first", "second", "difference", "p")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ProtocolMismatch
-from bench.protocol import EpisodeRecord
-from bench.records.result_set import CONFIG
+from vla_bench.bench.errors import ProtocolMismatch
+from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.result_set import CONFIG
 
 if TYPE_CHECKING:
-    from bench.records.result_set import ResultSet
+    from vla_bench.bench.records.result_set import ResultSet
 
 ANYWAY = "--anyway"
 """What is typed to have sets of different protocols in one table."""

@@ -15,8 +15,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.protocol import EpisodeRecord
-from bench.records.statistics import CONFIDENCE
+from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.statistics import CONFIDENCE
 
 _LARGEST_BET = 0.5
 """Keeps the bound defined; the paper's choice of c."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.protocol import EpisodeRecord
+from vla_bench.bench.protocol import EpisodeRecord
 
 _PLACEMENT = re.compile(r"\s'?run\.(only|backend|workers|address|overwrite|extend)=\S+")
 

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.records.tables import Cell, Table, in_line, screen_table
+from vla_bench.bench.records.tables import Cell, Table, in_line, screen_table
 
 _LATEX = {
     **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
@@ -32,9 +32,7 @@ def markdown(table: Table) -> str:
     """A table under a heading, with its caption."""
     lines = [f"## {table.title}", "", "| " + " | ".join(map(_piped, table.columns)) + " |"]
     lines.append("|:--" + "|--:" * (len(table.columns) - 1) + "|")
-    lines += [
-        "| " + " | ".join(_bold(cell, _piped(in_line(cell))) for cell in row) + " |" for row in table.rows
-    ]
+    lines += ["| " + " | ".join(_bold(cell, _piped(in_line(cell))) for cell in row) + " |" for row in table.rows]
     if table.caption:
         lines += ["", table.caption]
     return "\n".join(lines) + "\n"

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from bench.errors import ResultSetError
-from bench.protocol import EpisodeRecord, Timings, canonical_json, record_from_plain, to_plain
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.protocol import EpisodeRecord, Timings, canonical_json, record_from_plain, to_plain
 
 FORMAT = 1
 """Version of the lines; raised when an old reader would misread them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import ConfigError, ResultSetError, suggestion
-from bench.records.result_set import JOURNAL, ResultSet
-from bench.records.several_runs import SeveralRuns
+from vla_bench.bench.errors import ConfigError, ResultSetError, suggestion
+from vla_bench.bench.records.result_set import JOURNAL, ResultSet
+from vla_bench.bench.records.several_runs import SeveralRuns
 
 
 def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:

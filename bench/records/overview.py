@@ -6,22 +6,22 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.errors import ResultSetError
-from bench.records.comparison import compare
-from bench.records.comparison_tables import difference_cell, p_value
-from bench.records.conditions import FieldDifference, differences, refuse
-from bench.records.published import (
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.records.comparison import compare
+from vla_bench.bench.records.comparison_tables import difference_cell, p_value
+from vla_bench.bench.records.conditions import FieldDifference, differences, refuse
+from vla_bench.bench.records.published import (
     SEQUENCES,
     PublishedChain,
     published_chains,
     published_success,
 )
-from bench.records.statistics import Mean, Rate
-from bench.records.tables import Cell, Table, mean_cell, rate_cell
+from vla_bench.bench.records.statistics import Mean, Rate
+from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
 
 if TYPE_CHECKING:
-    from bench.records.result_set import ResultSet
-    from bench.records.several_runs import SeveralRuns
+    from vla_bench.bench.records.result_set import ResultSet
+    from vla_bench.bench.records.several_runs import SeveralRuns
 
 OFFICIAL_RENDERERS = ("egl", "none")
 """Renderers of published CALVIN numbers; ``none``: the policy never looks."""
@@ -70,9 +70,7 @@ def side_by_side(
     _not_empty(sets)
     splits = dict.fromkeys(each.summary.split for each in sets.values())
     return [
-        _table_of(
-            {name: each for name, each in sets.items() if each.summary.split == split}, published, anyway
-        )
+        _table_of({name: each for name, each in sets.items() if each.summary.split == split}, published, anyway)
         for split in splits
     ]
 
@@ -236,9 +234,7 @@ def _ranked(group: Mapping[str, ResultSet]) -> Table:
     facts = best.header["protocol"]["facts"]
     conditions = [_name_of(best), best.summary.kind, f"{best.summary.assets} assets"]
     conditions += [f"renderer {facts['renderer']}", f"trained on {best.summary.split}"]
-    caption = (
-        "To the best: paired difference on the same episodes, with 95 % interval and p of an exact test."
-    )
+    caption = "To the best: paired difference on the same episodes, with 95 % interval and p of an exact test."
     caption += f" {marks.caption()}" if marks.texts else ""
     return Table(" · ".join(conditions), (*columns, "to the best", "p"), tuple(rows), caption)
 

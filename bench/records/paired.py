@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-
-from bench.records.statistics import CONFIDENCE, Mean, mean_of_counts
+from vla_bench.bench.records.statistics import CONFIDENCE, Mean, mean_of_counts
 
 POWER = 0.8
 """Chance of finding a difference that sample sizes are planned for."""
@@ -143,10 +142,7 @@ def sign_flip(differences: Mapping[int, int]) -> float:
 
 def _coin(n: int) -> np.ndarray:
     """Chance of 0, 1, … n heads in n throws (n + 1,) float64."""
-    logs = [
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-        for k in range(n + 1)
-    ]
+    logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2) for k in range(n + 1)]
     return np.exp(logs)
 
 

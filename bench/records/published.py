@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.records.statistics import ChainTable, chain_table
+from vla_bench.bench.records.statistics import ChainTable, chain_table
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "results" / "published"
 SEQUENCES = 1000

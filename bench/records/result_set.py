@@ -29,16 +29,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ResultSetError
-from bench.protocol import EpisodeRecord, Timings
-from bench.provenance import changes_between, elapsed, pixels_of, tries_of
-from bench.records.early_stop import EarlyStop, early_stop
-from bench.records.error_report import error_report
-from bench.records.formats import html as html_table
-from bench.records.formats import latex
-from bench.records.journal import JournalContents, read_journal, write_atomically
-from bench.records.summary import Summary, summarize, summary_to_plain
-from bench.records.tables import counts_line, headline, key_line, tables, to_markdown
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.protocol import EpisodeRecord, Timings
+from vla_bench.bench.records.early_stop import EarlyStop, early_stop
+from vla_bench.bench.records.error_report import error_report
+from vla_bench.bench.records.formats import html as html_table
+from vla_bench.bench.records.formats import latex
+from vla_bench.bench.records.journal import JournalContents, read_journal, write_atomically
+from vla_bench.bench.records.provenance import changes_between, elapsed, pixels_of, tries_of
+from vla_bench.bench.records.summary import Summary, summarize, summary_to_plain
+from vla_bench.bench.records.tables import counts_line, headline, key_line, tables, to_markdown
 
 if TYPE_CHECKING:
     import pandas

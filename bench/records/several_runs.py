@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from bench.errors import ConfigError, ResultSetError
-from bench.protocol import EpisodeRecord
-from bench.records.conditions import differences, refuse
-from bench.records.result_set import ResultSet
-from bench.records.statistics import BOOTSTRAP_SEED, CONFIDENCE, ChainTable, Mean, Rate
-from bench.records.summary import Summary
+from vla_bench.bench.errors import ConfigError, ResultSetError
+from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.conditions import differences, refuse
+from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.records.statistics import BOOTSTRAP_SEED, CONFIDENCE, ChainTable, Mean, Rate
+from vla_bench.bench.records.summary import Summary
 
 RESAMPLES = 4000
 _LEAST = 2
@@ -44,14 +43,10 @@ class SeveralRuns:
         identities = [each.header["identity"] for each in self.sets]
         for number, each in enumerate(self.sets[1:], start=1):
             if identities[number] in identities[:number]:
-                raise ConfigError(
-                    f"{each.folder} is the same run as one before it: same policy, arguments and seed"
-                )
+                raise ConfigError(f"{each.folder} is the same run as one before it: same policy, arguments and seed")
             if fields := differences(first, each):
                 raise refuse(str(first.folder), str(each.folder), fields)
-        judged = [
-            {record.index: record for record in each.records if record.status == "done"} for each in self.sets
-        ]
+        judged = [{record.index: record for record in each.records if record.status == "done"} for each in self.sets]
         self._shared = sorted(set.intersection(*map(set, judged)))
         if not self._shared:
             raise ResultSetError("no episode was judged in all of the runs of a row")
@@ -79,15 +74,14 @@ class SeveralRuns:
             total = n * runs
             chain = ChainTable(
                 tuple(
-                    Rate(int(column.sum()), total, *interval)
-                    for column, interval in zip(columns, rates, strict=True)
+                    Rate(int(column.sum()), total, *interval) for column, interval in zip(columns, rates, strict=True)
                 ),
                 Mean(float(lengths.mean()), total, *average),
             )
         else:
             counts = lengths
             if first.rows:
-                from bench.simpler_metrics import weights
+                from vla_bench.bench.families.simpler_metrics import weights
 
                 counts = lengths * weights([self._judged[0][index] for index in self._shared])
             (interval,) = intervals(counts[..., None])

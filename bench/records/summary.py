@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.protocol import EpisodeRecord, Timings
-from bench.records.statistics import ChainTable, Mean, Rate, chain_table, rate
+from vla_bench.bench.protocol import EpisodeRecord, Timings
+from vla_bench.bench.records.statistics import ChainTable, Mean, Rate, chain_table, rate
 
 if TYPE_CHECKING:
-    from bench.simpler_metrics import Row, VariantRate
+    from vla_bench.bench.families.simpler_metrics import Row, VariantRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def summarize(
     rows: tuple[Row, ...] = ()
     variants: tuple[VariantRate, ...] = ()
     if facts["family"] == "simpler":
-        from bench import simpler_metrics
+        from vla_bench.bench.families import simpler_metrics
 
         rows = tuple(simpler_metrics.rows(records))
         variants = tuple(simpler_metrics.variant_rates(records))

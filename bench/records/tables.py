@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.records.statistics import Mean, Rate
-from bench.records.summary import Bounds, Summary, TaskRate
+from vla_bench.bench.records.statistics import Mean, Rate
+from vla_bench.bench.records.summary import Bounds, Summary, TaskRate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -300,9 +300,7 @@ def screen_table(table: Table) -> RenderableType:
             elif cell.interval and cell.value is None:
                 text.append(f" [{', '.join(cell.interval)}]", style="dim not bold")
             elif cell.interval:
-                text.append(f" {_bar(cell.value or 0.0)} ").append(
-                    f"{'–'.join(cell.interval):>11}", style="dim"
-                )
+                text.append(f" {_bar(cell.value or 0.0)} ").append(f"{'–'.join(cell.interval):>11}", style="dim")
             cells.append(text)
         drawn.add_row(*cells)
     return drawn

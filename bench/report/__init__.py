@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bench.report.page import render
+from vla_bench.bench.report.page import render
 
 __all__ = ["render"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from bench.records.statistics import Rate
+from vla_bench.bench.records.statistics import Rate
 
 WIDTH, HEIGHT = 720, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 16, 18, 44
@@ -17,7 +17,7 @@ def survival(series: Mapping[str, Sequence[Rate]]) -> str:
     """Share of sequences with at least 1, 2, … subtasks solved in a row, one line per set.
 
     Args:
-        series: by name, the rates of :class:`bench.records.statistics.ChainTable`; all of one length.
+        series: by name, the rates of :class:`vla_bench.bench.records.statistics.ChainTable`; all of one length.
     """
     longest = max(len(rates) for rates in series.values())
 
@@ -30,8 +30,7 @@ def survival(series: Mapping[str, Sequence[Rate]]) -> str:
         return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - share), 1)
 
     said = "; ".join(
-        f"{name}: {', '.join(f'{100 * each.value:.1f} %' for each in rates)}"
-        for name, rates in series.items()
+        f"{name}: {', '.join(f'{100 * each.value:.1f} %' for each in rates)}" for name, rates in series.items()
     )
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -44,9 +43,7 @@ def survival(series: Mapping[str, Sequence[Rate]]) -> str:
         )
     for length in range(1, longest + 1):
         middle = (x(length) + x(length, len(series) - 1)) / 2
-        parts.append(
-            f'<text class="axis middle" x="{middle:.1f}" y="{HEIGHT - 14}">{length}/{longest}</text>'
-        )
+        parts.append(f'<text class="axis middle" x="{middle:.1f}" y="{HEIGHT - 14}">{length}/{longest}</text>')
     for index, (name, rates) in enumerate(series.items()):
         points = [(x(k, index), each) for k, each in enumerate(rates, start=1)]
         path = " ".join(f"{at},{y(each.value)}" for at, each in points)

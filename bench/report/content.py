@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.protocol import EpisodeRecord
-from bench.provenance import tries_of
-from bench.records.conditions import flat
-from bench.records.result_set import CONFIG, PROVENANCE
-from bench.records.statistics import Mean, Rate
-from bench.records.tables import PARTS
-from bench.video.clips import VIDEOS, Clip, read_index
+from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.conditions import flat
+from vla_bench.bench.records.provenance import tries_of
+from vla_bench.bench.records.result_set import CONFIG, PROVENANCE
+from vla_bench.bench.records.statistics import Mean, Rate
+from vla_bench.bench.records.tables import PARTS
+from vla_bench.bench.video.clips import VIDEOS, Clip, read_index
 
 if TYPE_CHECKING:
-    from bench.records.result_set import ResultSet
+    from vla_bench.bench.records.result_set import ResultSet
 
 
 CLIPS_BUDGET = 2_000_000
@@ -65,10 +65,7 @@ def task_bars(sets: Mapping[str, ResultSet]) -> list[dict[str, Any]]:
     def first(row: Sequence[Rate | None]) -> float:
         return next(each.value for each in row if each)
 
-    return [
-        {"task": task, "rates": row}
-        for task, row in sorted(tried, key=lambda item: (first(item[1]), item[0]))
-    ]
+    return [{"task": task, "rates": row} for task, row in sorted(tried, key=lambda item: (first(item[1]), item[0]))]
 
 
 def never_tried(sets: Mapping[str, ResultSet]) -> list[str]:
@@ -205,9 +202,7 @@ def episode_data(sets: Mapping[str, ResultSet]) -> dict[str, Any]:
     A record is ``[length or -1 for an error, [[task, solved 0/1, steps], …], message]``; an episode that
     a set does not have is null.
     """
-    tasks = sorted(
-        {subtask.subtask for each in sets.values() for r in each.records for subtask in r.subtasks}
-    )
+    tasks = sorted({subtask.subtask for each in sets.values() for r in each.records for subtask in r.subtasks})
     number = {task: index for index, task in enumerate(tasks)}
     by_name = [{record.episode: record for record in each.records} for each in sets.values()]
     order: dict[str, EpisodeRecord] = {}

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.provenance import now
-from bench.records.comparison import Comparison
-from bench.records.comparison_tables import comparison_tables, verdict, warnings
-from bench.records.tables import tables
-from bench.report import content
-from bench.report.chart import survival
+from vla_bench.bench.records.comparison import Comparison
+from vla_bench.bench.records.comparison_tables import comparison_tables, verdict, warnings
+from vla_bench.bench.records.provenance import now
+from vla_bench.bench.records.tables import tables
+from vla_bench.bench.report import content
+from vla_bench.bench.report.chart import survival
 
 if TYPE_CHECKING:
-    from bench.records.result_set import ResultSet
+    from vla_bench.bench.records.result_set import ResultSet
 
 _HERE = Path(__file__).parent
 LONG_TABLE = 12

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ConfigError
-from bench.video.trace import TRACES, Trace, file_name
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.video.trace import TRACES, Trace, file_name
 
 VIDEOS, INDEX, LIST = "videos", "index.html", "index.json"
 FRAMES_PER_SECOND = 20
@@ -99,9 +99,8 @@ def make_clips(
 def encode(path: Path, target: Path) -> Clip:
     """Replays one trace into ``target/<episode>.mp4``, whole or not at all."""
     import av
-
-    from bench.video.picture import HEIGHT, WIDTH, draw
-    from bench.video.replayer import give_up, replayer_for
+    from vla_bench.bench.video.picture import HEIGHT, WIDTH, draw
+    from vla_bench.bench.video.replayer import give_up, replayer_for
 
     started = time.process_time()
     trace = Trace.read(path)
@@ -155,14 +154,12 @@ def read_index(folder: Path) -> list[Clip]:
 
 def write_index(folder: Path, clips: list[Clip]) -> None:
     """Writes the list of clips, and a page that shows them."""
-    from bench.records.journal import write_atomically
+    from vla_bench.bench.records.journal import write_atomically
 
     plain = json.dumps([_plain(clip) for clip in clips], indent=1)
     page = _page(folder.name, clips)
     for name, text in ((LIST, plain), (INDEX, page)):
-        write_atomically(
-            folder / VIDEOS / name, lambda path, text=text: path.write_text(text, encoding="utf-8")
-        )
+        write_atomically(folder / VIDEOS / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
 
 
 def _plain(clip: Clip) -> dict[str, Any]:

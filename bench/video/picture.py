@@ -6,9 +6,8 @@ import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-from bench.protocol import EpisodeSpec
-from bench.video.replay import Moment
+from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.bench.video.replay import Moment
 
 MAIN, SIDE, MARGIN = 400, 192, 8
 """Pixels: side of the first camera's image, of the others', and the space between."""

@@ -1,6 +1,6 @@
-"""Executes a trace again and looks on: ``python -m bench.video.replay SOCKET``.
+"""Executes a trace again and looks on: ``python -m vla_bench.bench.video.replay SOCKET``.
 
-The number is an inherited file descriptor, over which :class:`bench.video.replayer.Replayer` names traces and
+The number is an inherited file descriptor, over which :class:`vla_bench.bench.video.replayer.Replayer` names traces and
 is sent what is seen.
 """
 
@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from bench.dispatch.wire import receive, send
-from bench.protocol import to_plain
-from bench.video.trace import Trace
-from envs.observation import Camera, Sensors
-from envs.simulation import Simulation, SimulationSpec, environment_spec, make_simulation
+from vla_bench.bench.dispatch.wire import receive, send
+from vla_bench.bench.protocol import to_plain
+from vla_bench.bench.video.trace import Trace
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simulation import Simulation, SimulationSpec, environment_spec, make_simulation
 
 STRIDE = 3
 """Control steps between two frames: ten frames for each second of CALVIN."""
@@ -62,11 +61,7 @@ def replay(simulation: Simulation, trace: Trace, stride: int = STRIDE) -> Iterat
 
 
 def _images(simulation: Simulation) -> dict[str, np.ndarray]:
-    return {
-        name.removeprefix("rgb_"): array
-        for name, array in simulation.observe().items()
-        if name.startswith("rgb_")
-    }
+    return {name.removeprefix("rgb_"): array for name, array in simulation.observe().items() if name.startswith("rgb_")}
 
 
 def serve(connection: socket.socket) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from vla_bench.bench.dispatch.child_process import child_environment
+from vla_bench.bench.dispatch.wire import receive, receive_bytes, send
+from vla_bench.bench.video.replay import Moment
+from vla_bench.bench.video.trace import Trace
 
-from bench.dispatch.child_process import child_environment
-from bench.dispatch.wire import receive, receive_bytes, send
-from bench.video.replay import Moment
-from bench.video.trace import Trace
+from vla_bench import start
 
 _REPLAYERS: dict[str, Replayer] = {}
 
@@ -30,7 +31,7 @@ class Replayer:
         self._connection, theirs = socket.socketpair()
         with theirs, tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
-                [python, "-m", "bench.video.replay", str(theirs.fileno())],
+                start.command("vla_bench.bench.video.replay", theirs.fileno(), python=python),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -41,7 +42,7 @@ class Replayer:
         """CPU time of the last trace."""
 
     def moments(self, path: Path) -> Iterator[Moment]:
-        """What :func:`bench.video.replay.replay` gives for the trace in ``path``. RuntimeError: it failed."""
+        """What :func:`vla_bench.bench.video.replay.replay` gives for the trace in ``path``. RuntimeError: it failed."""
         try:
             send(self._connection, {"path": str(path)})
             while (told := receive(self._connection)) is not None and "moment" in told:
@@ -72,7 +73,7 @@ def replayer_for(trace: Trace) -> Replayer:
     """This process's replayer for traces of this kind. ConfigError: the simulator's interpreter is gone."""
     python = sys.executable
     if trace.family == "simpler" and trace.options.get("backend") == "simpler_env":
-        from bench.simpler_protocol import find_python
+        from vla_bench.bench.families.simpler import find_python
 
         python = find_python({})
     if python not in _REPLAYERS:

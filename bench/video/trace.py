@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from bench.errors import ResultSetError
-from bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
-from envs.simulation import FAMILIES
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.envs.simulation import FAMILIES
 
 TRACES = "traces"
 """Folder of a run's traces."""

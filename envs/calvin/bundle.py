@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from shlex import quote
 
-from envs.calvin.official.manifest import Fault, cache_folder, first_fault, needed_files
-from envs.calvin.scenes import SCENES
-from envs.errors import AssetError, suggestion
+from vla_bench.envs.calvin.official.manifest import Fault, cache_folder, first_fault, needed_files
+from vla_bench.envs.calvin.scenes import SCENES
+from vla_bench.envs.errors import AssetError, suggestion
 
 BUILTIN_ROOT = Path(__file__).parent / "builtin" / "assets"
 ENVIRONMENT_VARIABLE = "CALVIN_ASSETS"
@@ -97,15 +97,11 @@ class AssetBundle:
             needed += [f"data/{scene.urdf}", *(f"data/{block.urdf}" for block in scene.blocks)]
         for relative in needed:
             if not (self.root / relative).is_file():
-                raise AssetError(
-                    f"{self.root} lacks {relative}: this installation is incomplete; install again"
-                )
+                raise AssetError(f"{self.root} lacks {relative}: this installation is incomplete; install again")
 
     def _fault(self, fault: Fault) -> AssetError:
         place = "" if self.root == cache_folder() else f" --to {quote(str(self.root))}"
-        return AssetError(
-            f"{fault} in the official CALVIN assets in {self.root}; mend it with: {FETCH}{place}"
-        )
+        return AssetError(f"{fault} in the official CALVIN assets in {self.root}; mend it with: {FETCH}{place}")
 
 
 def official_root() -> Path:
@@ -121,9 +117,7 @@ def find_bundle(name: str) -> AssetBundle:
         AssetError: when the name is unknown, or the files are not there; says what to type.
     """
     if name not in BUNDLES:
-        raise AssetError(
-            f"unknown asset bundle {name!r}; there are {', '.join(BUNDLES)}.{suggestion(name, BUNDLES)}"
-        )
+        raise AssetError(f"unknown asset bundle {name!r}; there are {', '.join(BUNDLES)}.{suggestion(name, BUNDLES)}")
     if name == "builtin":
         bundle = AssetBundle("builtin", BUILTIN_ROOT)
     else:

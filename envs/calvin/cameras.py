@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.robot import GRIPPER_CAMERA_LINK
-from envs.observation import Camera
+from vla_bench.envs.calvin.robot import GRIPPER_CAMERA_LINK
+from vla_bench.envs.observation import Camera
 
 
 @dataclass(frozen=True, slots=True)

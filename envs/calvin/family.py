@@ -1,15 +1,15 @@
-"""CALVIN as one of the families that :mod:`envs.simulation` knows."""
+"""CALVIN as one of the families that :mod:`vla_bench.envs.simulation` knows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from envs.calvin.bundle import find_bundle
-from envs.calvin.cameras import LENSES
-from envs.calvin.robot import ACTIONS
-from envs.calvin.world import CONTROL_HZ
-from envs.simulation import EnvironmentSpec, SimulationSpec
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.cameras import LENSES
+from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.calvin.world import CONTROL_HZ
+from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
 
 BACKENDS = ("native", "calvin_env")
 """Implementations of the environment: ours, and the original package where it is installed."""
@@ -26,15 +26,15 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
 
 
 def build(spec: SimulationSpec) -> Any:
-    """A :class:`envs.calvin.simulation.CalvinSimulation`, or the original behind the same verbs.
+    """A :class:`vla_bench.envs.calvin.simulation.CalvinSimulation`, or the original behind the same verbs.
 
     Options: ``assets`` (bundle name), ``renderer``, ``history``, ``backend`` (one of
     :data:`BACKENDS`).
     """
     options = dict(spec.options)
     if options.pop("backend", BACKENDS[0]) == "calvin_env":
-        from envs.calvin.reference import ReferenceSimulation as Simulation
+        from vla_bench.envs.calvin.reference import ReferenceSimulation as Simulation
     else:
-        from envs.calvin.simulation import CalvinSimulation as Simulation
+        from vla_bench.envs.calvin.simulation import CalvinSimulation as Simulation
     bundle = find_bundle(options.pop("assets"))
     return Simulation(bundle, spec.sensors, spec.action or ACTIONS[0].name, **options)

@@ -1,7 +1,7 @@
 """The play table as a ``gymnasium.Env``, for everyone who has a loop of their own.
 
 import gymnasium
-import envs.calvin.gym_env
+import vla_bench.envs.calvin.gym_env
 env = gymnasium.make("vla_bench/CALVIN-v0", task="open_drawer", render_mode="rgb_array")
 """
 
@@ -12,16 +12,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-
-from envs.calvin.bundle import find_bundle
-from envs.calvin.cameras import LENSES
-from envs.calvin.robot import ACTIONS
-from envs.calvin.simulation import CalvinSimulation
-from envs.calvin.state import ROBOT_OBS, TABLE_OBS
-from envs.calvin.tasks import TASKS
-from envs.calvin.world import CONTROL_HZ
-from envs.observation import Observation, Sensors
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.cameras import LENSES
+from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.state import ROBOT_OBS, TABLE_OBS
+from vla_bench.envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.world import CONTROL_HZ
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import EpisodeStart
 
 STATE_BOUND = 1e3
 """Bound on every number of the state vectors: blocks can be thrown off the table."""
@@ -63,9 +62,7 @@ class CalvinEnv(gymnasium.Env):
         # The static camera is there for render() even when the observation has none of it.
         self._cameras = cameras
         extra = ("static",) if render_mode and "static" not in cameras else ()
-        self.simulation = CalvinSimulation(
-            find_bundle(assets), Sensors.of(*cameras, *extra), renderer=renderer
-        )
+        self.simulation = CalvinSimulation(find_bundle(assets), Sensors.of(*cameras, *extra), renderer=renderer)
         bound = spaces.Box(-STATE_BOUND, STATE_BOUND, (len(ROBOT_OBS),), np.float64)
         images = {
             f"rgb_{name}": spaces.Box(0, 255, (LENSES[name].height, LENSES[name].width, 3), np.uint8)
@@ -121,6 +118,6 @@ class CalvinEnv(gymnasium.Env):
 
 gymnasium.register(
     id="vla_bench/CALVIN-v0",
-    entry_point="envs.calvin.gym_env:CalvinEnv",
+    entry_point="vla_bench.envs.calvin.gym_env:CalvinEnv",
     max_episode_steps=360,  # what the official protocol grants a subtask
 )

@@ -12,9 +12,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
-
-from envs.calvin.sequences import Condition
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.sequences import Condition
+from vla_bench.envs.simulation import EpisodeStart
 
 FNV_PRIME = 16777619
 

@@ -1,4 +1,4 @@
-"""The original ``calvin_env`` behind the verbs of :class:`envs.simulation.Simulation`.
+"""The original ``calvin_env`` behind the verbs of :class:`vla_bench.envs.simulation.Simulation`.
 
 For whoever wants to see the original run instead of ours: physics, contacts, cameras and the verdict
 are the installed package's own code, unpatched. What is mended around it, because it keeps the
@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.bundle import AssetBundle
-from envs.calvin.cameras import LENSES
-from envs.calvin.robot import ACTIONS
-from envs.calvin.scenes import scene_named
-from envs.calvin.snapshot import Snapshot
-from envs.calvin.state import STATE_SIZES, CalvinState, state_vector
-from envs.calvin.tasks import TASKS
-from envs.calvin.world import CONTROL_HZ, SUBSTEP_HZ
-from envs.errors import EnvironmentFault, RendererError
-from envs.observation import Camera, Observation, Sensors
-from envs.simulation import EpisodeStart, Outcome
+from vla_bench.envs.calvin.bundle import AssetBundle
+from vla_bench.envs.calvin.cameras import LENSES
+from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.calvin.scenes import scene_named
+from vla_bench.envs.calvin.snapshot import Snapshot
+from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
+from vla_bench.envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.world import CONTROL_HZ, SUBSTEP_HZ
+from vla_bench.envs.errors import EnvironmentFault, RendererError
+from vla_bench.envs.observation import Camera, Observation, Sensors
+from vla_bench.envs.simulation import EpisodeStart, Outcome
 
 RENDERERS = {"tiny": False, "egl": True}
 """Renderers the original has, and its ``use_egl``."""
@@ -50,7 +49,7 @@ class ReferenceSimulation:
         renderer: str = "auto",
         history: str = "fresh",
     ) -> None:
-        """See :class:`envs.calvin.simulation.CalvinSimulation`, whose arguments these are.
+        """See :class:`vla_bench.envs.calvin.simulation.CalvinSimulation`, whose arguments these are.
 
         ``auto`` is ``tiny`` here. ``history="official"`` is what the original does on its own;
         ``"fresh"`` reseeds and reloads it before every reset, which equals a new process.
@@ -79,7 +78,7 @@ class ReferenceSimulation:
         self._oracle = Tasks(OmegaConf.load(self._conf / "tasks/new_playtable_tasks.yaml").tasks)
 
     def reset(self, start: EpisodeStart, seed: int = 0) -> None:
-        """See :meth:`envs.calvin.simulation.CalvinSimulation.reset`."""
+        """See :meth:`vla_bench.envs.calvin.simulation.CalvinSimulation.reset`."""
         scene = scene_named(start.scene)
         vectors = {name: state_vector(start, name) for name in STATE_SIZES}
         if self._env is None or self.scene is not scene:
@@ -103,7 +102,7 @@ class ReferenceSimulation:
         if self._env is None:
             raise RuntimeError("begin() before reset()")
         if subtask not in TASKS:
-            raise ValueError(f"CALVIN has no task {subtask!r}; the 34 are in envs.calvin.tasks.TASKS")
+            raise ValueError(f"CALVIN has no task {subtask!r}; the 34 are in vla_bench.envs.calvin.tasks.TASKS")
         self._subtask = subtask
         self._start_info = self._env.get_info()
         self._ever = False
@@ -115,9 +114,7 @@ class ReferenceSimulation:
         steps = 0
         for action in actions:
             if action[-1] not in (-1, 1):
-                raise ValueError(
-                    f"the gripper number of an action must be -1 (close) or 1 (open), not {action[-1]!r}"
-                )
+                raise ValueError(f"the gripper number of an action must be -1 (close) or 1 (open), not {action[-1]!r}")
             info = self._env.step(self._original_action(action))[3]
             steps += 1
             if self._oracle.get_task_info_for_set(self._start_info, info, {self._subtask}):
@@ -149,8 +146,7 @@ class ReferenceSimulation:
         info, state = self._env.get_info(), self._env.get_state_obs()
         blocks = info["scene_info"]["movable_objects"]
         velocity = {
-            name: np.array((*block["current_lin_vel"], *block["current_ang_vel"]))
-            for name, block in blocks.items()
+            name: np.array((*block["current_lin_vel"], *block["current_ang_vel"])) for name, block in blocks.items()
         }
         return CalvinState(
             scene=self.scene,
@@ -346,12 +342,8 @@ def _snapshot(info: dict) -> Snapshot:
         bodies={name: block["uid"] for name, block in blocks.items()},
         positions={body: block["current_pos"] for body, block in by_body.items()},
         quaternions={body: block["current_orn"] for body, block in by_body.items()},
-        velocities={
-            body: (*block["current_lin_vel"], *block["current_ang_vel"]) for body, block in by_body.items()
-        },
-        touched={
-            body: frozenset((point[2], point[4]) for point in points) for body, points in contacts.items()
-        },
+        velocities={body: (*block["current_lin_vel"], *block["current_ang_vel"]) for body, block in by_body.items()},
+        touched={body: frozenset((point[2], point[4]) for point in points) for body, points in contacts.items()},
         joints={name.removeprefix("base__"): door["current_state"] for name, door in scene["doors"].items()},
         lights={name: light["logical_state"] for name, light in scene["lights"].items()},
     )

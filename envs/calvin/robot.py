@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.calvin.scenes import ROBOT_BASE
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.calvin.scenes import ROBOT_BASE
 
 ARM_JOINTS = tuple(range(7))
 FINGER_JOINTS = (9, 11)
@@ -132,9 +131,7 @@ class Panda:
         """
         gripper = action[-1]
         if gripper != 1 and gripper != -1:
-            raise ValueError(
-                f"the gripper number of an action must be -1 (close) or 1 (open), not {gripper!r}"
-            )
+            raise ValueError(f"the gripper number of an action must be -1 (close) or 1 (open), not {gripper!r}")
         self.gripper_command = gripper
         self._command(action)
 
@@ -188,7 +185,7 @@ class Panda:
         )
 
     def observation(self) -> np.ndarray:
-        """``robot_obs`` (15,) float64, named by :data:`envs.calvin.state.ROBOT_OBS`.
+        """``robot_obs`` (15,) float64, named by :data:`vla_bench.envs.calvin.state.ROBOT_OBS`.
 
         The tool pose is one substep old: PyBullet does not recompute link frames after a step
         unless asked, and the original does not ask. The joints are current.

@@ -39,7 +39,7 @@ class Sequence:
 @cache
 def official_sequences() -> tuple[Sequence, ...]:
     """All 1000, in the order in which every published number was made."""
-    text = resources.files("envs.calvin").joinpath("data/sequences.txt").read_text(encoding="ascii")
+    text = resources.files("vla_bench.envs.calvin").joinpath("data/sequences.txt").read_text(encoding="ascii")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return tuple(_parse(line) for line in lines)
 

@@ -1,24 +1,23 @@
-"""CALVIN behind the verbs of :class:`envs.simulation.Simulation`."""
+"""CALVIN behind the verbs of :class:`vla_bench.envs.simulation.Simulation`."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import numpy as np
-
-from envs.calvin.bundle import AssetBundle
-from envs.calvin.cameras import LENSES, view_of
-from envs.calvin.oracle import Rule
-from envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
-from envs.calvin.renderers.reference_frame import reference_frame_hash
-from envs.calvin.robot import ACTIONS
-from envs.calvin.scenes import scene_named
-from envs.calvin.snapshot import Snapshot
-from envs.calvin.state import STATE_SIZES, CalvinState, state_vector
-from envs.calvin.tasks import TASKS
-from envs.calvin.world import World
-from envs.observation import Observation, Sensors
-from envs.simulation import EpisodeStart, Outcome
+from vla_bench.envs.calvin.bundle import AssetBundle
+from vla_bench.envs.calvin.cameras import LENSES, view_of
+from vla_bench.envs.calvin.oracle import Rule
+from vla_bench.envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
+from vla_bench.envs.calvin.renderers.reference_frame import reference_frame_hash
+from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.calvin.scenes import scene_named
+from vla_bench.envs.calvin.snapshot import Snapshot
+from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
+from vla_bench.envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.world import World
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import EpisodeStart, Outcome
 
 History = Literal["fresh", "official"]
 
@@ -39,8 +38,8 @@ class CalvinSimulation:
         Args:
             bundle: the files a scene is made of.
             sensors: cameras that ``observe`` renders.
-            action: name of one of :data:`envs.calvin.robot.ACTIONS`.
-            renderer: ``auto`` or one of :data:`envs.calvin.renderers.RENDERERS`.
+            action: name of one of :data:`vla_bench.envs.calvin.robot.ACTIONS`.
+            renderer: ``auto`` or one of :data:`vla_bench.envs.calvin.renderers.RENDERERS`.
             history: ``fresh`` makes every reset that of a new process. ``official`` carries over
                 what the original environment carries from one reset to the next (contact caches,
                 pair order, the random generator), so results depend on the order of episodes.
@@ -99,7 +98,7 @@ class CalvinSimulation:
             self._rule = TASKS[subtask]
         except KeyError:
             raise ValueError(
-                f"CALVIN has no task {subtask!r}; the 34 are in envs.calvin.tasks.TASKS"
+                f"CALVIN has no task {subtask!r}; the 34 are in vla_bench.envs.calvin.tasks.TASKS"
             ) from None
         self._subtask = subtask
         self._start = Snapshot.take(self.world, tuple(block.name for block in self.world.scene.blocks))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from envs.calvin.oracle import BLOCKS, ROBOT, Contact, Information
+from vla_bench.envs.calvin.oracle import BLOCKS, ROBOT, Contact, Information
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that :class:`envs.calvin.oracle.Information` answers, as plain data."""
+    """Everything that :class:`vla_bench.envs.calvin.oracle.Information` answers, as plain data."""
 
     bodies: Mapping[str, int]
     positions: Mapping[int, tuple[float, ...]]

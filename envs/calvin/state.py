@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.calvin.oracle import Information
-from envs.calvin.scenes import Scene
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.oracle import Information
+from vla_bench.envs.calvin.scenes import Scene
+from vla_bench.envs.simulation import EpisodeStart
 
 ROBOT_OBS = (
     *(f"tcp_{axis}" for axis in "xyz"),
@@ -53,7 +52,7 @@ def state_vector(start: EpisodeStart, name: str) -> np.ndarray | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalvinState:
-    """The simulator's state between two control steps; see :class:`envs.simulation.SceneState`."""
+    """The simulator's state between two control steps; see :class:`vla_bench.envs.simulation.SceneState`."""
 
     scene: Scene
     subtask: str

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envs.calvin.scenes import GLOBAL_SCALING, Scene
+from vla_bench.envs.calvin.scenes import GLOBAL_SCALING, Scene
 
 JOINT_FORCE = 4.0
 """Slide, drawer and switch are held by a velocity motor at rest of this force, which acts as dry
@@ -45,16 +45,13 @@ class Table:
         self.button, self.switch = joints["base__button"], joints["base__switch"]
         self._lights = {name: (links[link], colour) for name, (link, colour) in LIGHTS.items()}
         self.ranges = {
-            name: tuple(infos[joints[f"base__{name}"]][8:10])
-            for name in ("slide", "drawer", "button", "switch")
+            name: tuple(infos[joints[f"base__{name}"]][8:10]) for name in ("slide", "drawer", "button", "switch")
         }
         """Lower and upper limit of each joint, metres."""
         self._button_threshold = sum(self.ranges["button"]) / 2
         self._switch_threshold = sum(self.ranges["switch"]) / 2
         for joint in (self.slide, self.drawer, self.switch):
-            p.setJointMotorControl2(
-                self.body, joint, p.VELOCITY_CONTROL, force=JOINT_FORCE, physicsClientId=client
-            )
+            p.setJointMotorControl2(self.body, joint, p.VELOCITY_CONTROL, force=JOINT_FORCE, physicsClientId=client)
         p.setJointMotorControl2(
             self.body,
             self.button,

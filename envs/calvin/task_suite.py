@@ -1,7 +1,7 @@
 """The task suite: for every scene and task, states from which the task can be done on its own.
 
 The official initial states fit scene D and the starts of chains only, so these are ours, drawn with
-a fixed seed and checked in both asset bundles by ``python -m bench.make_task_suite``.
+a fixed seed and checked in both asset bundles by ``python -m tools.make_task_suite``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-
-from envs.calvin.scenes import scene_named
-from envs.calvin.tasks import TASKS
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.scenes import scene_named
+from vla_bench.envs.calvin.tasks import TASKS
+from vla_bench.envs.simulation import EpisodeStart
 
 DATA = "data/task_suite.npz"
 MICRO = 1e-6
@@ -22,7 +21,7 @@ MICRO = 1e-6
 
 @cache
 def _stored() -> dict[str, np.ndarray]:
-    with resources.files("envs.calvin").joinpath(DATA).open("rb") as file, np.load(file) as stored:
+    with resources.files("vla_bench.envs.calvin").joinpath(DATA).open("rb") as file, np.load(file) as stored:
         return dict(stored)
 
 
@@ -34,7 +33,7 @@ def suite_states(scene: str, task: str) -> list[EpisodeStart]:
     """
     name = scene_named(scene).name
     if task not in TASKS:
-        raise ValueError(f"CALVIN has no task {task!r}; the 34 are in envs.calvin.tasks.TASKS")
+        raise ValueError(f"CALVIN has no task {task!r}; the 34 are in vla_bench.envs.calvin.tasks.TASKS")
     stored = _stored()
     row = list(stored["scenes"]).index(name), list(stored["tasks"]).index(task)
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envs.calvin.oracle import (
+from vla_bench.envs.calvin.oracle import (
     BASE_LINK,
     DRAWER_LINK,
     PLANK_LINK,

@@ -11,12 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.bundle import AssetBundle
-from envs.calvin.oracle import ROBOT, TABLE, Contact
-from envs.calvin.robot import Panda
-from envs.calvin.scenes import GLOBAL_SCALING, Scene
-from envs.calvin.table import Table
+from vla_bench.envs.calvin.bundle import AssetBundle
+from vla_bench.envs.calvin.oracle import ROBOT, TABLE, Contact
+from vla_bench.envs.calvin.robot import Panda
+from vla_bench.envs.calvin.scenes import GLOBAL_SCALING, Scene
+from vla_bench.envs.calvin.table import Table
 
 GRAVITY = -9.8
 SUBSTEP_HZ = 240
@@ -28,16 +27,14 @@ MAX_PLACEMENTS = 1000
 class World:
     """A loaded scene. ``load`` may be called again: it leaves nothing of what was there."""
 
-    def __init__(
-        self, bullet: Any, client: int, bundle: AssetBundle, action: str, visuals: bool = True
-    ) -> None:
+    def __init__(self, bullet: Any, client: int, bundle: AssetBundle, action: str, visuals: bool = True) -> None:
         """Takes over a connected client.
 
         Args:
             bullet: the pybullet module.
             client: a connected client.
             bundle: the files a scene is made of.
-            action: name of one of :data:`envs.calvin.robot.ACTIONS`.
+            action: name of one of :data:`vla_bench.envs.calvin.robot.ACTIONS`.
             visuals: whether to load what is only looked at; without it a load takes a third of the
                 time, and the physics is the same to the last bit.
         """
@@ -124,7 +121,7 @@ class World:
         self.table.update_lights()
 
     def scene_obs(self) -> np.ndarray:
-        """``scene_obs`` (24,) float64, named by :func:`envs.calvin.state.scene_obs_names`."""
+        """``scene_obs`` (24,) float64, named by :func:`vla_bench.envs.calvin.state.scene_obs_names`."""
         p = self._bullet
         values = [*self.table.joints(), self.table.lights["lightbulb"], self.table.lights["led"]]
         for body in self.blocks:
@@ -133,7 +130,7 @@ class World:
             values.extend(p.getEulerFromQuaternion(quaternion))
         return np.array(values, dtype=np.float64)
 
-    # The oracle's view (envs.calvin.oracle.Information), live: each question asks Bullet for just
+    # The oracle's view (vla_bench.envs.calvin.oracle.Information), live: each question asks Bullet for just
     # the body that the running task is about.
 
     def body(self, block: str) -> int:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from envs.errors import AssetError
-from envs.simpler.grids import STATIONS, TRIPLETS, State, Trial
-from envs.simpler.tasks import APPLE_TASK, DRAWER_TASKS, MOVE_NEAR_TASK, MOVE_NEAR_V1_TASK
-from envs.simpler.variants import Variant
+from vla_bench.envs.errors import AssetError
+from vla_bench.envs.simpler.grids import STATIONS, TRIPLETS, State, Trial
+from vla_bench.envs.simpler.tasks import APPLE_TASK, DRAWER_TASKS, MOVE_NEAR_TASK, MOVE_NEAR_V1_TASK
+from vla_bench.envs.simpler.variants import Variant
 
 VARIABLE = "SIMPLER_ASSETS"
 ORIGINAL_VARIABLE = "MS2_REAL2SIM_ASSET_DIR"
@@ -60,7 +60,7 @@ def asset_folder() -> Path:
 @functools.cache
 def official_files() -> dict[str, str]:
     """Git object name of every official file by its path below ``data/``."""
-    text = resources.files("envs.simpler").joinpath("data/official_files.txt").read_text(encoding="utf-8")
+    text = resources.files("vla_bench.envs.simpler").joinpath("data/official_files.txt").read_text(encoding="utf-8")
     rows = (line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
     return {path: name for name, path in rows}
 
@@ -148,9 +148,7 @@ def models_of(trial: Trial) -> tuple[str, ...]:
         suffix = "_v2" if task == MOVE_NEAR_V1_TASK else ""
         plain = {"blue_plastic_bottle", "orange"}
         named = {model for triplet in TRIPLETS for model in triplet}
-        models += [
-            model if model in plain or not variant.photo else f"baked_{model}{suffix}" for model in named
-        ]
+        models += [model if model in plain or not variant.photo else f"baked_{model}{suffix}" for model in named]
     if task == APPLE_TASK:
         models.append(str(variant.arguments["model_ids"]))
     if variant.name == "distractors_less":

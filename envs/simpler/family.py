@@ -1,14 +1,14 @@
-"""SimplerEnv as one of the families that :mod:`envs.simulation` knows."""
+"""SimplerEnv as one of the families that :mod:`vla_bench.envs.simulation` knows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from envs.errors import suggestion
-from envs.simpler.grids import SETS
-from envs.simpler.robots import ROBOTS, Robot
-from envs.simulation import EnvironmentSpec, SimulationSpec
+from vla_bench.envs.errors import suggestion
+from vla_bench.envs.simpler.grids import SETS
+from vla_bench.envs.simpler.robots import ROBOTS, Robot
+from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
 
 BACKENDS = ("simpler_env", "maniskill3")
 """``simpler_env``: the original package on sapien 2, the reference. ``maniskill3``: the WidowX tasks only."""
@@ -38,25 +38,25 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
 
 
 def build(spec: SimulationSpec) -> Any:
-    """A :class:`envs.simpler.trial.SimplerSimulation`.
+    """A :class:`vla_bench.envs.simpler.trial.SimplerSimulation`.
 
     Options: ``set``, ``backend``, ``advance``, ``ray_traced``.
     """
-    from envs.simpler.trial import SimplerSimulation
+    from vla_bench.envs.simpler.trial import SimplerSimulation
 
     options = dict(spec.options)
     robot = robot_of(options)
     action = next((each for each in robot.actions if each.name == spec.action), robot.actions[0])
     backend: Any
     if options.get("backend", BACKENDS[0]) == "maniskill3":
-        from envs.simpler.modern import ModernBackend
+        from vla_bench.envs.simpler.modern import ModernBackend
 
         depth = next((camera.name for camera in spec.sensors.cameras if camera.depth), None)
         if depth is not None:
             raise ValueError(f"ManiSkill3's WidowX tasks give no depth of {depth}; ask for colours only")
         backend = ModernBackend()
     else:
-        from envs.simpler.original import OriginalBackend
+        from vla_bench.envs.simpler.original import OriginalBackend
 
         backend = OriginalBackend(ray_traced=bool(options.get("ray_traced", False)))
     return SimplerSimulation(backend, spec.sensors, action, options.get("advance", "official"))

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
-
-from envs.simpler import variants
-from envs.simpler.tasks import (
+from vla_bench.envs.simpler import variants
+from vla_bench.envs.simpler.tasks import (
     APPLE_TASK,
     BRIDGE_TASKS,
     COKE_TASKS,
@@ -27,7 +26,7 @@ from envs.simpler.tasks import (
     TASKS,
     Task,
 )
-from envs.simpler.variants import Variant
+from vla_bench.envs.simpler.variants import Variant
 
 State = Mapping[str, tuple[float, ...]]
 
@@ -102,7 +101,7 @@ def eggplant_layouts() -> np.ndarray:
 
     As the original package settles them; they touch nothing but the sink, whose mesh is official.
     """
-    text = resources.files("envs.simpler").joinpath("data/eggplant_layouts.txt").read_text(encoding="ascii")
+    text = resources.files("vla_bench.envs.simpler").joinpath("data/eggplant_layouts.txt").read_text(encoding="ascii")
     return np.loadtxt(text.splitlines(), dtype=np.float32).reshape(-1, 2, 7)
 
 

@@ -1,4 +1,4 @@
-"""Makes the environment of the original SimplerEnv: ``python -m envs.simpler.install`` (``make simpler``).
+"""Makes the environment of the original SimplerEnv: ``python -m vla_bench.envs.simpler.install`` (``make simpler``).
 
 In this order, each step skipped when it is done: a virtual environment with exact versions; both
 repositories at pinned commits, from GitHub or from a folder that holds them (``SIMPLER_SOURCES``); the asset
@@ -16,8 +16,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.errors import EnvironmentFault, RendererError, UserError
-from envs.simpler import assets, vulkan
+from vla_bench.envs.errors import EnvironmentFault, RendererError, UserError
+from vla_bench.envs.simpler import assets, vulkan
+
+from vla_bench import start
 
 SOURCES_VARIABLE = "SIMPLER_SOURCES"
 REQUIREMENTS = Path(__file__).with_name("requirements-original.txt")
@@ -83,7 +85,7 @@ def install(folder: Path) -> None:
     cold = [stage for stage in stages if not Path(f"{stage}{assets.CACHE_SUFFIX}").is_file()]
     if cold and os.access(cold[0].parent, os.W_OK):
         print(f"making the collision caches of {len(cold)} stages")
-        _run([python, "-m", "envs.simpler.warm", *map(str, cold)], "load the stages")
+        _run(start.command("vla_bench.envs.simpler.warm", *cold, python=python), "load the stages")
     print(f"ready: {python}")
 
 
@@ -149,7 +151,7 @@ def _vulkan() -> None:
         device = vulkan.probe(vulkan.settings(2))
         vulkan.check(device)
     except RendererError:
-        from envs.simpler.software_vulkan import fetch_software_vulkan
+        from vla_bench.envs.simpler.software_vulkan import fetch_software_vulkan
 
         print("no usable Vulkan driver; fetching Mesa's software driver")
         fetch_software_vulkan()
@@ -160,9 +162,7 @@ def _vulkan() -> None:
 
 def _run(command: list[str | Path], what: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY_ROOT)}
-    done = subprocess.run(
-        [str(word) for word in command], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()[-4:]
         raise EnvironmentFault(f"could not {what}: " + " / ".join(lines))
@@ -171,7 +171,7 @@ def _run(command: list[str | Path], what: str) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m envs.simpler.install", description=__doc__.partition("\n")[0]
+        prog="python -m vla_bench.envs.simpler.install", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("--to", type=Path, default=Path(".venv-simpler"), help="virtual environment to make")
     try:

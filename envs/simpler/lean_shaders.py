@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from envs.simpler.vulkan import cache_folder
+from vla_bench.envs.simpler.vulkan import cache_folder
 
 _KEPT = ("composite.vert", "deferred.vert", "gbuffer.vert", "shadow.vert")
 _CUTS = {

@@ -1,8 +1,8 @@
 """ManiSkill3 (sapien 3) as a backend: the four WidowX tasks, fast, in the main environment.
 
 ManiSkill3's own protocol is not the paper's. Set right here, from outside: the paper's 24 layouts (it has
-64 others of the eggplant), the paper's judge (:mod:`envs.simpler.put_on`), the photo of each scene. What
-stays different is named in :data:`envs.simpler.family.MODERN_NOTE`, which stands beside every number.
+64 others of the eggplant), the paper's judge (:mod:`vla_bench.envs.simpler.put_on`), the photo of each scene. What
+stays different is named in :data:`vla_bench.envs.simpler.family.MODERN_NOTE`, which stands beside every number.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.errors import AssetError, EnvironmentFault
-from envs.observation import Sensors
-from envs.simpler.assets import ROBOTS_VARIABLE, asset_folder
-from envs.simpler.grids import eggplant_layouts
-from envs.simpler.put_on import RULES, PutOnJudge, turned_half_extents
-from envs.simpler.state import SimplerState
-from envs.simpler.tasks import Task
-from envs.simpler.trial import Verdict
-from envs.simpler.variants import Variant
-from envs.simpler.vulkan import prepare, renderer_name
-from envs.simulation import EpisodeStart
+from vla_bench.envs.errors import AssetError, EnvironmentFault
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simpler.assets import ROBOTS_VARIABLE, asset_folder
+from vla_bench.envs.simpler.grids import eggplant_layouts
+from vla_bench.envs.simpler.put_on import RULES, PutOnJudge, turned_half_extents
+from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.tasks import Task
+from vla_bench.envs.simpler.trial import Verdict
+from vla_bench.envs.simpler.variants import Variant
+from vla_bench.envs.simpler.vulkan import prepare, renderer_name
+from vla_bench.envs.simulation import EpisodeStart
 
 ENVIRONMENTS_KEPT = 4
 LEAST_IMPULSE = 1e-6
@@ -56,8 +55,7 @@ class ModernBackend:
         """Puts objects and robot in their places."""
         if not task.modern:
             raise ValueError(
-                f"ManiSkill3 has no {task.name}; only the WidowX tasks. "
-                "Type benchmark.options.backend=simpler_env"
+                f"ManiSkill3 has no {task.name}; only the WidowX tasks. Type benchmark.options.backend=simpler_env"
             )
         self._task = task
         environment = self._environment = self._environment_for(task)
@@ -71,10 +69,7 @@ class ModernBackend:
         self._judge = PutOnJudge(
             RULES[task.name],
             settled,
-            {
-                name: turned_half_extents(sizes[name], _pose(environment.objs[name])[3:])
-                for name in task.objects
-            },
+            {name: turned_half_extents(sizes[name], _pose(environment.objs[name])[3:]) for name in task.objects},
         )
 
     def step(self, action: np.ndarray) -> Verdict:
@@ -188,9 +183,7 @@ class ModernBackend:
         assert self._task is not None
         links = {_plain_name(link.name) for link in self._environment.agent.robot.get_links()}
         allowed = links | {self._task.objects[1]}
-        return any(
-            name not in allowed and np.linalg.norm(push) > LEAST_IMPULSE for name, push in impulses.items()
-        )
+        return any(name not in allowed and np.linalg.norm(push) > LEAST_IMPULSE for name, push in impulses.items())
 
 
 def modern_asset_root() -> Path:
@@ -243,9 +236,7 @@ def _import_package() -> dict[str, Any]:
         import torch
         from mani_skill.envs.tasks.digital_twins import bridge_dataset_eval as tasks
     except ImportError as error:
-        raise EnvironmentFault(
-            f"ManiSkill3 cannot be imported ({error}); type: pip install -e '.[simpler]'"
-        ) from error
+        raise EnvironmentFault(f"ManiSkill3 cannot be imported ({error}); type: pip install -e '.[simpler]'") from error
 
     class Silent:
         """Neither renders nor judges by itself, and lays the eggplant where the paper's package has it."""

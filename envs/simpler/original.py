@@ -15,18 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.errors import EnvironmentFault
-from envs.observation import Sensors
-from envs.simpler.assets import PHOTOS, asset_folder, photo_file
-from envs.simpler.grids import State, heading
-from envs.simpler.lean_shaders import is_opaque, lean_shaders
-from envs.simpler.state import SimplerState
-from envs.simpler.tasks import CLOSE_DRAWER, MOVE_NEAR, OPEN_DRAWER, PICK, PLACE_IN_DRAWER, PUT_ON, Task
-from envs.simpler.trial import Verdict
-from envs.simpler.variants import Variant
-from envs.simpler.vulkan import prepare, renderer_name
-from envs.simulation import EpisodeStart
+from vla_bench.envs.errors import EnvironmentFault
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simpler.assets import PHOTOS, asset_folder, photo_file
+from vla_bench.envs.simpler.grids import State, heading
+from vla_bench.envs.simpler.lean_shaders import is_opaque, lean_shaders
+from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.tasks import (
+    CLOSE_DRAWER,
+    MOVE_NEAR,
+    OPEN_DRAWER,
+    PICK,
+    PLACE_IN_DRAWER,
+    PUT_ON,
+    Task,
+)
+from vla_bench.envs.simpler.trial import Verdict
+from vla_bench.envs.simpler.variants import Variant
+from vla_bench.envs.simpler.vulkan import prepare, renderer_name
+from vla_bench.envs.simulation import EpisodeStart
 
 OFFICIAL_SEED = int(np.random.RandomState(2022).randint(2**32))
 """Seed of every published episode: the scripts never pass one, make an environment per episode, and an
@@ -39,15 +46,13 @@ _TABLE_PHYSICS = (PUT_ON, PICK, MOVE_NEAR)
 class OriginalBackend:
     """Environments of ``mani_skill2_real2sim``."""
 
-    def __init__(
-        self, *, seed: int = OFFICIAL_SEED, ray_traced: bool = False, lean: bool | None = None
-    ) -> None:
+    def __init__(self, *, seed: int = OFFICIAL_SEED, ray_traced: bool = False, lean: bool | None = None) -> None:
         """Loads the package; the first trial makes an environment.
 
         Args:
             seed: of the environment's own draws (distractors).
             ray_traced: whether settings that the original path-traces are; else they are rasterised.
-            lean: whether opaque scenes are rasterised by :mod:`envs.simpler.lean_shaders`; None: in software,
+            lean: whether opaque scenes are rasterised by :mod:`vla_bench.envs.simpler.lean_shaders`; None: in software,
                 where their pixels are known to be the package's.
 
         Raises:
@@ -116,9 +121,7 @@ class OriginalBackend:
             camera.take_picture()
             arrays[f"rgb_{wanted.name}"] = self._composed(camera)
             if wanted.depth:
-                arrays[f"depth_{wanted.name}"] = np.ascontiguousarray(
-                    -camera.get_float_texture("Position")[..., 2]
-                )
+                arrays[f"depth_{wanted.name}"] = np.ascontiguousarray(-camera.get_float_texture("Position")[..., 2])
         return arrays
 
     def state(self, task: Task, steps: int) -> SimplerState:

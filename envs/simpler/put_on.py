@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from envs.simpler.rotations import rotation_matrix
+from vla_bench.envs.simpler.rotations import rotation_matrix
 
 MOVED = 0.03
 """Metres in xy beyond which an object counts as moved."""
@@ -70,8 +69,7 @@ class PutOnJudge:
         """
         source, target = self.half_extents
         moved = {
-            name: float(np.linalg.norm(position[:2] - origins[name][:2]))
-            for name, position in self.settled.items()
+            name: float(np.linalg.norm(position[:2] - origins[name][:2])) for name, position in self.settled.items()
         }
         others = [distance for name, distance in moved.items() if name != source]
         self._held = self._held + 1 if grasped else 0
@@ -85,9 +83,7 @@ class PutOnJudge:
         before = self._flags
         self._flags = {
             "moved_correct_obj": float(moved[source] > MOVED and max(others) < moved[source]),
-            "moved_wrong_obj": float(
-                any(d > MOVED for d in others) and any(d > moved[source] for d in others)
-            ),
+            "moved_wrong_obj": float(any(d > MOVED for d in others) and any(d > moved[source] for d in others)),
             "is_src_obj_grasped": max(before.get("is_src_obj_grasped", 0.0), float(grasped)),
             "consecutive_grasp": max(before.get("consecutive_grasp", 0.0), float(self._held >= HELD_STEPS)),
             "src_on_target": float(success),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envs.action_spec import ActionSpec
+from vla_bench.envs.action_spec import ActionSpec
 
 
 @dataclass(frozen=True, slots=True)

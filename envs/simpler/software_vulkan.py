@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from envs.errors import RendererError
-from envs.simpler.vulkan import cache_folder
+from vla_bench.envs.errors import RendererError
+from vla_bench.envs.simpler.vulkan import cache_folder
 
 PACKAGE = "mesa-vulkan-drivers"
 BACKPORTS = {"bookworm": "bookworm-backports"}

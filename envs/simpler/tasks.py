@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from envs.simpler.robots import GOOGLE_ROBOT, WIDOWX, Robot
+from vla_bench.envs.simpler.robots import GOOGLE_ROBOT, WIDOWX, Robot
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,7 @@ MOVE_NEAR = Rule(
     ("all_obj_keep_height", "moved_correct_obj", "moved_wrong_obj", "near_tgt_obj", "is_closest_to_tgt"),
 )
 OPEN_DRAWER = Rule("open_drawer", "the drawer is open by at least 15 cm", ("qpos",))
-CLOSE_DRAWER = Rule(
-    "close_drawer", "the drawer, which starts open by 20 cm, is open by at most 5 cm", ("qpos",)
-)
+CLOSE_DRAWER = Rule("close_drawer", "the drawer, which starts open by 20 cm, is open by at most 5 cm", ("qpos",))
 PLACE_IN_DRAWER = Rule(
     "place_in_drawer",
     "in the second subtask, the drawer is open by at least 5 cm and the object has touched its inside",

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.observation import Observation, Sensors
-from envs.simpler.grids import task_named, variant_named
-from envs.simpler.rotations import euler_to_axis_angle
-from envs.simpler.state import SimplerState
-from envs.simpler.tasks import PLACE_IN_DRAWER, Task
-from envs.simpler.variants import Variant
-from envs.simulation import EpisodeStart, Outcome
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simpler.grids import task_named, variant_named
+from vla_bench.envs.simpler.rotations import euler_to_axis_angle
+from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.tasks import PLACE_IN_DRAWER, Task
+from vla_bench.envs.simpler.variants import Variant
+from vla_bench.envs.simulation import EpisodeStart, Outcome
 
 Advance = Literal["official", "robovlms"]
 """When the apple task goes on to its second subtask: ``official`` after :data:`FORCED_ADVANCE` steps,
@@ -65,15 +64,13 @@ class Backend(Protocol):
 
 
 class SimplerSimulation:
-    """A :class:`envs.simulation.Simulation` on one of the backends.
+    """A :class:`vla_bench.envs.simulation.Simulation` on one of the backends.
 
     A trial is never stopped by success: it runs to its step limit, and its last step counts. Only the
     change of subtask in the apple task stops a chunk early.
     """
 
-    def __init__(
-        self, backend: Backend, sensors: Sensors, action: ActionSpec, advance: Advance = "official"
-    ) -> None:
+    def __init__(self, backend: Backend, sensors: Sensors, action: ActionSpec, advance: Advance = "official") -> None:
         camera = next((each for each in sensors.cameras if each.width or each.height), None)
         if camera is not None:
             raise ValueError(f"SimplerEnv renders {camera.name} at its own size only; drop width and height")
@@ -104,9 +101,7 @@ class SimplerSimulation:
         if self._task is None:
             raise RuntimeError("begin() before reset()")
         if subtask not in self._task.subtasks:
-            raise ValueError(
-                f"{self._task.name} has no subtask {subtask!r}; it has {', '.join(self._task.subtasks)}"
-            )
+            raise ValueError(f"{self._task.name} has no subtask {subtask!r}; it has {', '.join(self._task.subtasks)}")
         self._subtask = self._task.subtasks.index(subtask)
         if self._subtask:
             self.backend.next_subtask()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from envs.simpler.tasks import (
+from vla_bench.envs.simpler.tasks import (
     APPLE_TASK,
     BRIDGE_TASKS,
     COKE_TASKS,
@@ -108,9 +108,7 @@ def variant_aggregation(task: Task) -> tuple[Variant, ...]:
             Variant("lighting_darker", TABLE, arguments={"slightly_darker_lighting": True}),
             Variant("lighting_brighter", TABLE, arguments={"slightly_brighter_lighting": True}),
         )
-        variants = tuple(
-            Variant(each.name, each.scene, environment=plain, arguments=each.arguments) for each in moved
-        )
+        variants = tuple(Variant(each.name, each.scene, environment=plain, arguments=each.arguments) for each in moved)
         return (*variants, *_cameras("MoveNearAltGoogleCamera"))
     fruit = {"model_ids": "apple"} if task == APPLE_TASK else {}
     changes = (
@@ -123,8 +121,7 @@ def variant_aggregation(task: Task) -> tuple[Variant, ...]:
         ("station_3", "frl_apartment_stage_simple", {"station_name": "mk_station3"}),
     )
     return tuple(
-        Variant(name, scene, arguments={**change, **fruit}, ray_traced=True)
-        for name, scene, change in changes
+        Variant(name, scene, arguments={**change, **fruit}, ray_traced=True) for name, scene, change in changes
     )
 
 

@@ -1,7 +1,7 @@
 """Finds a Vulkan driver that sapien can use, and says what is wrong when there is none.
 
 Both sapien versions end the process, without a word, when there is no usable device. So the driver is
-looked at in a child process first (:mod:`envs.simpler.vulkan_probe`), and :func:`prepare` raises a
+looked at in a child process first (:mod:`vla_bench.envs.simpler.vulkan_probe`), and :func:`prepare` raises a
 sentence instead. It sets the variables that Vulkan reads in the calling process, before sapien is
 imported there, so nothing has to be exported on any node.
 """
@@ -12,13 +12,14 @@ import ctypes
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from envs.errors import RendererError
+from vla_bench.envs.errors import RendererError
+
+from vla_bench import start
 
 FETCH = "python -m bench doctor --fetch-vulkan"
 """The command that brings a software driver, without root and without touching the system's."""
@@ -113,17 +114,13 @@ def probe(variables: Mapping[str, str] | None = None, python: str = "") -> Devic
         RendererError: no loader, no driver or no device; says which packages bring them.
     """
     environment = {**os.environ, **(variables or {}), "PYTHONSAFEPATH": "1"}
-    root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH", "")]))
-    command = [python or sys.executable, "-m", "envs.simpler.vulkan_probe", *loader_paths()]
+    command = start.command("vla_bench.envs.simpler.vulkan_probe", *loader_paths(), python=python)
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise RendererError(
-            f"the Vulkan driver does not answer within {PROBE_SECONDS:g} s; {_other()}"
-        ) from None
+        raise RendererError(f"the Vulkan driver does not answer within {PROBE_SECONDS:g} s; {_other()}") from None
     try:
         found: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     except ValueError:
@@ -218,9 +215,7 @@ def write_layer(library: Path) -> Path:
         except OSError:
             continue
         return path
-    raise RendererError(
-        f"cannot write a Vulkan layer manifest into {cache_folder()} or {tempfile.gettempdir()}"
-    )
+    raise RendererError(f"cannot write a Vulkan layer manifest into {cache_folder()} or {tempfile.gettempdir()}")
 
 
 def _layer_library(manifests: str | None) -> Path | None:

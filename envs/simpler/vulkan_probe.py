@@ -86,7 +86,7 @@ class _Features2(Structure):
 
 
 def look(loader: str) -> dict[str, object]:
-    """What :class:`envs.simpler.vulkan.Device` holds, or ``error``."""
+    """What :class:`vla_bench.envs.simpler.vulkan.Device` holds, or ``error``."""
     try:
         vulkan = ctypes.CDLL(loader)
     except OSError:

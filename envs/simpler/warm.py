@@ -1,4 +1,4 @@
-"""Makes the collision caches of sapien 2: ``python -m envs.simpler.warm STAGE.glb ...``.
+"""Makes the collision caches of sapien 2: ``python -m vla_bench.envs.simpler.warm STAGE.glb ...``.
 
 sapien 2 writes a rounded copy of a stage's collision mesh on first sight and reads that ever after, so
 that a first run differs from all others. Loading every stage once, in a process that does nothing else,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from envs.simpler.vulkan import load_loader
+from vla_bench.envs.simpler.vulkan import load_loader
 
 
 def main() -> None:

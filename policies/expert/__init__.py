@@ -1,5 +1,5 @@
 """A scripted solver for CALVIN's tasks that is shown the simulator's state."""
 
-from policies.expert.expert import ExpertPolicy
+from vla_bench.policies.expert.expert import ExpertPolicy
 
 __all__ = ["ExpertPolicy"]

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.calvin.state import CalvinState
-from envs.observation import Observation, Sensors
-from envs.simulation import EnvironmentSpec, SceneState
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
-from policies.expert.motion import Follower, Phase
-from policies.expert.plans import PLANS, plan
-from policies.expert.view import HELD_WITHIN, View
+from vla_bench.envs.calvin.state import CalvinState
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import EnvironmentSpec, SceneState
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.expert.motion import Follower, Phase
+from vla_bench.policies.expert.plans import PLANS, plan
+from vla_bench.policies.expert.view import HELD_WITHIN, View
 
 MOVED = 0.012
 """A block that lies this far from where the plan took it to be was pushed aside, metres."""
@@ -45,9 +44,7 @@ class ExpertPolicy:
     to try comparisons with.
     """
 
-    def __init__(
-        self, environment: EnvironmentSpec, cameras: str | Sequence[str] = (), lapse: float = 0.0
-    ) -> None:
+    def __init__(self, environment: EnvironmentSpec, cameras: str | Sequence[str] = (), lapse: float = 0.0) -> None:
         """PolicyError when the environment is not CALVIN, or ``lapse`` no share."""
         self._spec = self.describe(environment, cameras, lapse)
         self._lapse = lapse

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from policies.expert.furniture import (
+from vla_bench.policies.expert.furniture import (
     BUTTON_TOP,
     DRAWER_BAR_Y,
     DRAWER_BAR_Z,
@@ -15,7 +14,7 @@ from policies.expert.furniture import (
     SWITCH_BAR,
     UPHILL,
 )
-from policies.expert.grasps import (
+from vla_bench.policies.expert.grasps import (
     CLOSED_GRIPPER,
     FINGER_HALF_THICKNESS,
     FINGER_TIP,
@@ -24,10 +23,10 @@ from policies.expert.grasps import (
     best,
     leaning,
 )
-from policies.expert.motion import CLOSED, Phase
-from policies.expert.rotations import about_z
-from policies.expert.routes import X, Y, Z, enter, leave, preparing
-from policies.expert.view import Pose, View
+from vla_bench.policies.expert.motion import CLOSED, Phase
+from vla_bench.policies.expert.rotations import about_z
+from vla_bench.policies.expert.routes import X, Y, Z, enter, leave, preparing
+from vla_bench.policies.expert.view import Pose, View
 
 LEFT, RIGHT = -1.0, 1.0
 """Sides of the table, as signs of x."""

@@ -10,9 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.calvin.state import CalvinState
-from policies.expert.boxes import Box, axis_aligned
+from vla_bench.envs.calvin.state import CalvinState
+from vla_bench.policies.expert.boxes import Box, axis_aligned
 
 TABLE_TOP = 0.44
 TABLE_X, TABLE_FRONT, TABLE_BACK = 0.44, -0.18, 0.03
@@ -128,9 +127,7 @@ def _fixed_boxes(layout: Layout) -> tuple[Box, ...]:
         _on_slope((high + edge) / 2, (edge - high) / 2, 0.44, 0.648, -0.15, 0.0),
         axis_aligned((low, CABINET_Y[1], TABLE_TOP), (high, 0.2, 0.648)),
         axis_aligned((low, 0.133, 0.628), (high, 0.2, 0.648)),
-        axis_aligned(
-            (x - BUTTON_RADIUS, y - BUTTON_RADIUS, 0.45), (x + BUTTON_RADIUS, y + BUTTON_RADIUS, BUTTON_TOP)
-        ),
+        axis_aligned((x - BUTTON_RADIUS, y - BUTTON_RADIUS, 0.45), (x + BUTTON_RADIUS, y + BUTTON_RADIUS, BUTTON_TOP)),
     )
 
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.calvin.robot import FINGER_OPEN
-from envs.calvin.scenes import BLOCK_HALF_WIDTH, ROBOT_BASE
-from policies.expert.boxes import Box, distances, near
-from policies.expert.motion import REST_EULER
-from policies.expert.rotations import about, about_z
-from policies.expert.view import Pose
+from vla_bench.envs.calvin.robot import FINGER_OPEN
+from vla_bench.envs.calvin.scenes import BLOCK_HALF_WIDTH, ROBOT_BASE
+from vla_bench.policies.expert.boxes import Box, distances, near
+from vla_bench.policies.expert.motion import REST_EULER
+from vla_bench.policies.expert.rotations import about, about_z
+from vla_bench.policies.expert.view import Pose
 
 DOWN, SIDEWAYS = np.array((0.0, 0.0, -1.0)), np.array((1.0, 0.0, 0.0))
 TWIST = math.radians(17)
@@ -59,12 +58,8 @@ def _gripper_points(opening: float) -> np.ndarray:
     """Points (n, 3) on fingers and hand in the tool's frame, each finger ``opening`` from the middle."""
     depth = (FINGER_TIP, -0.01, -0.045, -0.085)
     inner, outer = opening, opening + 0.031
-    fingers = _grid(
-        (-0.014, 0.014), (-outer, -(inner + outer) / 2, -inner, inner, (inner + outer) / 2, outer), depth
-    )
-    hand = _grid(
-        (-0.036, 0.0, 0.036), (-0.106, -0.07, -0.035, 0.0, 0.035, 0.07, 0.106), (-0.07, -0.11, -0.16)
-    )
+    fingers = _grid((-0.014, 0.014), (-outer, -(inner + outer) / 2, -inner, inner, (inner + outer) / 2, outer), depth)
+    hand = _grid((-0.036, 0.0, 0.036), (-0.106, -0.07, -0.035, 0.0, 0.035, 0.07, 0.106), (-0.07, -0.11, -0.16))
     flange = _grid((-0.06, 0.0, 0.06), (-0.06, 0.0, 0.06), (-0.2,))
     return np.concatenate((fingers, hand, flange))
 
@@ -157,9 +152,7 @@ def best(
 
 
 def _differs(a: Pose, b: Pose) -> bool:
-    return (
-        float(np.sum(a.rotation * b.rotation)) < 2.8 or float(np.linalg.norm(a.position - b.position)) > 0.02
-    )
+    return float(np.sum(a.rotation * b.rotation)) < 2.8 or float(np.linalg.norm(a.position - b.position)) > 0.02
 
 
 def grasps(block: Box) -> Iterable[Option]:
@@ -175,9 +168,7 @@ def grasps(block: Box) -> Iterable[Option]:
     turns = np.arange(0.0, math.pi, math.radians(15))
     rotations = [about_z(turn) @ tool_rotation(SIDEWAYS, DOWN) for turn in turns]
     widths = [block.reach(rotation[:, 1]) for rotation in rotations]
-    narrow = [
-        r for r, width in zip(rotations, widths, strict=True) if width <= max(WIDEST_GRASP, min(widths))
-    ]
+    narrow = [r for r, width in zip(rotations, widths, strict=True) if width <= max(WIDEST_GRASP, min(widths))]
     return [(Pose(block.centre - FINGER_ABOVE * DOWN, rotation), 0.0) for rotation in narrow]
 
 

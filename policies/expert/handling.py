@@ -7,12 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
-from envs.calvin.oracle import BASE_LINK, BLOCKS, TABLE, rotation_between
-from policies.expert.boxes import distances
-from policies.expert.fixtures import BESIDE, uncover, uncover_drawer
-from policies.expert.furniture import CABINET_Y, TABLE_FRONT, TABLE_TOP, TABLE_X
-from policies.expert.grasps import (
+from vla_bench.envs.calvin.oracle import BASE_LINK, BLOCKS, TABLE, rotation_between
+from vla_bench.policies.expert.boxes import distances
+from vla_bench.policies.expert.fixtures import BESIDE, uncover, uncover_drawer
+from vla_bench.policies.expert.furniture import CABINET_Y, TABLE_FRONT, TABLE_TOP, TABLE_X
+from vla_bench.policies.expert.grasps import (
     CLOSED_GRIPPER,
     FINGER_HALF_THICKNESS,
     OPEN_GRIPPER,
@@ -23,10 +22,10 @@ from policies.expert.grasps import (
     grasps,
     leaning,
 )
-from policies.expert.motion import CLOSED, OPEN, Phase
-from policies.expert.rotations import about_z
-from policies.expert.routes import X, Y, Z, close, enter, leave, release, wait
-from policies.expert.view import Pose, View
+from vla_bench.policies.expert.motion import CLOSED, OPEN, Phase
+from vla_bench.policies.expert.rotations import about_z
+from vla_bench.policies.expert.routes import X, Y, Z, close, enter, leave, release, wait
+from vla_bench.policies.expert.view import Pose, View
 
 LIFT = 0.09
 """How far a block is lifted, metres; the tasks ask for up to 0.05."""
@@ -73,8 +72,7 @@ def grasp_of(
     """The best grasp of a block. ``through``: where the tool goes with it, which must suit the arm and
     be clear too."""
     options = (
-        (pose, cost + sum(cost_of(place) for place in through(pose)[-1:]))
-        for pose, cost in grasps(now.blocks[block])
+        (pose, cost + sum(cost_of(place) for place in through(pose)[-1:])) for pose, cost in grasps(now.blocks[block])
     )
     return best(options, now.obstacles(block), OPEN_GRIPPER, attempt, through)
 
@@ -180,9 +178,7 @@ def _behind(now: View, block: str, side: float, distance: float) -> Pose | None:
     """The pose of the closed fingers behind the block, if the block can be pushed from there."""
     box = now.blocks[block]
     obstacles = now.obstacles(block)
-    path = (
-        dataclasses.replace(box, centre=box.centre + part * distance * X) for part in (0.25, 0.5, 0.75, 1.0)
-    )
+    path = (dataclasses.replace(box, centre=box.centre + part * distance * X) for part in (0.25, 0.5, 0.75, 1.0))
     points = np.concatenate([place.lattice for place in path]) + ROOM * Z
     if float(distances(points, obstacles).min()) < ENOUGH or abs(box.centre[0] + distance) > EDGE:
         return None

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-
-from envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
-from envs.calvin.state import CalvinState
-from policies.expert.rotations import angle_between, euler_of_matrix, matrix_of_euler, nearest_turn
-from policies.expert.view import Pose
+from vla_bench.envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
+from vla_bench.envs.calvin.state import CalvinState
+from vla_bench.policies.expert.rotations import angle_between, euler_of_matrix, matrix_of_euler, nearest_turn
+from vla_bench.policies.expert.view import Pose
 
 OPEN, CLOSED = 1.0, -1.0
 REST_EULER = np.array((math.pi, 0.0, 1.5))
@@ -109,9 +108,7 @@ def steer(phase: Phase, state: CalvinState) -> np.ndarray:
     if phase.pose is None:
         return np.zeros(6)
     shift, turn = _remaining(phase.pose, state)
-    return np.concatenate(
-        (_limited(shift / POSITION_UNIT, phase.speed), _limited(turn / ROTATION_UNIT, phase.speed))
-    )
+    return np.concatenate((_limited(shift / POSITION_UNIT, phase.speed), _limited(turn / ROTATION_UNIT, phase.speed)))
 
 
 def _limited(vector: np.ndarray, largest: float) -> np.ndarray:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-
-from envs.calvin.oracle import BASE_LINK, ROBOT, TABLE
-from policies.expert.fixtures import HALF_HAND, uncover
-from policies.expert.furniture import CABINET_Y, DRAWER_FLOOR, TABLE_BACK, TABLE_TOP
-from policies.expert.grasps import OPEN_GRIPPER, ROOM, Choice, best, held_points, level_rotations
-from policies.expert.handling import ROOM_ATTEMPTS, grasp_of, make_room, take
-from policies.expert.motion import CLOSED, Phase
-from policies.expert.routes import Z, leave, preparing, release, travel, wait
-from policies.expert.view import Pose, View
+from vla_bench.envs.calvin.oracle import BASE_LINK, ROBOT, TABLE
+from vla_bench.policies.expert.fixtures import HALF_HAND, uncover
+from vla_bench.policies.expert.furniture import CABINET_Y, DRAWER_FLOOR, TABLE_BACK, TABLE_TOP
+from vla_bench.policies.expert.grasps import OPEN_GRIPPER, ROOM, Choice, best, held_points, level_rotations
+from vla_bench.policies.expert.handling import ROOM_ATTEMPTS, grasp_of, make_room, take
+from vla_bench.policies.expert.motion import CLOSED, Phase
+from vla_bench.policies.expert.routes import Z, leave, preparing, release, travel, wait
+from vla_bench.policies.expert.view import Pose, View
 
 DROP = 0.003
 """Height above a surface at which a block is let go, metres."""
@@ -35,11 +34,7 @@ def place(surface: str, now: View, start: View, attempt: int) -> list[Phase]:
         return _take_again(now, start.held, attempt)
     if surface == "slider":
         low, high = now.furniture.cabinet_opening
-        if (
-            high - low < 2 * HALF_HAND
-            and attempt < ROOM_ATTEMPTS
-            and (phases := uncover(now, (low + high) / 2))
-        ):
+        if high - low < 2 * HALF_HAND and attempt < ROOM_ATTEMPTS and (phases := uncover(now, (low + high) / 2)):
             return phases
     return _put(now, now.held, _spots(now, surface), attempt)
 
@@ -114,9 +109,7 @@ def _between(low: float, high: float, margin: float) -> np.ndarray:
     return middle + np.linspace(-half, half, 3)
 
 
-def _put(
-    now: View, block: str, spots: list[np.ndarray], attempt: int, near: np.ndarray | None = None
-) -> list[Phase]:
+def _put(now: View, block: str, spots: list[np.ndarray], attempt: int, near: np.ndarray | None = None) -> list[Phase]:
     return _set_down(now, block, _putting_pose(now, block, spots, attempt, near).pose)
 
 

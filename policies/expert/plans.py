@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from policies.expert.fixtures import (
+from vla_bench.policies.expert.fixtures import (
     LEFT,
     RIGHT,
     close_drawer,
@@ -19,11 +19,11 @@ from policies.expert.fixtures import (
     switch_off,
     switch_on,
 )
-from policies.expert.handling import lift, push, rotate, unstack
-from policies.expert.motion import Phase
-from policies.expert.placing import place, push_into_drawer, put_away, stack
-from policies.expert.routes import preparing
-from policies.expert.view import View
+from vla_bench.policies.expert.handling import lift, push, rotate, unstack
+from vla_bench.policies.expert.motion import Phase
+from vla_bench.policies.expert.placing import place, push_into_drawer, put_away, stack
+from vla_bench.policies.expert.routes import preparing
+from vla_bench.policies.expert.view import View
 
 Plan = Callable[[View, View, int], list[Phase]]
 """From the scene now, the scene when the subtask began, and the number of attempts before this one."""

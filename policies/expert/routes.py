@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-
-from policies.expert.motion import CLOSED, OPEN, Phase
-from policies.expert.view import Pose, View
+from vla_bench.policies.expert.motion import CLOSED, OPEN, Phase
+from vla_bench.policies.expert.view import Pose, View
 
 X, Y, Z = np.eye(3)
 TRAVEL_HEIGHT = 0.60

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.calvin.oracle import ROBOT, Contact
-from envs.calvin.scenes import BLOCK_HALF_WIDTH
-from envs.calvin.state import CalvinState
-from policies.expert.boxes import Box
-from policies.expert.furniture import Furniture
-from policies.expert.rotations import matrix_of_euler, matrix_of_quaternion
+from vla_bench.envs.calvin.oracle import ROBOT, Contact
+from vla_bench.envs.calvin.scenes import BLOCK_HALF_WIDTH
+from vla_bench.envs.calvin.state import CalvinState
+from vla_bench.policies.expert.boxes import Box
+from vla_bench.policies.expert.furniture import Furniture
+from vla_bench.policies.expert.rotations import matrix_of_euler, matrix_of_quaternion
 
 HELD_WITHIN = 0.05
 """A held block's centre is this close to the tool centre point, metres."""
@@ -49,7 +48,7 @@ class Pose:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """The scene at one moment, read from :class:`envs.calvin.state.CalvinState`."""
+    """The scene at one moment, read from :class:`vla_bench.envs.calvin.state.CalvinState`."""
 
     state: CalvinState
     tool: Pose

@@ -1,5 +1,5 @@
 """A scripted solver of SimplerEnv's WidowX tasks and of pick coke can, from the simulator's state."""
 
-from policies.expert_simpler.expert import SimplerExpert
+from vla_bench.policies.expert_simpler.expert import SimplerExpert
 
 __all__ = ["SimplerExpert"]

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from envs.observation import Observation, Sensors
-from envs.simpler.rotations import conjugate, product, quaternion_to_axis_angle, rotation_matrix
-from envs.simpler.state import SimplerState
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
-from policies.expert_simpler.grasps import closing_direction
-from policies.expert_simpler.plans import PLANS, Stage
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simpler.rotations import conjugate, product, quaternion_to_axis_angle, rotation_matrix
+from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.expert_simpler.grasps import closing_direction
+from vla_bench.policies.expert_simpler.plans import PLANS, Stage
 
 CLOSE_ENOUGH = 0.004
 """Metres from a stage's place at which the stage is done."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from envs.simpler.rotations import rotation_matrix
-from envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.rotations import rotation_matrix
+from vla_bench.envs.simpler.state import SimplerState
 
 SQUARE = 1.15
 """Sides whose lengths differ by less than this factor may be gripped either way."""

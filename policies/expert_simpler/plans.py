@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.simpler.state import SimplerState
-from policies.expert_simpler.grasps import height_of
+from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.policies.expert_simpler.grasps import height_of
 
 UP = np.array([0.0, 0.0, 1.0])
 RELIEF = 0.003
@@ -72,9 +71,7 @@ class PutOn:
             return now.centres[target] + held(now) + rest * UP
 
         above = self.over * UP
-        yield Stage(
-            "over the source", lambda now: at_source(now) + above, closed=False, follows=True, turns=True
-        )
+        yield Stage("over the source", lambda now: at_source(now) + above, closed=False, follows=True, turns=True)
         yield Stage("down to it", at_source, closed=False, rest=1, follows=True, again=True)
         yield Stage("grasp", lambda now: now.tcp[:3] + RELIEF * UP, closed=True, rest=4)
         yield Stage("lift", lambda now: now.tcp[:3] + above, closed=True, carries=True)

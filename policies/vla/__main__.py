@@ -1,18 +1,18 @@
-"""``python -m policies.vla speed`` says how fast a structure decides, on random weights."""
+"""``python -m vla_bench.policies.vla speed`` says how fast a structure decides, on random weights."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from envs.errors import UserError
+from vla_bench.envs.errors import UserError
 
 _TIMED = ("policy_head", "interleaved")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or that of the error."""
-    parser = argparse.ArgumentParser(prog="python -m policies.vla", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m vla_bench.policies.vla", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     timing = commands.add_parser("speed", help="decisions per second against the original's way")
     timing.add_argument("--size", default="mid", help="tiny, mid or full (default: mid)")
@@ -36,8 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _speed(typed: argparse.Namespace) -> int:
     import torch
-
-    from policies.vla.speed import report
+    from vla_bench.policies.vla.speed import report
 
     torch.set_num_threads(typed.threads)
     for line in report(

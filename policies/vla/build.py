@@ -10,15 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from policies.errors import PolicyError
-from policies.vla.backbones import backbone_class
-from policies.vla.backbones.contract import Backbone
-from policies.vla.backbones.tokenizers import byte_tokenizer, load_tokenizer
-from policies.vla.checkpoints import load_into, merge_adapter, parameters_on_meta, read_tensors
-from policies.vla.config import VlaConfig
-from policies.vla.describe import describe_tensors
-from policies.vla.model import VlaModel
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.backbones import backbone_class
+from vla_bench.policies.vla.backbones.contract import Backbone
+from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer, load_tokenizer
+from vla_bench.policies.vla.checkpoints import load_into, merge_adapter, parameters_on_meta, read_tensors
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.describe import describe_tensors
+from vla_bench.policies.vla.model import VlaModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TINY = "tiny"
@@ -44,9 +43,7 @@ def device_named(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise PolicyError(f"vla: device={name}, but no GPU is found here; type policy.device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise PolicyError(
-            f"vla: device={name}, but there are {torch.cuda.device_count()} GPUs; they count from cuda:0"
-        )
+        raise PolicyError(f"vla: device={name}, but there are {torch.cuda.device_count()} GPUs; they count from cuda:0")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise PolicyError(f"vla: device={name}, but there is no GPU of Apple's here; type policy.device=cpu")
     if device.type not in ("cpu", "cuda", "mps"):
@@ -80,14 +77,12 @@ def build(
         backbone_path: a folder (or hub name) with the backbone's ``config.json`` and tokenizer, or ``tiny``.
         checkpoint: weights of the whole policy. None: random ones drawn from ``seed``.
         lora: folder of a peft adapter for the backbone, merged into it.
-        allow_missing, allow_unexpected: prefixes; see :func:`policies.vla.checkpoints.load_into`.
+        allow_missing, allow_unexpected: prefixes; see :func:`vla_bench.policies.vla.checkpoints.load_into`.
     """
     place, number = device_named(device), dtype_named(dtype)
     adapter_class = backbone_class(config.backbone)
     if checkpoint is None and seed is None:
-        raise PolicyError(
-            "vla: no weights; give checkpoint=<file>, or seed=<number> for random ones (a smoke run)"
-        )
+        raise PolicyError("vla: no weights; give checkpoint=<file>, or seed=<number> for random ones (a smoke run)")
     if checkpoint is None:
         with _seeded(seed):
             model = _network(config, adapter_class, backbone_path)
@@ -152,9 +147,7 @@ def compile_layers(model: VlaModel, *, graphs: bool = False, backend: str = "ind
 
 def _network(config: VlaConfig, adapter_class: type[Backbone], backbone_path: str | Path) -> VlaModel:
     backbone_config = (
-        adapter_class.tiny_config()
-        if str(backbone_path) == TINY
-        else _backbone_config(adapter_class, backbone_path)
+        adapter_class.tiny_config() if str(backbone_path) == TINY else _backbone_config(adapter_class, backbone_path)
     )
     return VlaModel(config, adapter_class(adapter_class.build(backbone_config)))
 

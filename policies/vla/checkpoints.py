@@ -18,9 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from policies.errors import PolicyError
-from policies.vla.config import VlaConfig
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.config import VlaConfig
 
 DROPPED = re.compile(
     r"(text_model\.model\.embed_positions\.weights|embeddings\.position_ids|rotary_emb\.inv_freq)$"
@@ -66,7 +65,7 @@ def read_tensors(path: str | Path, *, trust: bool = False) -> dict[str, Tensor]:
 
 
 def plain_name(key: str) -> str:
-    """A parameter's name in :class:`policies.vla.model.VlaModel`.
+    """A parameter's name in :class:`vla_bench.policies.vla.model.VlaModel`.
 
     ``module.`` and ``_forward_module.`` are wrappers of DDP and DeepSpeed; the leading ``model.`` is that of
     the original's trainer.
@@ -207,9 +206,7 @@ def load_into(
         and not any(other in tensors for other in shared.get(name, ()))
         and not name.startswith(tuple(allow_missing))
     ]
-    unexpected = [
-        name for name in tensors if name not in expected and not name.startswith(tuple(allow_unexpected))
-    ]
+    unexpected = [name for name in tensors if name not in expected and not name.startswith(tuple(allow_unexpected))]
     misshapen = [
         f"{name} {tuple(tensors[name].shape)}, not {tuple(value.shape)}"
         for name, value in expected.items()
@@ -250,9 +247,7 @@ def _some(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _mismatch(
-    source: str, missing: Sequence[str], unexpected: Sequence[str], misshapen: Sequence[str]
-) -> str:
+def _mismatch(source: str, missing: Sequence[str], unexpected: Sequence[str], misshapen: Sequence[str]) -> str:
     parts = []
     for label, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)):
         if names:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from envs.errors import suggestion
-from policies.errors import PolicyError
-from policies.vla.backbones import BACKBONES, unknown_backbone
+from vla_bench.envs.errors import suggestion
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.backbones import BACKBONES, unknown_backbone
 
 Structure = Literal["one_step", "interleaved", "policy_head", "video"]
 ActionSpace = Literal["continuous", "discrete"]
@@ -28,7 +28,7 @@ class VlaConfig:
     """One architecture. ``W`` frames of history, chunks of ``C`` actions, ``L`` latents, width ``d``."""
 
     backbone: str = "kosmos2"
-    """A name from :data:`policies.vla.backbones.BACKBONES`."""
+    """A name from :data:`vla_bench.policies.vla.backbones.BACKBONES`."""
     structure: Structure = "policy_head"
     """``one_step``: the current frame only. ``interleaved``: W frames, each with text and action token,
     in one sequence. ``policy_head``: one frame per sequence, history in the head. ``video``: the
@@ -116,14 +116,11 @@ class VlaConfig:
 
     def _check_combination(self) -> None:
         if self.structure == "one_step" and self.window != 1:
-            raise PolicyError(
-                f"vla: structure=one_step looks at one frame; set window=1 (it is {self.window})"
-            )
+            raise PolicyError(f"vla: structure=one_step looks at one frame; set window=1 (it is {self.window})")
         tokens = self.action_space == "discrete" and self.structure in ("one_step", "interleaved")
         if tokens and self.head != "none":
             raise PolicyError(
-                f"vla: structure={self.structure} with action_space=discrete generates action tokens; set "
-                "head=none"
+                f"vla: structure={self.structure} with action_space=discrete generates action tokens; set head=none"
             )
         if self.head == "none" and not tokens:
             raise PolicyError(

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-
-from policies.vla.checkpoints import read_tensors
+from vla_bench.policies.vla.checkpoints import read_tensors
 
 _BACKBONE_MARKS = {
     "backbone.image_to_text_projection.": "kosmos2",
@@ -49,7 +48,7 @@ class Description:
 
     groups: tuple[Group, ...]
     fits: Mapping[str, Any]
-    """Fields of :class:`policies.vla.config.VlaConfig` that the tensors decide."""
+    """Fields of :class:`vla_bench.policies.vla.config.VlaConfig` that the tensors decide."""
     undecided: tuple[str, ...]
     """What they leave open, in sentences."""
 
@@ -62,8 +61,7 @@ def describe(path: str | Path, *, trust: bool = False) -> Description:
 def tensor_lines(tensors: Mapping[str, Tensor]) -> list[str]:
     """Name, shape and dtype of every tensor, a line each."""
     return [
-        f"{name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix('torch.')}"
-        for name, tensor in tensors.items()
+        f"{name}  {tuple(tensor.shape)}  {str(tensor.dtype).removeprefix('torch.')}" for name, tensor in tensors.items()
     ]
 
 
@@ -119,9 +117,7 @@ def _fit(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], list[st
     head, sizes = _head(shapes, width)
     fits |= {"head": head, **sizes}
     if head == "fc":
-        undecided.append(
-            "structure: one_step, interleaved, video or policy_head; a head without memory fits all"
-        )
+        undecided.append("structure: one_step, interleaved, video or policy_head; a head without memory fits all")
         undecided.append("window is not in the weights")
     else:
         fits["structure"] = "policy_head"

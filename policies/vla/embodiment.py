@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.action_spec import ActionSpec
-from envs.observation import Sensors
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec
-from policies.errors import PolicyError
-from policies.vla.actions.normalisation import Quantiles
-from policies.vla.options import VlaOptions
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.actions.normalisation import Quantiles
+from vla_bench.policies.vla.options import VlaOptions
 
 ROBOTS = {"bridge": "widowx", "fractal": "google_robot"}
 """Robot of SimplerEnv by the name of its action convention."""
@@ -55,13 +54,13 @@ class Embodiment:
             Quantiles.read(options.statistics)
             content = Path(options.statistics).read_bytes()
             switches["statistics"] = hashlib.sha256(content).hexdigest()[:16]
-        return dataclasses.replace(
-            spec, action=self.action, sensors=Sensors.of(self.camera), switches=switches
-        )
+        return dataclasses.replace(spec, action=self.action, sensors=Sensors.of(self.camera), switches=switches)
 
     def rules(self, options: VlaOptions) -> Rules:
         """Of one running episode; made anew at every reset."""
-        from policies.vla.actions.simpler import SimplerCommands  # SciPy, which describing need not wait for
+        from vla_bench.policies.vla.actions.simpler import (
+            SimplerCommands,  # SciPy, which describing need not wait for
+        )
 
         commands = SimplerCommands.for_robot(self.robot, options.model.action_scale)
         if options.statistics is not None:

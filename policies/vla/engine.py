@@ -20,18 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-
-from policies.errors import PolicyError
-from policies.vla.actions.chunks import TemporalEnsemble
-from policies.vla.actions.commands import Prediction, commands
-from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
-from policies.vla.backbones import backbone_class
-from policies.vla.build import TINY, Built, build, compile_layers
-from policies.vla.fusion import Frame
-from policies.vla.generation import generate
-from policies.vla.heads import HeadOutput
-from policies.vla.options import VlaOptions
-from policies.vla.prompts import question_prompt
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.actions.chunks import TemporalEnsemble
+from vla_bench.policies.vla.actions.commands import Prediction, commands
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from vla_bench.policies.vla.backbones import backbone_class
+from vla_bench.policies.vla.build import TINY, Built, build, compile_layers
+from vla_bench.policies.vla.fusion import Frame
+from vla_bench.policies.vla.generation import generate
+from vla_bench.policies.vla.heads import HeadOutput
+from vla_bench.policies.vla.options import VlaOptions
+from vla_bench.policies.vla.prompts import question_prompt
 
 _STATE = (0, 1, 2, 3, 4, 5, 14)
 """Tool position, Euler angles and last gripper command in CALVIN's ``robot_obs``."""
@@ -93,9 +92,7 @@ class Engine:
         )
         graphs = options.compile == "graphs"
         if graphs and built.model.device.type != "cuda":
-            raise PolicyError(
-                "vla: policy.compile=graphs needs a GPU, and none is found; type policy.compile=true"
-            )
+            raise PolicyError("vla: policy.compile=graphs needs a GPU, and none is found; type policy.compile=true")
         if options.compile:
             compile_layers(built.model, graphs=graphs)
         return cls(built, options)
@@ -148,9 +145,7 @@ class Engine:
         """What the network said in the slot's last decision: tensors by name."""
         return self._slots[slot].last
 
-    def _decide(
-        self, slots: Sequence[Slot], observations: Sequence[Mapping[str, np.ndarray]]
-    ) -> list[Prediction]:
+    def _decide(self, slots: Sequence[Slot], observations: Sequence[Mapping[str, np.ndarray]]) -> list[Prediction]:
         if self.options.compile == "graphs":
             torch.compiler.cudagraph_mark_step_begin()  # the last decision's tensors may be overwritten
         for slot, frame in zip(slots, self._frames(slots, observations), strict=True):
@@ -229,9 +224,7 @@ class Engine:
         def pixels(camera: str) -> Tensor:
             return torch.stack([recipe(seen[f"rgb_{camera}"], size) for seen in observations])
 
-        images = self.model.encode_frames(
-            pixels("static"), pixels("gripper") if self.config.gripper_camera else None
-        )
+        images = self.model.encode_frames(pixels("static"), pixels("gripper") if self.config.gripper_camera else None)
         states: Sequence[Tensor | None] = [None] * len(slots)
         if self.config.state_token:
             numbers = np.stack([seen["robot_obs"][list(_STATE)] for seen in observations])
@@ -251,9 +244,7 @@ class Engine:
     def _prompt_ids(self, instruction: str) -> list[int]:
         adapter, tokenizer = self.model.adapter, self.tokenizer
         bos, eos = tokenizer.bos_token or "", tokenizer.eos_token or ""
-        asks = self.config.generates_tokens or (
-            self.config.prompt == "question" and self.options.compat == "intended"
-        )
+        asks = self.config.generates_tokens or (self.config.prompt == "question" and self.options.compat == "intended")
         if not asks:
             text = adapter.prompt.text(instruction, bos=bos, eos=eos)
             return tokenizer(text, add_special_tokens=adapter.prompt.add_special_tokens).input_ids

@@ -13,8 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-
-from policies.vla.backbones.contract import SceneImages
+from vla_bench.policies.vla.backbones.contract import SceneImages
 
 PADDING, EDGE, TEXT, VISION, STATE, ACTION = range(-1, 5)
 """What a position of a row holds. EDGE: text before the images or after the action token."""
@@ -115,9 +114,7 @@ def _row(row: Row, layout: Layout, action: Tensor | None) -> tuple[Tensor, Tenso
     return embeds, mask, kinds, number
 
 
-def _frame(
-    frame: Frame, images: Tensor, layout: Layout, action: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _frame(frame: Frame, images: Tensor, layout: Layout, action: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     text, text_mask = frame.text, frame.mask.to(torch.int64)
     start, end = layout.leading, len(text) - layout.trailing
     pieces = [(text[:start], text_mask[:start], EDGE)]
@@ -146,7 +143,5 @@ def _scene_images(rows: Sequence[Row], frame: Tensor, layout: Layout) -> SceneIm
     for index, row in enumerate(rows):
         for number, seen in enumerate(row):
             tokens[index, number] = seen.images.flatten(0, 1)
-            visible[index, :, number] = (
-                frame[index] >= 0 if layout.layout == "video" else frame[index] == number
-            )
+            visible[index, :, number] = frame[index] >= 0 if layout.layout == "video" else frame[index] == number
     return SceneImages(tokens, visible)

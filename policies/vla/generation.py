@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-from policies.vla.actions.tokenizer import ActionTokens
-from policies.vla.backbones.contract import SceneImages
-from policies.vla.fusion import Row, join
-from policies.vla.model import VlaModel
-from policies.vla.training import token_layout
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens
+from vla_bench.policies.vla.backbones.contract import SceneImages
+from vla_bench.policies.vla.fusion import Row, join
+from vla_bench.policies.vla.model import VlaModel
+from vla_bench.policies.vla.training import token_layout
 
 
 def generate(
@@ -46,9 +45,7 @@ def generate(
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         positions = (lengths + len(ids) - 1)[:, None]
         embeds = model.embed_text(ids[-1])[:, None]
-        decoded = model.adapter.decode(
-            embeds, mask, positions=positions, cache=cache, use_cache=True, images=images
-        )
+        decoded = model.adapter.decode(embeds, mask, positions=positions, cache=cache, use_cache=True, images=images)
         newest, cache = decoded.hidden[:, -1], decoded.cache
 
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
-from policies.vla.config import VlaConfig
-from policies.vla.heads.base import ARM, HeadOutput
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.heads.base import ARM, HeadOutput
 
 IGNORE = -100
 """Label of a position that carries no loss."""
@@ -117,9 +116,7 @@ def total_loss(losses: Mapping[str, Tensor], config: VlaConfig | None = None) ->
     return torch.stack(terms).sum()
 
 
-def sum_by_source(
-    losses: Mapping[str, Mapping[str, Tensor]], config: VlaConfig | None = None
-) -> dict[str, Tensor]:
+def sum_by_source(losses: Mapping[str, Mapping[str, Tensor]], config: VlaConfig | None = None) -> dict[str, Tensor]:
     """Multi-task sum: losses of several data sources (``calvin_action``, ``vl_pretrain``) to ``total`` and
     one total per source. Each source's batch is averaged by itself before it is added."""
     totals = {source: total_loss(terms, config) for source, terms in losses.items()}

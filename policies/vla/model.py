@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-
-from policies.errors import PolicyError
-from policies.vla.backbones.contract import Backbone
-from policies.vla.config import VlaConfig
-from policies.vla.fusion import ACTION, TEXT, VISION, Batch, Frame, Layout, Row, join
-from policies.vla.heads import build_head
-from policies.vla.resampler import PerceiverResampler
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.backbones.contract import Backbone
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.fusion import ACTION, TEXT, VISION, Batch, Frame, Layout, Row, join
+from vla_bench.policies.vla.heads import build_head
+from vla_bench.policies.vla.resampler import PerceiverResampler
 
 
 class VlaModel(nn.Module):
@@ -50,7 +49,7 @@ class VlaModel(nn.Module):
             self.embed_gripper_state = nn.Embedding(2, width)
             self.embed_state = nn.Linear(2 * width, width)
         if config.clip_text:
-            from policies.vla.clip_text import ClipTextHead
+            from vla_bench.policies.vla.clip_text import ClipTextHead
 
             self.clip_norm_head = ClipTextHead(width)
 

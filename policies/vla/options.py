@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from envs.action_spec import ActionSpec
-from envs.errors import suggestion
-from envs.observation import Sensors
-from policies.base import PolicySpec
-from policies.errors import PolicyError
-from policies.vla.config import Compatibility, VlaConfig
-from policies.vla.files import DESCRIPTIONS, digest
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.errors import suggestion
+from vla_bench.envs.observation import Sensors
+from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.config import Compatibility, VlaConfig
+from vla_bench.policies.vla.files import DESCRIPTIONS, digest
 
 Batching = Literal["exact", "fast"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -91,8 +91,7 @@ class VlaOptions:
         for name in arguments:
             if name not in known:
                 raise PolicyError(
-                    f"policy 'vla' has no argument {name!r}.{suggestion(name, known)} It takes "
-                    f"{', '.join(known)}."
+                    f"policy 'vla' has no argument {name!r}.{suggestion(name, known)} It takes {', '.join(known)}."
                 )
         values = dict(arguments)
         config = values.get("config")
@@ -103,7 +102,7 @@ class VlaOptions:
         if values.get("compat") is False:
             del values["compat"]
         if values.get("compat") == "released" and config is not None and values.get("dtype") is None:
-            from policies.vla.robovlms_config import released_dtype
+            from vla_bench.policies.vla.robovlms_config import released_dtype
 
             values["dtype"] = released_dtype(config)
         return cls(**values)
@@ -114,8 +113,7 @@ class VlaOptions:
             value = getattr(self, name)
             if value not in choices:
                 raise PolicyError(
-                    f"policy.{name}={value!r} is not one of "
-                    f"{', '.join(choices)}.{suggestion(str(value), choices)}"
+                    f"policy.{name}={value!r} is not one of {', '.join(choices)}.{suggestion(str(value), choices)}"
                 )
         if self.compile not in (True, False, "graphs"):
             raise PolicyError(f"policy.compile={self.compile!r} must be true, false or graphs")
@@ -153,8 +151,7 @@ class VlaOptions:
             )
         if self.checkpoint is None and self.seed is None:
             raise PolicyError(
-                "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for "
-                "random ones"
+                "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for random ones"
             )
         if self.checkpoint is not None and not Path(self.checkpoint).exists():
             raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")
@@ -215,9 +212,7 @@ def _typed(value: bool | str) -> str:
 def _structure(fields: Any, config: Any, checkpoint: Any) -> VlaConfig:
     """From ``config=``, else from a checkpoint folder in our own format; ``model`` changes single fields."""
     if fields is not None and not isinstance(fields, Mapping):
-        raise PolicyError(
-            f"policy.model={fields!r}: type single fields, e.g. policy.model.structure=policy_head"
-        )
+        raise PolicyError(f"policy.model={fields!r}: type single fields, e.g. policy.model.structure=policy_head")
     source = config
     if source is None and checkpoint is not None and (Path(checkpoint) / "vla.json").is_file():
         source = Path(checkpoint) / "vla.json"
@@ -228,6 +223,6 @@ def _structure(fields: Any, config: Any, checkpoint: Any) -> VlaConfig:
                 "policy.model.<field>=, or choose a preset such as policy=vla_policy_head_lstm"
             )
         return VlaConfig.from_mapping(fields)
-    from policies.vla.robovlms_config import read_config
+    from vla_bench.policies.vla.robovlms_config import read_config
 
     return VlaConfig.from_mapping({**read_config(source).to_mapping(), **(fields or {})})

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-from envs.observation import Observation
-from envs.simulation import EnvironmentSpec
-from policies.base import PolicySpec, SubtaskContext
-from policies.errors import PolicyError
-from policies.vla.embodiment import Embodiment, Rules, embodiment_in
-from policies.vla.options import VlaOptions
+from vla_bench.envs.observation import Observation
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.embodiment import Embodiment, Rules, embodiment_in
+from vla_bench.policies.vla.options import VlaOptions
 
 
 class VlaPolicy:
     """A vision-language-action model, batched over slots, each with its own history, in CALVIN or SimplerEnv.
 
-    Its arguments are the fields of :class:`policies.vla.options.VlaOptions`, and ``config``: the path of the
+    Its arguments are the fields of :class:`vla_bench.policies.vla.options.VlaOptions`, and ``config``: the path of the
     RoboVLMs JSON file beside a checkpoint.
     """
 
@@ -31,11 +30,9 @@ class VlaPolicy:
         self._options = options
         self._rules: dict[int, Rules] = {}
         try:
-            from policies.vla.engine import Engine
+            from vla_bench.policies.vla.engine import Engine
         except ModuleNotFoundError as error:
-            raise PolicyError(
-                f"policy 'vla' needs the package {error.name!r}; type: pip install -e '.[vla]'"
-            ) from None
+            raise PolicyError(f"policy 'vla' needs the package {error.name!r}; type: pip install -e '.[vla]'") from None
         self._engine: Engine | None = Engine.from_options(options)
 
     @classmethod

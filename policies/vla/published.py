@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envs.errors import AssetError, suggestion
+from vla_bench.envs.errors import AssetError, suggestion
 
 ROBOVLMS = "robovlms/RoboVLMs"
 """Repository of the checkpoints of arXiv 2412.14058."""
@@ -68,9 +68,7 @@ def fetch_checkpoint(
         about = get_hf_file_metadata(url, endpoint=endpoint)
         _check_room(folder, about.size or 0)
         path = Path(
-            hf_hub_download(
-                repository, filename, revision=about.commit_hash, local_dir=folder, endpoint=endpoint
-            )
+            hf_hub_download(repository, filename, revision=about.commit_hash, local_dir=folder, endpoint=endpoint)
         )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError, RuntimeError) as error:
         raise AssetError(_reason(name, repository, filename, error)) from error

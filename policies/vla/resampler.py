@@ -25,8 +25,7 @@ class PerceiverAttention(nn.Module):
         media, latents = self.norm_media(media), self.norm_latents(latents)
         keys, values = self.to_kv(torch.cat([media, latents], dim=-2)).chunk(2, dim=-1)
         queries, keys, values = (
-            part.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-            for part in (self.to_q(latents), keys, values)
+            part.unflatten(-1, (self.heads, -1)).transpose(-2, -3) for part in (self.to_q(latents), keys, values)
         )
         if mask is not None:
             own = mask.new_ones(*mask.shape[:-1], latents.shape[-2])

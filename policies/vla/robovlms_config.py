@@ -13,9 +13,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from envs.errors import suggestion
-from policies.errors import PolicyError
-from policies.vla.config import VlaConfig
+from vla_bench.envs.errors import suggestion
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.config import VlaConfig
 
 BACKBONE_NAMES = {
     "kosmos": "kosmos2",
@@ -115,9 +115,7 @@ def from_robovlms(fields: Mapping[str, Any], source: str = "the configuration") 
     history = head.one_of("history_type", _HISTORIES, "post")
     window = top.whole("window_size")
     if head.whole("action_dim", 7) != 7:
-        raise PolicyError(
-            f"vla: act_head.action_dim={act_head['action_dim']} in {source}; actions have 7 numbers"
-        )
+        raise PolicyError(f"vla: act_head.action_dim={act_head['action_dim']} in {source}; actions have 7 numbers")
     if (space == "discrete") != (kind == "none"):
         raise PolicyError(
             f"vla: act_head.type={act_head['type']} in {source} does not go with "
@@ -127,8 +125,7 @@ def from_robovlms(fields: Mapping[str, Any], source: str = "the configuration") 
     reduction = head.one_of("down_sample", ("none", "pooling", "resampler"), "none")
     if space == "down_sample" and reduction == "none":
         raise PolicyError(
-            f"vla: act_head.action_space=down_sample in {source} needs act_head.down_sample=pooling or "
-            "resampler"
+            f"vla: act_head.action_space=down_sample in {source} needs act_head.down_sample=pooling or resampler"
         )
     if space == "continuous" and reduction == "resampler":
         raise PolicyError(
@@ -206,15 +203,11 @@ class _Fields:
         for name in fields:
             near = get_close_matches(name, heard, n=1, cutoff=_ALIKE)
             if name not in heard and name not in _UNLIKE and near:
-                raise PolicyError(
-                    f"vla: {source} has an unknown field {where}{name!r}. Did you mean {near[0]!r}?"
-                )
+                raise PolicyError(f"vla: {source} has an unknown field {where}{name!r}. Did you mean {near[0]!r}?")
 
     def need(self, name: str) -> Any:
         if self.fields.get(name) is None:
-            raise PolicyError(
-                f"vla: {self.source} has no field {self._where}{name!r}, which says what the model is"
-            )
+            raise PolicyError(f"vla: {self.source} has no field {self._where}{name!r}, which says what the model is")
         return self.fields[name]
 
     def one_of(self, name: str, choices: Any, default: str | None = None) -> str:

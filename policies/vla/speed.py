@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from policies.errors import PolicyError
-from policies.vla.backbones import backbone_class
-from policies.vla.backbones.tokenizers import byte_tokenizer
-from policies.vla.build import Built, device_named, dtype_named
-from policies.vla.checkpoints import parameters_on_meta
-from policies.vla.config import VlaConfig
-from policies.vla.engine import Engine
-from policies.vla.fusion import Frame
-from policies.vla.model import VlaModel
-from policies.vla.options import VlaOptions
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.backbones import backbone_class
+from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer
+from vla_bench.policies.vla.build import Built, device_named, dtype_named
+from vla_bench.policies.vla.checkpoints import parameters_on_meta
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.engine import Engine
+from vla_bench.policies.vla.fusion import Frame
+from vla_bench.policies.vla.model import VlaModel
+from vla_bench.policies.vla.options import VlaOptions
 
 SIZES = ("tiny", "mid", "full")
 """``full`` is microsoft/kosmos-2-patch14-224 (1.66 billion parameters), ``mid`` a fiftieth of it."""
@@ -142,9 +141,7 @@ def _backbone(size: str) -> tuple[Any, int]:
         return Kosmos2Config(), 224
     text = dict(vocab_size=65037, embed_dim=256, layers=6, attention_heads=8, ffn_dim=1024)
     vision = dict(hidden_size=256, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=8)
-    return Kosmos2Config(
-        text_config=text, vision_config={**vision, "image_size": 112}, latent_query_num=64
-    ), 112
+    return Kosmos2Config(text_config=text, vision_config={**vision, "image_size": 112}, latent_query_num=64), 112
 
 
 def _wait(gpu: bool) -> None:
@@ -175,10 +172,7 @@ def report(
     }
     threads = torch.get_num_threads()
     yield f"kosmos2 {size}, {dtype} on {device}, {threads} threads, window {window}, two cameras"
-    yield (
-        f"{'structure':<12} {'way':<9} {'slots':>5} {'decisions/s':>12} {'ms/call':>9} {'x':>6} "
-        f"{'peak MB':>8}"
-    )
+    yield (f"{'structure':<12} {'way':<9} {'slots':>5} {'decisions/s':>12} {'ms/call':>9} {'x':>6} {'peak MB':>8}")
     for structure in structures:
         config = VlaConfig.from_mapping(
             {
@@ -190,9 +184,7 @@ def report(
         )
         exact = engine_of_size(config, size, device=device, dtype=dtype, batching="exact")
         # The same weights, so that the peak is that of one model.
-        fast = Engine(
-            Built(exact.model, exact.tokenizer), dataclasses.replace(exact.options, batching="fast")
-        )
+        fast = Engine(Built(exact.model, exact.tokenizer), dataclasses.replace(exact.options, batching="fast"))
         first = measure(exact, 1, decisions, original=True)
         yield _line(structure, first, first)
         for count in slots:

@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-
-from policies.vla.actions.tokenizer import ActionTokens
-from policies.vla.losses import IGNORE
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens
+from vla_bench.policies.vla.losses import IGNORE
 
 
 def token_targets(

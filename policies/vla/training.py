@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-
-from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
-from policies.vla.fusion import VISION, Batch, Frame, Layout, join
-from policies.vla.heads import HeadOutput
-from policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
-from policies.vla.model import VlaModel
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from vla_bench.policies.vla.fusion import VISION, Batch, Frame, Layout, join
+from vla_bench.policies.vla.heads import HeadOutput
+from vla_bench.policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
+from vla_bench.policies.vla.model import VlaModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class TrainingBatch:
     chunk_mask: Tensor | None = None
     """(B, W, C), 0 where a chunk reaches beyond the episode."""
     labels: Tensor | None = None
-    """(B, W, T') successors to be predicted, :data:`policies.vla.losses.IGNORE` elsewhere."""
+    """(B, W, T') successors to be predicted, :data:`vla_bench.policies.vla.losses.IGNORE` elsewhere."""
     clip_text: Tensor | None = None
     """(B, e) CLIP text features of the instructions, for the regularising head."""
 
@@ -111,10 +110,7 @@ def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor) -> Fo
     windows, frames = images.shape[:2]
     text = model.embed_text(batch.text)
     rows = join(
-        [
-            [Frame(text[b, w], batch.text_mask[b, w], images[b, w]) for w in range(frames)]
-            for b in range(windows)
-        ],
+        [[Frame(text[b, w], batch.text_mask[b, w], images[b, w]) for w in range(frames)] for b in range(windows)],
         token_layout(model),
         None,
     )
@@ -155,9 +151,7 @@ def losses_of(
     config = model.config
     if config.generates_tokens:
         if tokens is None or result.labels is None:
-            raise ValueError(
-                "a policy that generates tokens needs labels and `tokens`, the place of its action tokens"
-            )
+            raise ValueError("a policy that generates tokens needs labels and `tokens`, the place of its action tokens")
         losses = token_losses(result.logits, result.labels, tokens)
     else:
         arm, gripper, mask = batch.arm_target, batch.gripper_target, batch.chunk_mask

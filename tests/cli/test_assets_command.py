@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from envs.calvin.official.manifest import bundle_files
+from vla_bench.envs.calvin.official.manifest import bundle_files
 
 ASSETS = os.environ.get("CALVIN_ASSETS")
 needs_assets = pytest.mark.skipif(not ASSETS, reason="CALVIN_ASSETS names no folder of official assets")

@@ -10,9 +10,7 @@ from result_sets import chain_lengths, write_chains
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from result_sets import chain_lengths, write_chains
-
-from bench import command_line, commands
-from bench.ablation import configurations, load_ablation
+from vla_bench.bench.ablation import configurations, load_ablation
+from vla_bench.bench.cli import main as commands
+from vla_bench.bench.cli import run as command_line
 
 TEXT = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")
 COMMANDS = [

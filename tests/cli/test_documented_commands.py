@@ -11,9 +11,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-
-from bench.commands import COMMANDS, Parser
-from bench.presets import load_config
+from vla_bench.bench.cli.main import COMMANDS, Parser
+from vla_bench.bench.setup.presets import load_config
 
 ROOT = Path(__file__).parents[2]
 PLACEHOLDERS = ("…", "$", "<")
@@ -50,13 +49,12 @@ def test_command_is_taken(file, line):
         command, *words = words
         assert command in COMMANDS
         parser = Parser(prog=command)
-        importlib.import_module(f"bench.commands.{command}").configure(parser)
+        importlib.import_module(f"vla_bench.bench.cli.{command}").configure(parser)
         if words:
             parser.parse_args(words)
     elif module != "pytest":
-        assert (ROOT / f"{module.replace('.', '/')}.py").is_file() or (
-            ROOT / module.replace(".", "/") / "__main__.py"
-        ).is_file()
+        path = ROOT.joinpath(*module.removeprefix("vla_bench.").split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
 def test_there_are_some():

@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from bench.command_line import main
-from bench.records.journal import read_journal
+from vla_bench.bench.cli.run import main
+from vla_bench.bench.records.journal import read_journal
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_benchmark.py"
 FAKE = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=2")
@@ -29,9 +28,7 @@ def type_in(folder, *words):
 
 
 def start(folder, *words):
-    return subprocess.Popen(
-        command(*words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command(*words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_records(journal, count, process):
@@ -248,7 +245,7 @@ def test_help_is_quick_and_says_everything(tmp_path, record_property):
 def test_help_imports_nothing_heavy():
     heavy = ("hydra", "omegaconf", "pandas", "pyarrow", "ray", "torch", "pybullet", "scipy", "rich")
     program = (
-        "import sys; from bench.command_line import help_text; help_text();"
+        "import sys; from vla_bench.bench.cli.run import help_text; help_text();"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=SCRIPT.parent)

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from envs.observation import Sensors
-from envs.simpler.grids import STATIONS, task_named
-from envs.simpler.original import OriginalBackend
-from envs.simpler.trial import SimplerSimulation
-from envs.simpler.variants import ARMS
-from envs.simulation import EpisodeStart
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simpler.grids import STATIONS, task_named
+from vla_bench.envs.simpler.original import OriginalBackend
+from vla_bench.envs.simpler.trial import SimplerSimulation
+from vla_bench.envs.simpler.variants import ARMS
+from vla_bench.envs.simulation import EpisodeStart
 
 RENAMED = {"google_robot_move_near": "google_robot_move_near_v1"}
 """What the recordings' ``simpler_env.make`` calls by another name than the environment has."""
@@ -38,9 +37,7 @@ def start_of(case: Mapping[str, Any], base: np.ndarray) -> EpisodeStart:
     state: dict[str, tuple[float, ...]] = {}
     robot = next((place for prefix, place in ROBOTS.items() if task.name.startswith(prefix)), None)
     if robot is None:
-        (number,) = [
-            index for index, each in enumerate(STATIONS) if np.allclose(base[:2], (each.x, each.y), atol=1e-6)
-        ]
+        (number,) = [index for index, each in enumerate(STATIONS) if np.allclose(base[:2], (each.x, each.y), atol=1e-6)]
         robot = (STATIONS[number].x, STATIONS[number].y, STATIONS[number].yaw)
         state["station"] = (float(number),)
     state["robot"] = robot

@@ -11,16 +11,15 @@ import pybullet as p
 import pytest
 import yaml
 from calvin_recordings import CONVENTIONS, needs_assets, needs_golden, recorded_files, recordings
-
-from envs.calvin.bundle import AssetBundle, find_bundle
-from envs.calvin.initial_states import initial_state
-from envs.calvin.scenes import SCENES
-from envs.calvin.sequences import official_sequences
-from envs.calvin.simulation import CalvinSimulation
-from envs.calvin.snapshot import Snapshot
-from envs.calvin.tasks import TASKS
-from envs.calvin.world import World
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
+from vla_bench.envs.calvin.initial_states import initial_state
+from vla_bench.envs.calvin.scenes import SCENES
+from vla_bench.envs.calvin.sequences import official_sequences
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.snapshot import Snapshot
+from vla_bench.envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.world import World
+from vla_bench.envs.simulation import EpisodeStart
 
 PROBE_RADIUS = 0.0005
 """Metres; PyBullet has no closest point to a point."""

@@ -9,15 +9,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from calvin_recordings import ASSETS, needs_assets
-
-from envs.calvin.bundle import ANNOTATIONS, AssetBundle, find_bundle
-from envs.calvin.official.fetch import fetch_official
-from envs.calvin.official.manifest import bundle_files, needed_files
-from envs.calvin.official.sources import FolderSource
-from envs.calvin.scenes import SCENES
-from envs.calvin.simulation import CalvinSimulation
-from envs.observation import Sensors
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import ANNOTATIONS, AssetBundle, find_bundle
+from vla_bench.envs.calvin.official.fetch import fetch_official
+from vla_bench.envs.calvin.official.manifest import bundle_files, needed_files
+from vla_bench.envs.calvin.official.sources import FolderSource
+from vla_bench.envs.calvin.scenes import SCENES
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import EpisodeStart
 
 pytestmark = needs_assets
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_assets, needs_golden, recordings
 from PIL import Image
-
-from envs.calvin.bundle import find_bundle
-from envs.calvin.simulation import CalvinSimulation
-from envs.observation import Sensors
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import EpisodeStart
 
 pytestmark = [needs_golden, needs_assets]
 FRAME = re.compile(r"(?P<scene>[A-D])_(?P<name>.+)_t(?P<step>\d+)_(?P<camera>static|gripper)_tiny\.png")
@@ -35,9 +34,7 @@ def test_tiny_frames_equal_the_recorded_ones(scene, name):
     recording = next((r for r in recordings(f"traj_{scene}") if r.name == name), None)
     if recording is None:
         pytest.skip(f"frames of {scene}/{name} are there, but not its trajectory")
-    simulation = CalvinSimulation(
-        find_bundle("official"), Sensors.of("static", "gripper", depth=True), renderer="tiny"
-    )
+    simulation = CalvinSimulation(find_bundle("official"), Sensors.of("static", "gripper", depth=True), renderer="tiny")
     simulation.reset(EpisodeStart(scene, recording.start()))
     folder = Path(GOLDEN) / "frames"
     with np.load(folder / f"{scene}_{name}_tiny_depth.npz") as file:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from calvin_recordings import Recording, needs_golden, recorded_files, recordings
-
-from envs.calvin.oracle import BLOCKS, ROBOT, TABLE
-from envs.calvin.scenes import SCENES
-from envs.calvin.snapshot import Snapshot
-from envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.oracle import BLOCKS, ROBOT, TABLE
+from vla_bench.envs.calvin.scenes import SCENES
+from vla_bench.envs.calvin.snapshot import Snapshot
+from vla_bench.envs.calvin.tasks import TASKS
 
 pytestmark = needs_golden
 

@@ -17,12 +17,11 @@ from calvin_recordings import (
     recorded_files,
     recordings,
 )
-
-from envs.calvin.bundle import find_bundle
-from envs.calvin.scenes import SCENES
-from envs.calvin.simulation import CalvinSimulation
-from envs.calvin.world import World
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.scenes import SCENES
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.world import World
+from vla_bench.envs.simulation import EpisodeStart
 
 pytestmark = [needs_golden, needs_assets]
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_assets, needs_golden, recordings
 from PIL import Image
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.cameras import view_of
+from vla_bench.envs.calvin.renderers import make_renderer
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.errors import RendererError
+from vla_bench.envs.observation import Camera
+from vla_bench.envs.simulation import EpisodeStart
 
-from bench.benchmarks.likeness import compare, difference, structural_similarity
-from envs.calvin.bundle import find_bundle
-from envs.calvin.cameras import view_of
-from envs.calvin.renderers import make_renderer
-from envs.calvin.simulation import CalvinSimulation
-from envs.errors import RendererError
-from envs.observation import Camera
-from envs.simulation import EpisodeStart
+from tools.likeness import compare, difference, structural_similarity
 
 pytestmark = [needs_golden, needs_assets]
 FRAME = re.compile(r"(?P<scene>[A-D])_(?P<name>.+)_t(?P<step>\d+)_(?P<camera>static|gripper)_egl\.png")

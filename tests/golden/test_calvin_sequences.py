@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_golden
-
-from envs.calvin.initial_states import initial_state, placement_seed
-from envs.calvin.sequences import Condition, official_sequences
-from envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.initial_states import initial_state, placement_seed
+from vla_bench.envs.calvin.sequences import Condition, official_sequences
+from vla_bench.envs.calvin.tasks import TASKS
 
 
 def test_there_are_1000_chains_of_five_known_tasks():

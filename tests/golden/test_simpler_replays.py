@@ -67,12 +67,12 @@ def run_original(original: tuple[str, dict[str, str], Path], code: str) -> None:
 
 SETTLED = """
 import numpy as np
-from envs.observation import Sensors
-from envs.simpler.grids import SETS, eggplant_layouts
-from envs.simpler.original import OFFICIAL_SEED, OriginalBackend
-from envs.simpler.trial import SimplerSimulation
-from envs.simpler.robots import WIDOWX
-from envs.simulation import EpisodeStart
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simpler.grids import SETS, eggplant_layouts
+from vla_bench.envs.simpler.original import OFFICIAL_SEED, OriginalBackend
+from vla_bench.envs.simpler.trial import SimplerSimulation
+from vla_bench.envs.simpler.robots import WIDOWX
+from vla_bench.envs.simulation import EpisodeStart
 simulation = SimplerSimulation(OriginalBackend(), Sensors(), WIDOWX.actions[0])
 trials = [t for t in SETS["bridge"].trials() if t.task.sink]
 for layout in (0, 7, 23):
@@ -90,9 +90,9 @@ def test_settled_eggplants_are_the_originals(original):
 
 DRAWN_TWICE = """
 import numpy as np
-from envs.simpler.grids import SETS
-from envs.simpler.original import OriginalBackend
-from envs.simulation import EpisodeStart
+from vla_bench.envs.simpler.grids import SETS
+from vla_bench.envs.simpler.original import OriginalBackend
+from vla_bench.envs.simulation import EpisodeStart
 trials = {t.task.name: t for name in ("bridge", "visual_matching") for t in SETS[name].trials()}
 for name in ("widowx_spoon_on_towel", "google_robot_pick_vertical_coke_can"):
     trial, pictures = trials[name], []

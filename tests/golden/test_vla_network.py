@@ -11,15 +11,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
+from vla_bench.policies.vla.backbones import backbone_class  # noqa: E402
+from vla_bench.policies.vla.build import build  # noqa: E402
+from vla_bench.policies.vla.checkpoints import parameters_on_meta, plain_name  # noqa: E402
+from vla_bench.policies.vla.model import VlaModel  # noqa: E402
+from vla_bench.policies.vla.robovlms_config import from_robovlms, read_config  # noqa: E402
+from vla_bench.policies.vla.training import TrainingBatch, forward, losses_of  # noqa: E402
 from vla_recordings import FOLDER, STRUCTURES, needs_recordings, read_json  # noqa: E402
-
-from policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
-from policies.vla.backbones import backbone_class  # noqa: E402
-from policies.vla.build import build  # noqa: E402
-from policies.vla.checkpoints import parameters_on_meta, plain_name  # noqa: E402
-from policies.vla.model import VlaModel  # noqa: E402
-from policies.vla.robovlms_config import from_robovlms, read_config  # noqa: E402
-from policies.vla.training import TrainingBatch, forward, losses_of  # noqa: E402
 
 pytestmark = needs_recordings
 
@@ -109,8 +108,7 @@ def test_every_recorded_name_is_ours(structure: str) -> None:
     config = read_config(FOLDER / structure / "config.json")
     built = build(config, backbone_path=FOLDER / "tiny_kosmos", seed=0)
     theirs = {
-        plain_name(name): tuple(shape)
-        for name, (shape, _) in read_json(f"{structure}/state_dict_keys.json").items()
+        plain_name(name): tuple(shape) for name, (shape, _) in read_json(f"{structure}/state_dict_keys.json").items()
     }
     assert {name: tuple(value.shape) for name, value in built.model.state_dict().items()} == theirs
 

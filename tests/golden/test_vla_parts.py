@@ -9,17 +9,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+from vla_bench.policies.vla.actions.chunks import sliding_chunks  # noqa: E402
+from vla_bench.policies.vla.actions.frames import euler_to_axis_angle  # noqa: E402
+from vla_bench.policies.vla.actions.normalisation import inverse_mu_law, mu_law, normalise, unnormalise  # noqa: E402
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
+from vla_bench.policies.vla.backbones.tokenizers import load_tokenizer  # noqa: E402
+from vla_bench.policies.vla.images import PixelRecipe  # noqa: E402
+from vla_bench.policies.vla.prompts import CAPTION_PROMPTS, QUESTION_PROMPTS, question_prompt  # noqa: E402
+from vla_bench.policies.vla.resampler import PerceiverResampler  # noqa: E402
+from vla_bench.policies.vla.token_targets import token_targets  # noqa: E402
 from vla_recordings import FOLDER, needs_recordings, read_json  # noqa: E402
-
-from policies.vla.actions.chunks import sliding_chunks  # noqa: E402
-from policies.vla.actions.frames import euler_to_axis_angle  # noqa: E402
-from policies.vla.actions.normalisation import inverse_mu_law, mu_law, normalise, unnormalise  # noqa: E402
-from policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
-from policies.vla.backbones.tokenizers import load_tokenizer  # noqa: E402
-from policies.vla.images import PixelRecipe  # noqa: E402
-from policies.vla.prompts import CAPTION_PROMPTS, QUESTION_PROMPTS, question_prompt  # noqa: E402
-from policies.vla.resampler import PerceiverResampler  # noqa: E402
-from policies.vla.token_targets import token_targets  # noqa: E402
 
 pytestmark = needs_recordings
 
@@ -43,9 +42,7 @@ def test_action_tokens() -> None:
     tokens = ActionTokens(recorded["kosmos2"]["tokenizer_orig_size"])
     assert tokens.begin == recorded["kosmos2"]["action_token_begin_idx"]
     assert tokens.encode(np.array(recorded["x"])).tolist() == recorded["ids"]
-    np.testing.assert_allclose(
-        tokens.decode(np.array(recorded["ids"])), recorded["decoded"], rtol=0, atol=1e-15
-    )
+    np.testing.assert_allclose(tokens.decode(np.array(recorded["ids"])), recorded["decoded"], rtol=0, atol=1e-15)
     for token, value in recorded["decode_out_of_range"].items():
         assert tokens.decode(np.array([int(token)]))[0] == pytest.approx(value)
 
@@ -54,9 +51,7 @@ def test_action_scaling() -> None:
     recorded = read_json("action_ops.json")
     actions = np.array(recorded["a"])
     np.testing.assert_allclose(normalise(actions), recorded["normalize_065"], atol=1e-7)
-    np.testing.assert_allclose(
-        unnormalise(actions, gripper_too=True), recorded["unnormalize_065_default"], atol=1e-7
-    )
+    np.testing.assert_allclose(unnormalise(actions, gripper_too=True), recorded["unnormalize_065_default"], atol=1e-7)
     np.testing.assert_allclose(mu_law(actions[0]), recorded["mu_law_1d"], atol=1e-7)
     np.testing.assert_allclose(inverse_mu_law(actions[0]), recorded["inv_mu_law_1d"], atol=1e-7)
     # On two axes the original keeps the last row instead of the gripper's column; ours keeps the column.

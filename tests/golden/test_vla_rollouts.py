@@ -9,15 +9,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+from vla_bench.envs.simpler.robots import GOOGLE_ROBOT, WIDOWX  # noqa: E402
+from vla_bench.envs.simulation import EnvironmentSpec  # noqa: E402
+from vla_bench.policies.base import SubtaskContext  # noqa: E402
+from vla_bench.policies.vla.actions.simpler import SimplerCommands  # noqa: E402
+from vla_bench.policies.vla.engine import Engine  # noqa: E402
+from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
+from vla_bench.policies.vla.policy import VlaPolicy  # noqa: E402
 from vla_recordings import FOLDER, STRUCTURES, arguments, needs_recordings, observations  # noqa: E402
-
-from envs.simpler.robots import GOOGLE_ROBOT, WIDOWX  # noqa: E402
-from envs.simulation import EnvironmentSpec  # noqa: E402
-from policies.base import SubtaskContext  # noqa: E402
-from policies.vla.actions.simpler import SimplerCommands  # noqa: E402
-from policies.vla.engine import Engine  # noqa: E402
-from policies.vla.options import VlaOptions  # noqa: E402
-from policies.vla.policy import VlaPolicy  # noqa: E402
 
 pytestmark = needs_recordings
 

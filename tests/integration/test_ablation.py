@@ -1,12 +1,11 @@
 """Ablations: rows on the same episodes, resumed, compared."""
 
 import pytest
-
-from bench.ablation import REPORT, TABLE, compare_rows, configurations, load_ablation, run, write
-from bench.command_line import main
-from bench.errors import ConfigError
-from bench.presets import presets
-from bench.runner import evaluate
+from vla_bench.bench.ablation import REPORT, TABLE, compare_rows, configurations, load_ablation, run, write
+from vla_bench.bench.cli.run import main
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.runner import evaluate
+from vla_bench.bench.setup.presets import presets
 
 ROWS = """# Holding still against wandering, on the toy.
 rows:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 
-from bench.dispatch import (
+from vla_bench.bench.dispatch import (
     EpisodeFinished,
     EpisodeRetried,
     EpisodeStarted,
@@ -18,9 +18,9 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
-from bench.preparation import prepare
-from bench.presets import load_config
-from bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.bench.setup.preparation import prepare
+from vla_bench.bench.setup.presets import load_config
 
 OVERRIDES = ["benchmark=calvin_smoke", "benchmark.sequences=6", "policy=random"]
 

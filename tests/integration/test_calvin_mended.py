@@ -6,12 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-
-from envs.calvin.bundle import find_bundle
-from envs.calvin.sequences import official_sequences
-from envs.calvin.simulation import CalvinSimulation
-from envs.observation import Sensors
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.sequences import official_sequences
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import EpisodeStart
 
 
 def make(*cameras: str) -> CalvinSimulation:
@@ -19,7 +18,7 @@ def make(*cameras: str) -> CalvinSimulation:
 
 
 def start(number: int) -> EpisodeStart:
-    from envs.calvin.initial_states import initial_state
+    from vla_bench.envs.calvin.initial_states import initial_state
 
     return initial_state(official_sequences()[number].condition)
 

@@ -21,9 +21,7 @@ def has_original() -> bool:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("CALVIN_ASSETS"), reason="CALVIN_ASSETS names no folder of official assets"
-    ),
+    pytest.mark.skipif(not os.environ.get("CALVIN_ASSETS"), reason="CALVIN_ASSETS names no folder of official assets"),
     pytest.mark.skipif(
         not has_original(),
         reason="calvin_env is not installed (CALVIN_ENV_PYTHON may name an interpreter that has it)",
@@ -33,13 +31,13 @@ pytestmark = [
 SIDE_BY_SIDE = """
 import sys
 import numpy as np
-from envs.calvin.bundle import find_bundle
-from envs.calvin.reference import ReferenceSimulation
-from envs.calvin.simulation import CalvinSimulation
-from envs.calvin.snapshot import Snapshot
-from envs.calvin.tasks import TASKS, solved_tasks
-from envs.observation import Sensors
-from envs.simulation import EpisodeStart
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.reference import ReferenceSimulation
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.snapshot import Snapshot
+from vla_bench.envs.calvin.tasks import TASKS, solved_tasks
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import EpisodeStart
 
 history, scenes = sys.argv[1], sys.argv[2]
 bundle, sensors = find_bundle("official"), Sensors.of("static", "gripper", depth=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bench.dispatch import (
+from vla_bench.bench.dispatch import (
     EpisodeFinished,
     EpisodeRetried,
     Event,
@@ -22,10 +21,10 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
-from bench.errors import RunFailed
-from bench.policy_server.node import Node, ServerOrder
-from bench.protocol import EpisodeRecord, EpisodeSpec
-from envs.simulation import EpisodeStart, SimulationSpec
+from vla_bench.bench.errors import RunFailed
+from vla_bench.bench.policy_server.node import Node, ServerOrder
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 EPISODES = [
     EpisodeSpec(
@@ -70,9 +69,9 @@ def test_a_ray_that_does_not_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch
 
 def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
     """Ray itself would end the process a minute later, without a word of ours and without tables."""
-    from bench.dispatch.ray_pool import RayPool
+    from vla_bench.bench.dispatch.ray_pool import RayPool
 
-    monkeypatch.setattr("bench.dispatch.ray_pool.HEAD_SECONDS", 0.01)
+    monkeypatch.setattr("vla_bench.bench.dispatch.ray_pool.HEAD_SECONDS", 0.01)
     pool = RayPool(1, None)
     with socket.socket() as head:
         head.bind(("127.0.0.1", 0))
@@ -80,9 +79,7 @@ def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.Monk
         pool._head = head.getsockname()
         for _ in range(4):
             assert pool.wait(0.02) == []
-    with pytest.raises(
-        RunFailed, match=r"Ray's head at 127\.0\.0\.1:\d+ is gone.*the same command runs the rest"
-    ):
+    with pytest.raises(RunFailed, match=r"Ray's head at 127\.0\.0\.1:\d+ is gone.*the same command runs the rest"):
         for _ in range(4):
             pool.wait(0.02)
     pool.close()
@@ -91,8 +88,7 @@ def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.Monk
 def test_a_lost_only_node_ends_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Nothing can be placed any more; of a cluster, another node could still join."""
     import ray
-
-    from bench.dispatch.ray_pool import RayPool
+    from vla_bench.bench.dispatch.ray_pool import RayPool
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
     pool = RayPool(1, None)

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bench.dispatch import (
+from vla_bench.bench.dispatch import (
     EpisodeFinished,
     EpisodeRetried,
     EpisodeStarted,
@@ -36,10 +35,10 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
-from bench.errors import ConfigError, RunFailed
-from bench.protocol import EpisodeRecord, EpisodeSpec
-from envs.errors import UserError
-from envs.simulation import EpisodeStart, SimulationSpec
+from vla_bench.bench.errors import ConfigError, RunFailed
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.envs.errors import UserError
+from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 CHAIN = ("reach_red", "raise", "close_gripper", "lower", "reach_blue")
 
@@ -47,9 +46,7 @@ CHAIN = ("reach_red", "raise", "close_gripper", "lower", "reach_blue")
 def episodes(count: int, *, step_limit: int = 60) -> list[EpisodeSpec]:
     texts = tuple(f"please {subtask}" for subtask in CHAIN)
     return [
-        EpisodeSpec(
-            i, f"seq-{i:04d}", EpisodeStart("box", {"episode": (float(i),)}), CHAIN, texts, step_limit
-        )
+        EpisodeSpec(i, f"seq-{i:04d}", EpisodeStart("box", {"episode": (float(i),)}), CHAIN, texts, step_limit)
         for i in range(count)
     ]
 
@@ -194,7 +191,7 @@ def my_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "my_policies.py").write_text(
         textwrap.dedent("""
         import ctypes, numpy as np, os, resource
-        from envs.errors import RendererError
+        from vla_bench.envs.errors import RendererError
         class Base:
             sensors = ("front",)
             def reset(self, instruction): self.steps = 0
@@ -224,7 +221,7 @@ def my_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def camera_job(policy: str, **options: Any) -> Job:
-    from envs.observation import Sensors
+    from vla_bench.envs.observation import Sensors
 
     simulation = SimulationSpec("fake", sensors=Sensors.of("front"))
     return Job(simulation, PolicyChoice(policy), seed=3, **options)
@@ -245,12 +242,8 @@ def test_a_class_beside_the_user_runs_in_the_workers(backend: str, my_policies: 
         ("Stuck", "hang", "nothing happened in the policy for 0.5 s", 2),
     ],
 )
-def test_faults_of_the_policy_are_told_as_such(
-    my_policies: str, name: str, kind: str, message: str, attempts: int
-):
-    run = Run(
-        camera_job(f"{my_policies}:{name}", decision_deadline=0.5), episodes(1), "local", max_attempts=2
-    )
+def test_faults_of_the_policy_are_told_as_such(my_policies: str, name: str, kind: str, message: str, attempts: int):
+    run = Run(camera_job(f"{my_policies}:{name}", decision_deadline=0.5), episodes(1), "local", max_attempts=2)
     record = run.records[0]
     assert record.error is not None
     assert (record.error.kind, record.attempt) == (kind, attempts)
@@ -332,7 +325,7 @@ def test_a_lost_actor_is_replaced_and_costs_its_episode_an_attempt(
     ray: None, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ):
     """Killed, which Ray notices; or silent, which only the lease tells."""
-    monkeypatch.setattr("bench.dispatch.run.LEASE_SECONDS", 2.0)
+    monkeypatch.setattr("vla_bench.bench.dispatch.run.LEASE_SECONDS", 2.0)
     children: list[int] = []
     actors: list[int] = []
 
@@ -386,7 +379,7 @@ def test_a_full_cluster_is_not_waited_for_without_end(ray: None, monkeypatch: py
 
     occupant = cluster.remote(num_cpus=3)(Occupant).remote()
     assert cluster.get(occupant.there.remote())
-    monkeypatch.setattr("bench.dispatch.ray_pool.PLACEMENT_SECONDS", 1.0)
+    monkeypatch.setattr("vla_bench.bench.dispatch.ray_pool.PLACEMENT_SECONDS", 1.0)
     try:
         with pytest.raises(UserError, match="gave no worker a place; each needs 1 CPU, 0 of its 3 are free"):
             Run(job(start_deadline=0.0), episodes(1), "ray")
@@ -399,8 +392,8 @@ def test_a_cluster_that_is_not_there_is_named():
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
     program = (
-        "from bench.dispatch import *; from bench.errors import ConfigError\n"
-        "from envs.simulation import SimulationSpec\n"
+        "from vla_bench.bench.dispatch import *; from vla_bench.bench.errors import ConfigError\n"
+        "from vla_bench.envs.simulation import SimulationSpec\n"
         f"pool = make_pool('ray', 1, '{address}')\n"
         "try: pool.start(Job(SimulationSpec('fake'), PolicyChoice('stub')))\n"
         "except ConfigError as error: print(error)\n"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from envs.calvin.bundle import find_bundle
-from envs.calvin.initial_states import initial_state
-from envs.calvin.oracle import BLOCKS, ROBOT
-from envs.calvin.sequences import official_sequences
-from envs.calvin.simulation import CalvinSimulation
-from envs.calvin.task_suite import suite_states
-from envs.observation import Observation
-from envs.simulation import environment_spec
-from policies.base import SubtaskContext
-from policies.expert import ExpertPolicy
+from vla_bench.envs.calvin.bundle import find_bundle
+from vla_bench.envs.calvin.initial_states import initial_state
+from vla_bench.envs.calvin.oracle import BLOCKS, ROBOT
+from vla_bench.envs.calvin.sequences import official_sequences
+from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.task_suite import suite_states
+from vla_bench.envs.observation import Observation
+from vla_bench.envs.simulation import environment_spec
+from vla_bench.policies.base import SubtaskContext
+from vla_bench.policies.expert import ExpertPolicy
 
 STEP_LIMIT = 360
 CLOSE = np.array((0.0,) * 6 + (-1.0,))

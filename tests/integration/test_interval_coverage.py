@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
-
-from bench.records import statistics
-from bench.records.paired import PairedRates
-from bench.records.statistics import mean_length, rate
+from vla_bench.bench.records import statistics
+from vla_bench.bench.records.paired import PairedRates
+from vla_bench.bench.records.statistics import mean_length, rate
 
 CHAINS = {"weak": 0.45, "middling": 0.8, "strong": 0.93}
 """Chance to solve one more subtask; average chain lengths of 0.8, 2.7 and 4.1."""
@@ -34,9 +33,7 @@ def test_rates_are_covered_as_wilson_intervals_are(n):
         chances = stats.binom.pmf(np.arange(n + 1), n, true)
         ours = [rate(k, n) for k in range(n + 1)]
         low, high = proportion_confint(np.arange(n + 1), n, method="wilson")
-        mine = sum(
-            chance for chance, each in zip(chances, ours, strict=True) if each.low <= true <= each.high
-        )
+        mine = sum(chance for chance, each in zip(chances, ours, strict=True) if each.low <= true <= each.high)
         assert mine == pytest.approx(chances[(low <= true) & (true <= high)].sum())
         assert mine > 0.9
 

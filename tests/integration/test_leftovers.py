@@ -23,9 +23,9 @@ MARK = "VLA_BENCH_TEST_MARK"
 
 DRIVER = """
 import sys
-from bench.dispatch import Job, PolicyChoice, EpisodeFinished, make_pool, run_episodes
-from bench.protocol import EpisodeSpec
-from envs.simulation import EpisodeStart, SimulationSpec
+from vla_bench.bench.dispatch import Job, PolicyChoice, EpisodeFinished, make_pool, run_episodes
+from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 backend, cue, ending = sys.argv[1:]
 if __name__ == "__main__":
@@ -72,10 +72,7 @@ class Driver:
         found = {}
         for entry in Path("/proc").iterdir():
             try:
-                if (
-                    entry.name.isdigit()
-                    and f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes()
-                ):
+                if entry.name.isdigit() and f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes():
                     found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
@@ -134,7 +131,7 @@ def test_after_a_kill_of_a_driver_of_ray(temporary: Path):
     """Ray's own processes go too; what they leave on disk goes with the next run (Ctrl-C twice)."""
     driver = Driver(temporary, "ray", "hang", "never")
     driver.read_until("EpisodeFinished")
-    children = [line for line in driver.processes().values() if "bench.dispatch.child" in line]
+    children = [line for line in driver.processes().values() if "vla_bench.bench.dispatch.child" in line]
     assert len(children) == 2
     driver.process.kill()
     driver.process.communicate()

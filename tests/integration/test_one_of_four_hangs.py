@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.dispatch import (
+from vla_bench.bench.dispatch import (
     EpisodeFinished,
     EpisodeRetried,
     EpisodeStarted,
@@ -14,8 +14,8 @@ from bench.dispatch import (
     make_pool,
     run_episodes,
 )
-from bench.protocol import EpisodeSpec
-from envs.simulation import EpisodeStart, SimulationSpec
+from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 EPISODES = [
     EpisodeSpec(

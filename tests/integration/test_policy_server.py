@@ -15,21 +15,20 @@ from typing import Any
 
 import pytest
 from test_dispatch import Run, episodes
-
-from bench.dispatch import EpisodeRetried, Job, PolicyChoice
-from bench.errors import ConfigError
-from bench.policy_server import watch
-from bench.preparation import prepare
-from bench.presets import load_config
-from envs.errors import UserError
-from envs.observation import Sensors
-from envs.simulation import SimulationSpec
+from vla_bench.bench.dispatch import EpisodeRetried, Job, PolicyChoice
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.policy_server import watch
+from vla_bench.bench.setup.preparation import prepare
+from vla_bench.bench.setup.presets import load_config
+from vla_bench.envs.errors import UserError
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import SimulationSpec
 
 POLICIES = """
 import ctypes, os, pathlib, signal
 import numpy as np
-from envs.observation import Sensors
-from policies.base import PolicySpec, SubtaskContext
+from vla_bench.envs.observation import Sensors
+from vla_bench.policies.base import PolicySpec, SubtaskContext
 
 class Remembers:
     '''What it does depends on all it has seen in a slot, and on nothing else.'''
@@ -131,9 +130,7 @@ def job(policy: str = "served:Remembers", **options: Any) -> Job:
     return Job(simulation, PolicyChoice(policy, arguments), **{"seed": 3, "inference": "server", **options})
 
 
-@pytest.mark.parametrize(
-    ("policy", "judged"), [("Remembers", "chain"), ("Together", "last"), ("Plain", "last")]
-)
+@pytest.mark.parametrize(("policy", "judged"), [("Remembers", "chain"), ("Together", "last"), ("Plain", "last")])
 def test_records_are_those_of_a_policy_in_each_worker(beside: Path, policy: str, judged: Any):
     wanted = [dataclasses.replace(episode, judged=judged) for episode in episodes(8)]
     reference = Run(job(inference="child"), wanted, "local")
@@ -161,9 +158,7 @@ def test_workers_placed_by_ray_share_a_server(beside: Path):
         ("lose", "policy", "CUDA error: an illegal memory access"),
     ],
 )
-def test_a_mishap_of_the_server_costs_the_running_decisions(
-    beside: Path, fault: str, kind: str, message: str
-):
+def test_a_mishap_of_the_server_costs_the_running_decisions(beside: Path, fault: str, kind: str, message: str):
     arguments = {"fault": fault, "flag": str(beside / "happened")}
     run = Run(job(arguments=arguments, decision_deadline=1.0), episodes(6), "local", 2)
     retries = run.of(EpisodeRetried)
@@ -175,9 +170,7 @@ def test_a_mishap_of_the_server_costs_the_running_decisions(
 
 def test_several_servers_share_the_workers(beside: Path):
     seen: list[int] = []
-    run = Run(
-        job(servers=2), episodes(8), "local", 3, hook=lambda event: seen.append(len(servers_of(beside)))
-    )
+    run = Run(job(servers=2), episodes(8), "local", 3, hook=lambda event: seen.append(len(servers_of(beside))))
     assert run.complete and max(seen) == 2
 
 
@@ -227,7 +220,7 @@ def test_nothing_is_left_of_a_driver_that_is_killed(beside: Path):
         import sys
         sys.path[:0] = {path!r}
         from test_policy_server import episodes, job
-        from bench.dispatch import make_pool, run_episodes
+        from vla_bench.bench.dispatch import make_pool, run_episodes
         from dataclasses import replace
         slow = job()
         slow = replace(slow, simulation=replace(slow.simulation, options={{"step_seconds": 0.05}}))

@@ -8,9 +8,8 @@ import subprocess
 
 import pytest
 from result_sets import chain_lengths, write_chains
-
-from bench.records.result_set import ResultSet
-from bench.report import render
+from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.report import render
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

@@ -8,11 +8,8 @@ import subprocess
 import sys
 
 import pytest
-
-import bench
-from bench.config import Config
-from bench.dispatch import EpisodeFinished, WorkerStarted
-from bench.errors import (
+from vla_bench.bench.dispatch import EpisodeFinished, WorkerStarted
+from vla_bench.bench.errors import (
     ConfigError,
     PolicyError,
     ProtocolMismatch,
@@ -20,10 +17,13 @@ from bench.errors import (
     RunFailed,
     UserError,
 )
-from bench.preparation import prepare
-from bench.presets import load_config
-from bench.runner import _check_worker, evaluate
-from bench.screen import SilentScreen
+from vla_bench.bench.live.screen import SilentScreen
+from vla_bench.bench.runner import _check_worker, evaluate
+from vla_bench.bench.setup.config import Config
+from vla_bench.bench.setup.preparation import prepare
+from vla_bench.bench.setup.presets import load_config
+
+from vla_bench import bench
 
 WORDS = ("benchmark=fake", "policy=stub", "run.backend=local", "run.workers=1", "benchmark.sequences=5")
 
@@ -163,10 +163,7 @@ def test_folders_are_named_by_what_is_run_not_by_where(tmp_path):
 
     assert re.fullmatch(r"fake-stub-[0-9a-f]{8}", name())
     assert name("run.max_attempts=9", "run.decision_deadline=7") == name()
-    others = [
-        name(word)
-        for word in ("run.seed=1", "benchmark.split=ABC", "policy.chunk=3", "benchmark.step_limit=9")
-    ]
+    others = [name(word) for word in ("run.seed=1", "benchmark.split=ABC", "policy.chunk=3", "benchmark.step_limit=9")]
     assert len({name(), *others}) == 5
     assert not list(tmp_path.iterdir())
 
@@ -206,9 +203,7 @@ def test_an_episode_can_be_run_alone(tmp_path):
     evaluate(config(tmp_path, *words, "run.only=seq-0001"), screen)
     assert [event.record.index for event in screen.events if isinstance(event, EpisodeFinished)] == [1]
     assert "only: []" in (tmp_path / "x" / "config.yaml").read_text()
-    with pytest.raises(
-        ConfigError, match=r"no such episode\. Did you mean 'seq-0001'\? It has 5, from seq-0000"
-    ):
+    with pytest.raises(ConfigError, match=r"no such episode\. Did you mean 'seq-0001'\? It has 5, from seq-0000"):
         evaluate(config(tmp_path, "run.only=seq-001"))
 
 
@@ -275,9 +270,7 @@ def test_only_the_same_run_is_extended(tmp_path):
 
 def test_a_policy_that_cannot_act_ends_the_run_at_once_and_writes_no_record(tmp_path, monkeypatch):
     (tmp_path / "broken_policy.py").write_text(
-        "class Broken:\n"
-        "    def reset(self, instruction): pass\n"
-        "    def act(self, observation): return self.weights\n"
+        "class Broken:\n    def reset(self, instruction): pass\n    def act(self, observation): return self.weights\n"
     )
     monkeypatch.chdir(tmp_path)
     words = [word for word in WORDS if not word.startswith("policy=")]
@@ -288,7 +281,7 @@ def test_a_policy_that_cannot_act_ends_the_run_at_once_and_writes_no_record(tmp_
 
 FULL = """
 import resource, sys
-from bench.command_line import main
+from vla_bench.bench.cli.run import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 sys.exit(main(sys.argv[2:]))
 """

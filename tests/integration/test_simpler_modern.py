@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from simpler_places import need_modern
-
-from bench.config import BenchmarkConfig, Config, PolicyConfig, RunConfig
-from bench.runner import evaluate
-from envs.observation import Sensors
-from envs.simpler.grids import SETS, eggplant_layouts
-from envs.simpler.robots import WIDOWX
-from envs.simpler.trial import SimplerSimulation
-from envs.simulation import EpisodeStart
+from vla_bench.bench.runner import evaluate
+from vla_bench.bench.setup.config import BenchmarkConfig, Config, PolicyConfig, RunConfig
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simpler.grids import SETS, eggplant_layouts
+from vla_bench.envs.simpler.robots import WIDOWX
+from vla_bench.envs.simpler.trial import SimplerSimulation
+from vla_bench.envs.simulation import EpisodeStart
 
 CARROT, EGGPLANT = "widowx_carrot_on_plate", "widowx_put_eggplant_in_basket"
 TRIALS = {trial.name: trial for trial in SETS["bridge"].trials()}
@@ -21,7 +20,7 @@ TRIALS = {trial.name: trial for trial in SETS["bridge"].trials()}
 @pytest.fixture(scope="module")
 def simulation():
     need_modern()
-    from envs.simpler.modern import ModernBackend
+    from vla_bench.envs.simpler.modern import ModernBackend
 
     made = SimplerSimulation(ModernBackend(), Sensors.of(WIDOWX.camera), WIDOWX.actions[0])
     yield made

@@ -8,11 +8,9 @@ import sys
 
 
 def test_prints_costs_and_speeds():
-    command = [sys.executable, "-m", "bench.speed", "--family", "fake", "--rounds", "2", "--workers", "1"]
+    command = [sys.executable, "-m", "tools.speed", "--family", "fake", "--rounds", "2", "--workers", "1"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    costs = {
-        name.strip(): float(cost) for name, cost in re.findall(r"^  (\S.*?) +(-?[\d.]+) ms/", printed, re.M)
-    }
+    costs = {name.strip(): float(cost) for name, cost in re.findall(r"^  (\S.*?) +(-?[\d.]+) ms/", printed, re.M)}
     assert list(costs) == [
         "bare loop",
         "+ checks and timings",

@@ -6,12 +6,11 @@ import subprocess
 import time
 
 import pytest
-
-from bench.dispatch.job import Job, PolicyChoice
-from bench.dispatch.lifeline import tie
-from bench.dispatch.supervisor import Failure, Supervisor
-from bench.protocol import EpisodeSpec
-from envs.simulation import EpisodeStart, SimulationSpec
+from vla_bench.bench.dispatch.job import Job, PolicyChoice
+from vla_bench.bench.dispatch.lifeline import tie
+from vla_bench.bench.dispatch.supervisor import Failure, Supervisor
+from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 EPISODE = EpisodeSpec(0, "seq-0000", EpisodeStart("box"), ("reach_red",), ("go",), step_limit=60)
 

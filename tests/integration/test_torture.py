@@ -1,6 +1,6 @@
-"""A small torture run; the large one is a script: python -m bench.benchmarks.torture."""
+"""A small torture run; the large one is a script: python -m tools.torture."""
 
-from bench.benchmarks.torture import torture
+from tools.torture import torture
 
 WORDS = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=2")
 

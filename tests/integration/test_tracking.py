@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from vla_bench.bench.cli import run as command_line
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.live.tracking import check_tracker, scalars
 
-import bench
-from bench import command_line
-from bench.errors import ConfigError
-from bench.tracking import check_tracker, scalars
+from vla_bench import bench
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=1", "benchmark.sequences=3")
@@ -41,9 +41,7 @@ def test_tensorboard_gets_what_the_summary_says(tmp_path):
     assert command_line.main(words) == 0
     made = bench.load(tmp_path / "mine")
     seen = written(made.folder / "tensorboard")
-    assert {name: number for name, (_, number) in seen.items()} == pytest.approx(
-        dict(scalars(made)), rel=1e-6
-    )
+    assert {name: number for name, (_, number) in seen.items()} == pytest.approx(dict(scalars(made)), rel=1e-6)
     assert {step for step, _ in seen.values()} == {3}
     average = made.summary.chain.average
     assert seen["average_chain_length/low"][1] == pytest.approx(average.low, rel=1e-6)

@@ -8,14 +8,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from vla_bench.bench.cli import main as commands
+from vla_bench.bench.cli import run as command_line
+from vla_bench.bench.errors import ConfigError, ResultSetError
+from vla_bench.bench.report.page import render
+from vla_bench.bench.setup.presets import load_config
+from vla_bench.bench.video.clips import make_clips, read_index
+from vla_bench.bench.video.trace import Trace, file_name
 
-import bench
-from bench import command_line, commands
-from bench.errors import ConfigError, ResultSetError
-from bench.presets import load_config
-from bench.report.page import render
-from bench.video.clips import make_clips, read_index
-from bench.video.trace import Trace, file_name
+from vla_bench import bench
 
 FAKE = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=1", "benchmark.sequences=3")
 
@@ -106,9 +107,7 @@ def test_a_simulator_that_crashes_costs_its_own_clip(tmp_path):
     said = []
     clips = make_clips(made.folder, on_clip=lambda done, total, clip: said.append(clip))
     assert [clip.episode for clip in clips] == ["seq-0000", "seq-0002"]
-    assert [each for each in said if isinstance(each, str)] == [
-        "seq-0001: its replay crashed (exit code -11)"
-    ]
+    assert [each for each in said if isinstance(each, str)] == ["seq-0001: its replay crashed (exit code -11)"]
 
 
 def test_a_mistake_is_told_before_the_run(tmp_path, capsys):

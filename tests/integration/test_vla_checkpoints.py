@@ -15,17 +15,16 @@ pytest.importorskip("transformers")
 
 from result_sets import write_chains  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from vla_bench.bench.cli.main import main  # noqa: E402
+from vla_bench.policies.errors import PolicyError  # noqa: E402
+from vla_bench.policies.vla.backbones import BACKBONES  # noqa: E402
+from vla_bench.policies.vla.build import build  # noqa: E402
+from vla_bench.policies.vla.checkpoints import load_into, parameters_on_meta, plain_name, read_tensors, save  # noqa: E402
+from vla_bench.policies.vla.describe import describe  # noqa: E402
+from vla_bench.policies.vla.engine import Engine  # noqa: E402
+from vla_bench.policies.vla.model import VlaModel  # noqa: E402
+from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
 from vla_models import engine, observation, options  # noqa: E402
-
-from bench.commands import main  # noqa: E402
-from policies.errors import PolicyError  # noqa: E402
-from policies.vla.backbones import BACKBONES  # noqa: E402
-from policies.vla.build import build  # noqa: E402
-from policies.vla.checkpoints import load_into, parameters_on_meta, plain_name, read_tensors, save  # noqa: E402
-from policies.vla.describe import describe  # noqa: E402
-from policies.vla.engine import Engine  # noqa: E402
-from policies.vla.model import VlaModel  # noqa: E402
-from policies.vla.options import VlaOptions  # noqa: E402
 
 CONFIG = options("policy_head_lstm").model
 
@@ -102,7 +101,7 @@ def test_weights_are_mapped_not_copied(tensors: dict[str, Any], tmp_path: Path) 
 
 
 def _adapter() -> Any:
-    from policies.vla.backbones import backbone_class
+    from vla_bench.policies.vla.backbones import backbone_class
 
     chosen = backbone_class("tiny")
     return chosen(chosen.build(chosen.tiny_config()))
@@ -142,9 +141,7 @@ def test_misfits_that_are_allowed(tensors: dict[str, Any], tmp_path: Path) -> No
         allow_unexpected=["something_else"],
         seed=3,
     ).model
-    assert torch.equal(
-        model.backbone.text_model.lm_head.weight, tensors["model.backbone.text_model.lm_head.weight"]
-    )
+    assert torch.equal(model.backbone.text_model.lm_head.weight, tensors["model.backbone.text_model.lm_head.weight"])
     assert model.act_head.rnn.weight_hh_l0.abs().sum() > 0
 
 
@@ -206,11 +203,7 @@ def test_lora_is_merged(tensors: dict[str, Any], tmp_path: Path) -> None:
     peft.get_peft_model(base.backbone, adapter).save_pretrained(tmp_path / "lora")
     merged = build(CONFIG, checkpoint=tmp_path / "model.pt", lora=tmp_path / "lora").model
     assert set(merged.state_dict()) == set(plain.state_dict())
-    changed = {
-        name
-        for name, value in merged.state_dict().items()
-        if not torch.equal(value, plain.state_dict()[name])
-    }
+    changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, plain.state_dict()[name])}
     assert changed and all("q_proj.weight" in name for name in changed)
     with pytest.raises(PolicyError, match=r"no adapter_config\.json"):
         build(CONFIG, checkpoint=tmp_path / "model.pt", lora=tmp_path)
@@ -238,9 +231,7 @@ def test_describe_names_the_structure(structure: str, model: dict[str, Any], tmp
     assert {"head", "action_space"} <= set(fits)
 
 
-@pytest.mark.parametrize(
-    "backbone", [name for name in BACKBONES if name not in ("moondream", "uform", "tiny")]
-)
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in ("moondream", "uform", "tiny")])
 def test_describe_names_the_backbone(backbone: str, tmp_path: Path) -> None:
     made = engine("pooled", model={"backbone": backbone})
     save(tmp_path, made.model, made.config, made.tokenizer)

@@ -13,13 +13,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from torch._dynamo.utils import counters  # noqa: E402
+from vla_bench.envs.simulation import EnvironmentSpec  # noqa: E402
+from vla_bench.policies.errors import PolicyError  # noqa: E402
+from vla_bench.policies.vla.build import Built, build, compile_layers, device_named, dtype_named  # noqa: E402
+from vla_bench.policies.vla.engine import Engine  # noqa: E402
+from vla_bench.policies.vla.policy import VlaPolicy  # noqa: E402
 from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation, options  # noqa: E402
-
-from envs.simulation import EnvironmentSpec  # noqa: E402
-from policies.errors import PolicyError  # noqa: E402
-from policies.vla.build import Built, build, compile_layers, device_named, dtype_named  # noqa: E402
-from policies.vla.engine import Engine  # noqa: E402
-from policies.vla.policy import VlaPolicy  # noqa: E402
 
 TOGETHER = (16, 1, 7, 2, 16, 7)
 """How many of sixteen slots decide at once, round after round: their histories differ in length."""
@@ -148,9 +147,7 @@ def test_question_prompt_is_an_option() -> None:
     released = engine(model={"prompt": "question"}, compat="released")
     text = asking.tokenizer.decode(asking._prompt("push")[0])
     assert "What 10 step actions should the robot take to push?" in text
-    assert plain.tokenizer.decode(released._prompt("push")[0]) == plain.tokenizer.decode(
-        plain._prompt("push")[0]
-    )
+    assert plain.tokenizer.decode(released._prompt("push")[0]) == plain.tokenizer.decode(plain._prompt("push")[0])
 
 
 def test_lower_precision_runs() -> None:
@@ -193,12 +190,8 @@ def test_graphs_need_a_gpu() -> None:
 
 
 def test_random_weights_repeat() -> None:
-    one, two, other = (
-        build(options(model={"structure": "policy_head"}).model, seed=seed).model for seed in (4, 4, 5)
-    )
-    same = [
-        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
-    ]
+    one, two, other = (build(options(model={"structure": "policy_head"}).model, seed=seed).model for seed in (4, 4, 5))
+    same = [torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)]
     assert all(same)
     assert not torch.equal(one.act_head.rnn.weight_hh_l0, other.act_head.rnn.weight_hh_l0)
 
@@ -245,9 +238,7 @@ def test_gpt_head_with_more_latents_than_it_can_read() -> None:
 
 def test_policy_face() -> None:
     plain = options("one_step")
-    policy = VlaPolicy(
-        EnvironmentSpec("calvin", (), {}, 30.0), seed=1, model=plain.model.to_mapping(), execute=2
-    )
+    policy = VlaPolicy(EnvironmentSpec("calvin", (), {}, 30.0), seed=1, model=plain.model.to_mapping(), execute=2)
     policy.reset(0, "push", None)
     (chunk,) = policy.act([0], [observation(0)])
     assert chunk.shape == (2, 7)

@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import bench
-from bench.presets import load_config
+from vla_bench.bench.setup.presets import load_config
+
+from vla_bench import bench
 
 WORDS = (
     "benchmark=calvin_smoke",
@@ -48,8 +49,8 @@ def test_records_do_not_depend_on_the_workers(structure: str, tmp_path: Path) ->
 
 
 def test_compatibility_is_part_of_the_protocol() -> None:
-    from bench.evaluations import environment_of, plan
-    from policies.registry import describe_policy
+    from vla_bench.bench.setup.plan import environment_of, plan
+    from vla_bench.policies.registry import describe_policy
 
     hashes = set()
     for compat in ("intended", "released"):

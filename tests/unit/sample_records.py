@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.protocol import EpisodeError, EpisodeRecord, SubtaskRecord, Timings
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, SubtaskRecord, Timings
 
 TASKS = ("open_drawer", "lift_red_block_table", "turn_on_led", "push_blue_block_left", "close_drawer")
 
@@ -15,9 +15,7 @@ def chain_record(index: int, length: int, *, scene: str = "D", **changes: Any) -
     """A judged chain of five that got so far."""
     attempted = min(length + 1, 5)
     subtasks = tuple(
-        SubtaskRecord(
-            position, TASKS[position], f"do {TASKS[position]}", position < length, 10, 5, f"{index:x}"
-        )
+        SubtaskRecord(position, TASKS[position], f"do {TASKS[position]}", position < length, 10, 5, f"{index:x}")
         for position in range(attempted)
     )
     fields: dict[str, Any] = {
@@ -35,9 +33,7 @@ def chain_record(index: int, length: int, *, scene: str = "D", **changes: Any) -
 
 def error_record(index: int, message: str = "was killed by SIGSEGV") -> EpisodeRecord:
     """An episode that could not be judged."""
-    return EpisodeRecord(
-        index, f"seq-{index:04d}", "D", "error", 0, (), EpisodeError("crash", message, "log")
-    )
+    return EpisodeRecord(index, f"seq-{index:04d}", "D", "error", 0, (), EpisodeError("crash", message, "log"))
 
 
 def task_record(index: int, task: str, scene: str, *, success: bool) -> EpisodeRecord:

@@ -16,22 +16,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sample_records import chain_record, error_record, header
-
-from bench.config import Config, config_from_plain, config_to_plain
-from bench.dispatch import PolicyChoice
-from bench.errors import ConfigError, ResultSetError, UserError
-from bench.evaluations import environment_of, plan
-from bench.inference import Actions
-from bench.preparation import prepare
-from bench.presets import load_config
-from bench.protocol import to_plain
-from bench.provenance import tries_of
-from bench.records.journal import Journal, _line, read_journal
-from bench.records.result_set import DERIVED, JOURNAL, PROVENANCE, ResultSet
-from envs.fake import environment_spec
-from policies.errors import PolicyError
-from policies.one_slot import OneSlotPolicy
-from policies.registry import describe_policy
+from vla_bench.bench.dispatch import PolicyChoice
+from vla_bench.bench.episode.actions import Actions
+from vla_bench.bench.errors import ConfigError, ResultSetError, UserError
+from vla_bench.bench.protocol import to_plain
+from vla_bench.bench.records.journal import Journal, _line, read_journal
+from vla_bench.bench.records.provenance import tries_of
+from vla_bench.bench.records.result_set import DERIVED, JOURNAL, PROVENANCE, ResultSet
+from vla_bench.bench.setup.config import Config, config_from_plain, config_to_plain
+from vla_bench.bench.setup.plan import environment_of, plan
+from vla_bench.bench.setup.preparation import prepare
+from vla_bench.bench.setup.presets import load_config
+from vla_bench.envs.fake import environment_spec
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.one_slot import OneSlotPolicy
+from vla_bench.policies.registry import describe_policy
 
 
 def cases(count):
@@ -110,9 +109,7 @@ def test_words_on_the_command_line(key, sign, texts):
 
 
 NUMBERS = st.sampled_from((0.0, 0.3, -0.3, 1.0, -1.0, 5.0, -1e30, np.nan, np.inf, -np.inf))
-CHUNKS = arrays.arrays(
-    st.sampled_from(("f4", "f8")), st.tuples(st.integers(1, 3), st.just(4)), elements=NUMBERS
-)
+CHUNKS = arrays.arrays(st.sampled_from(("f4", "f8")), st.tuples(st.integers(1, 3), st.just(4)), elements=NUMBERS)
 ODD_ARRAYS = arrays.arrays(
     st.sampled_from(("f4", "f8", "f2", "i4", "u1", "?", "c8", "U3", "M8[s]")),
     arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=7),
@@ -288,9 +285,7 @@ def test_result_folders(sound, name, damage):
         (folder / name).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"{}\n", b"[]\n", b"\xff\n", b'{"header":1,"checksum":"0"}\n']
-)
+@pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"[]\n", b"\xff\n", b'{"header":1,"checksum":"0"}\n'])
 def test_foreign_files_in_the_journals_place(tmp_path, content):
     (tmp_path / JOURNAL).write_bytes(content)
     with pytest.raises(ResultSetError):

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-
-from envs.calvin.builtin import ASSETS, generate
-from envs.calvin.builtin.shapes import box as box_mesh
-from envs.calvin.builtin.shapes import exposed, grained, prism, turned
-from envs.calvin.scenes import GLOBAL_SCALING, SCENES
-from envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.builtin import ASSETS, generate
+from vla_bench.envs.calvin.builtin.shapes import box as box_mesh
+from vla_bench.envs.calvin.builtin.shapes import exposed, grained, prism, turned
+from vla_bench.envs.calvin.scenes import GLOBAL_SCALING, SCENES
+from vla_bench.envs.calvin.tasks import TASKS
 
 # World metres, measured in the official scenes.
 RANGES = {
@@ -58,16 +57,14 @@ def objects(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_shipped_files_are_what_the_code_makes(made):
-    shipped = {
-        path.relative_to(ASSETS).as_posix(): path.read_bytes() for path in ASSETS.rglob("*") if path.is_file()
-    }
+    shipped = {path.relative_to(ASSETS).as_posix(): path.read_bytes() for path in ASSETS.rglob("*") if path.is_file()}
     assert sorted(shipped) == sorted(made)
     for path, content in made.items():
         if path.endswith(".png"):
             # Compressors differ from build to build, pictures must not.
             assert np.abs(pixels(content) - pixels(shipped[path])).max() == 0, path
         else:
-            assert content == shipped[path], f"{path}: run python -m envs.calvin.builtin.generate"
+            assert content == shipped[path], f"{path}: run python -m vla_bench.envs.calvin.builtin.generate"
 
 
 def test_the_bundle_is_small():

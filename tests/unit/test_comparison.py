@@ -4,13 +4,12 @@ import math
 
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
-
-from bench.errors import ConfigError, ProtocolMismatch, ResultSetError
-from bench.records.comparison import compare
-from bench.records.comparison_tables import comparison_tables, to_markdown, verdict, warnings
-from bench.records.formats import FORMATS
-from bench.records.lineup import find_sets, open_sets
-from bench.records.result_set import CONFIG, ResultSet
+from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError
+from vla_bench.bench.records.comparison import compare
+from vla_bench.bench.records.comparison_tables import comparison_tables, to_markdown, verdict, warnings
+from vla_bench.bench.records.formats import FORMATS
+from vla_bench.bench.records.lineup import find_sets, open_sets
+from vla_bench.bench.records.result_set import CONFIG, ResultSet
 
 N = 120
 
@@ -45,26 +44,21 @@ def test_the_other_way_round_is_the_same_with_the_sign_changed(weak_and_strong):
 
 def test_average_is_the_sum_over_positions(weak_and_strong):
     found = compare(*weak_and_strong)
-    assert sum(each.pairs.difference.value for each in found.positions) == pytest.approx(
-        found.average.difference.value
-    )
+    assert sum(each.pairs.difference.value for each in found.positions) == pytest.approx(found.average.difference.value)
     assert all(each.pairs.n == N for each in found.positions)
 
 
 def test_tasks_are_compared_over_attempts_that_both_made(weak_and_strong):
     weak, strong = weak_and_strong
     found = compare(weak, strong)
-    reached = sum(
-        min(len(x.subtasks), len(y.subtasks)) for x, y in zip(weak.records, strong.records, strict=True)
-    )
+    reached = sum(min(len(x.subtasks), len(y.subtasks)) for x, y in zip(weak.records, strong.records, strict=True))
     assert sum(each.pairs.n for each in found.tasks) == reached
     assert all(each.corrected_p >= each.pairs.p for each in found.tasks)
 
 
 def test_too_little_says_how_many_would_do(tmp_path):
     sets = [
-        load(tmp_path / name, chain_lengths(0.8, 60, seed=seed), policy=name)
-        for seed, name in ((1, "one"), (2, "two"))
+        load(tmp_path / name, chain_lengths(0.8, 60, seed=seed), policy=name) for seed, name in ((1, "one"), (2, "two"))
     ]
     found = compare(*sets)
     assert found.average.sign == 0

@@ -1,10 +1,9 @@
 import dataclasses
 
 import pytest
-
-from bench.config import GROUPS, Config, config_from_plain, config_to_plain, field_help
-from bench.errors import ConfigError
-from bench.presets import load_config, presets
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.setup.config import GROUPS, Config, config_from_plain, config_to_plain, field_help
+from vla_bench.bench.setup.presets import load_config, presets
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-from bench.dispatch.deadlines import FIRST, LEAST, MARGIN, MOST, Deadlines
-from bench.dispatch.job import Job, PolicyChoice
-from bench.rollout import Phase
-from envs.simulation import SimulationSpec
+from vla_bench.bench.dispatch.deadlines import FIRST, LEAST, MARGIN, MOST, Deadlines
+from vla_bench.bench.dispatch.job import Job, PolicyChoice
+from vla_bench.bench.episode.rollout import Phase
+from vla_bench.envs.simulation import SimulationSpec
 
 
 def deadlines(**fields):

@@ -4,10 +4,10 @@ import importlib.metadata
 import resource
 
 import pytest
-
-from bench import doctor, machine_checks
-from bench.commands import main
-from envs.errors import EnvironmentFault
+from vla_bench.bench.cli.main import main
+from vla_bench.bench.machine import checks as machine_checks
+from vla_bench.bench.machine import doctor
+from vla_bench.envs.errors import EnvironmentFault
 
 CHECKS = machine_checks.CHECKS
 
@@ -25,12 +25,8 @@ def test_a_variable_that_names_no_folder(monkeypatch, name):
 
 
 def test_a_package_of_another_version(monkeypatch):
-    monkeypatch.setattr(
-        importlib.metadata, "requires", lambda _: ["numpy==1.0", "nowhere==2", 'ruff; extra == "dev"']
-    )
-    with pytest.raises(
-        EnvironmentFault, match=r"numpy is .*, 1\.0 is pinned; nowhere is missing.*pip install"
-    ):
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["numpy==1.0", "nowhere==2", 'ruff; extra == "dev"'])
+    with pytest.raises(EnvironmentFault, match=r"numpy is .*, 1\.0 is pinned; nowhere is missing.*pip install"):
         CHECKS["packages"]()
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
-
-from envs.calvin.renderers import egl_plugin, resolve_renderer
-from envs.calvin.renderers.egl_devices import Device, choose_device
-from envs.calvin.renderers.egl_plugin import Driver
-from envs.errors import RendererError
+from vla_bench.envs.calvin.renderers import egl_plugin, resolve_renderer
+from vla_bench.envs.calvin.renderers.egl_devices import Device, choose_device
+from vla_bench.envs.calvin.renderers.egl_plugin import Driver
+from vla_bench.envs.errors import RendererError
 
 PCI = ["0000:17:00.0", "0000:65:00.0"]
 DEVICES = [

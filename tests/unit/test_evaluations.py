@@ -1,12 +1,11 @@
 import dataclasses
 
 import pytest
-
-from bench.config import BenchmarkConfig
-from bench.errors import ConfigError, PolicyError
-from bench.evaluations import environment_of, plan
-from envs.observation import Sensors
-from policies.base import PolicySpec
+from vla_bench.bench.errors import ConfigError, PolicyError
+from vla_bench.bench.setup.config import BenchmarkConfig
+from vla_bench.bench.setup.plan import environment_of, plan
+from vla_bench.envs.observation import Sensors
+from vla_bench.policies.base import PolicySpec
 
 FAKE = BenchmarkConfig(family="fake", sequences=6, step_limit=30)
 POLICY = PolicySpec("mine", environment_of(FAKE).actions[0], Sensors.of("front"), chunk=4, execute=2)

@@ -8,15 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-
-from envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
-from envs.calvin.tasks import TASKS
-from envs.simulation import EnvironmentSpec, environment_spec
-from policies.base import SubtaskContext
-from policies.errors import PolicyError
-from policies.expert import ExpertPolicy
-from policies.expert.boxes import Box, axis_aligned, distances, near
-from policies.expert.grasps import (
+from vla_bench.envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
+from vla_bench.envs.calvin.tasks import TASKS
+from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
+from vla_bench.policies.base import SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.expert import ExpertPolicy
+from vla_bench.policies.expert.boxes import Box, axis_aligned, distances, near
+from vla_bench.policies.expert.grasps import (
     CLOSED_GRIPPER,
     OPEN_GRIPPER,
     REST_YAW,
@@ -28,7 +27,7 @@ from policies.expert.grasps import (
     reach,
     yaw_of,
 )
-from policies.expert.motion import (
+from vla_bench.policies.expert.motion import (
     CLOSED,
     OPEN,
     REST_EULER,
@@ -37,8 +36,8 @@ from policies.expert.motion import (
     canonical_euler,
     steer,
 )
-from policies.expert.plans import PLANS
-from policies.expert.rotations import (
+from vla_bench.policies.expert.plans import PLANS
+from vla_bench.policies.expert.rotations import (
     about,
     angle_between,
     euler_of_matrix,
@@ -46,7 +45,7 @@ from policies.expert.rotations import (
     matrix_of_quaternion,
     nearest_turn,
 )
-from policies.expert.view import Pose
+from vla_bench.policies.expert.view import Pose
 
 DOWN = matrix_of_euler((math.pi, 0.0, 1.5))
 
@@ -82,9 +81,7 @@ def test_rotations_agree_with_scipy():
 
 
 def test_nearest_turn_stays_within_half_a_turn():
-    np.testing.assert_allclose(
-        nearest_turn(np.array((3.0, -3.0)), np.array((-3.0, 3.0))), (-3.283185, 3.283185)
-    )
+    np.testing.assert_allclose(nearest_turn(np.array((3.0, -3.0)), np.array((-3.0, 3.0))), (-3.283185, 3.283185))
 
 
 @pytest.mark.parametrize("yaw", np.linspace(REST_YAW - 3.0, REST_YAW + 3.0, 13))
@@ -92,9 +89,7 @@ def test_canonical_angles_do_not_depend_on_the_way_there(yaw):
     angles = canonical_euler(matrix_of_euler((-math.pi + 0.1, 0.2, yaw + 2 * math.pi)))
     assert abs(angles[2] - REST_YAW) <= math.pi
     assert abs(angles[0] - math.pi) < 0.5
-    np.testing.assert_allclose(
-        matrix_of_euler(angles), matrix_of_euler((-math.pi + 0.1, 0.2, yaw)), atol=1e-9
-    )
+    np.testing.assert_allclose(matrix_of_euler(angles), matrix_of_euler((-math.pi + 0.1, 0.2, yaw)), atol=1e-9)
 
 
 def test_an_action_stays_in_bounds_and_goes_straight():
@@ -228,7 +223,7 @@ def test_the_expert_says_so_when_it_was_not_shown_the_state():
 
 def test_a_block_on_its_edge_can_still_be_taken():
     """No side of it is level enough for the usual grasps; there must be one all the same."""
-    from policies.expert.grasps import grasps
+    from vla_bench.policies.expert.grasps import grasps
 
     half = np.array([0.028, 0.02, 0.02])
     turn = math.radians(45)

@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from envs.calvin.memory import give_back_free_memory
-from envs.fake import ABSOLUTE, GOALS, INSTRUCTIONS, RELATIVE
-from envs.observation import Camera, Sensors
-from envs.simulation import EpisodeStart, Simulation, SimulationSpec, environment_spec, make_simulation
+from vla_bench.envs.calvin.memory import give_back_free_memory
+from vla_bench.envs.fake import ABSOLUTE, GOALS, INSTRUCTIONS, RELATIVE
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simulation import (
+    EpisodeStart,
+    Simulation,
+    SimulationSpec,
+    environment_spec,
+    make_simulation,
+)
 
 START = EpisodeStart("box", {"episode": (3.0,), "point": (0.1, 0.2, 0.3)})
 
@@ -157,7 +162,7 @@ def test_slow_takes_its_time_and_leak_keeps_its_memory():
 @pytest.mark.parametrize(("do", "code"), [("abort", -6), ("segfault", -11), ("exit", 3)])
 def test_native_ends_end_the_process(do: str, code: int):
     program = (
-        "from envs.simulation import *; make_simulation(SimulationSpec('fake', "
+        "from vla_bench.envs.simulation import *; make_simulation(SimulationSpec('fake', "
         f"{{'cues': [{{'do': '{do}', 'when': 'build'}}]}}))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == code
@@ -165,7 +170,7 @@ def test_native_ends_end_the_process(do: str, code: int):
 
 def test_hang_keeps_the_interpreter_lock():
     program = (
-        "import threading, time; from envs.simulation import *\n"
+        "import threading, time; from vla_bench.envs.simulation import *\n"
         "threading.Thread(target=lambda: (time.sleep(0.3), print('ran')), daemon=True).start()\n"
         "make_simulation(SimulationSpec('fake', {'cues': [{'do': 'hang', 'when': 'build'}]}))"
     )

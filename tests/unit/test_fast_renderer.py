@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from envs.calvin.renderers.fast import hull, light
-from envs.calvin.renderers.fast.library import Library
-from envs.calvin.renderers.fast.light import LIGHT_MATRIX, draw_shadow, visibility
-from envs.calvin.renderers.fast.meshes import Mesh, read_mesh, texture_of, weld
-from envs.calvin.renderers.fast.rasteriser import (
+from vla_bench.envs.calvin.renderers.fast import hull, light
+from vla_bench.envs.calvin.renderers.fast.library import Library
+from vla_bench.envs.calvin.renderers.fast.light import LIGHT_MATRIX, draw_shadow, visibility
+from vla_bench.envs.calvin.renderers.fast.meshes import Mesh, read_mesh, texture_of, weld
+from vla_bench.envs.calvin.renderers.fast.rasteriser import (
     DEPTH_STEPS,
     FARTHEST,
     NOTHING,
@@ -17,10 +16,10 @@ from envs.calvin.renderers.fast.rasteriser import (
     draw,
     project,
 )
-from envs.calvin.renderers.fast.shading import _bilinear, _mip_level
-from envs.calvin.renderers.fast.simplify import simplified
-from envs.calvin.renderers.fast.textures import mip_pyramid
-from envs.errors import RendererError
+from vla_bench.envs.calvin.renderers.fast.shading import _bilinear, _mip_level
+from vla_bench.envs.calvin.renderers.fast.simplify import simplified
+from vla_bench.envs.calvin.renderers.fast.textures import mip_pyramid
+from vla_bench.envs.errors import RendererError
 
 SIZE = 8
 NEAR, FAR = 1.0, 10.0
@@ -237,9 +236,7 @@ def test_simplification_keeps_the_edge_between_two_colours():
     coarse = simplified(weld(corners, normals, paint), 0.001)
     assert len(coarse.triangles) < 20
     corners = coarse.positions[coarse.triangles]
-    areas = 0.5 * np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
+    areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     for colour, where in ((0.25, corners[:, :, 0] <= 0.5), (0.75, corners[:, :, 0] >= 0.5)):
         painted = coarse.texture_coordinates[:, 0, 0] == np.float32(colour)
         assert where[painted].all()
@@ -300,7 +297,7 @@ def test_library_makes_a_mesh_once_for_all_processes(tmp_path, monkeypatch, sphe
     assert np.abs(made.positions).max() == pytest.approx(0.5, abs=1e-3)
     kept = list((tmp_path / "cache").rglob("*.npz"))
     assert len(kept) == 1
-    monkeypatch.setattr("envs.calvin.renderers.fast.library.read_mesh", None)
+    monkeypatch.setattr("vla_bench.envs.calvin.renderers.fast.library.read_mesh", None)
     again = Library(0.01).mesh(sphere_file, (0.5, 0.5, 0.5))
     assert all(np.array_equal(getattr(made, field), getattr(again, field)) for field in Mesh.__slots__)
 

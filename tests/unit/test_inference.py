@@ -6,13 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-
-from bench.dispatch.job import Job, PolicyChoice
-from bench.inference import Actions, connect
-from envs.fake import ABSOLUTE, RELATIVE
-from envs.simulation import SimulationSpec
-from policies.base import PolicySpec
-from policies.errors import PolicyError
+from vla_bench.bench.dispatch.job import Job, PolicyChoice
+from vla_bench.bench.episode.actions import Actions, connect
+from vla_bench.envs.fake import ABSOLUTE, RELATIVE
+from vla_bench.envs.simulation import SimulationSpec
+from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.errors import PolicyError
 
 
 def actions(execute: int = 1, convention=RELATIVE) -> Actions:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from sample_records import chain_record, error_record, header
-
-from bench.errors import ResultSetError
-from bench.protocol import to_plain
-from bench.records.journal import Journal, _line, read_journal, write_atomically
-from bench.records.result_set import ResultSet
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.protocol import to_plain
+from vla_bench.bench.records.journal import Journal, _line, read_journal, write_atomically
+from vla_bench.bench.records.result_set import ResultSet
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_overwriting_starts_afresh(path):
 
 def test_the_lock_of_a_killed_driver_is_free(path):
     program = (
-        "import json, os, signal, sys; from pathlib import Path; from bench.records.journal import Journal\n"
+        "import json, os, signal, sys; from pathlib import Path; from vla_bench.bench.records.journal import Journal\n"
         "journal = Journal.open(Path(sys.argv[1]), json.loads(sys.argv[2]))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -176,8 +175,8 @@ import json, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from sample_records import chain_record
-from bench.errors import ResultSetError
-from bench.records.journal import Journal
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.records.journal import Journal
 journal = Journal.open(Path(sys.argv[1]), json.loads(sys.argv[2]))
 journal.append(chain_record(0, 1))
 size = Path(sys.argv[1]).stat().st_size
@@ -194,9 +193,7 @@ journal.close()
 def test_a_full_disk_leaves_no_part_of_a_record(path):
     """A limit on the file's size makes the kernel write a part of the line and then refuse."""
     arguments = [str(path), json.dumps(header(10)), str(Path(__file__).parent)]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", FULL, *arguments], capture_output=True, text=True, check=True)
     said, untouched = done.stdout.splitlines()
     assert re.match(r"cannot write to .*journal\.jsonl: File too large.*the same command finishes", said)
     assert untouched == "True"

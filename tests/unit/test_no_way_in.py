@@ -12,18 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sample_records import chain_record, error_record, header
+from vla_bench.bench.dispatch.page import Page, create_page_file
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.records.journal import Journal
+from vla_bench.bench.records.result_set import CONFIG, JOURNAL, PROVENANCE, ResultSet
+from vla_bench.bench.setup.config import config_from_plain
+from vla_bench.envs.fake import environment_spec
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.replay import ReplayPolicy
 
-import bench
-import envs
-import policies
-from bench.config import config_from_plain
-from bench.dispatch.page import Page, create_page_file
-from bench.errors import ConfigError
-from bench.records.journal import Journal
-from bench.records.result_set import CONFIG, JOURNAL, PROVENANCE, ResultSet
-from envs.fake import environment_spec
-from policies.errors import PolicyError
-from policies.replay import ReplayPolicy
+from vla_bench import bench, envs, policies
 
 SOURCES = [
     path
@@ -91,9 +89,7 @@ def test_a_recording_that_holds_a_pickle_is_refused(tmp_path: Path, kind: str):
     assert not mark.exists()
 
 
-def test_what_a_result_folder_names_is_neither_imported_nor_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_a_result_folder_names_is_neither_imported_nor_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its policy, its host, its scenes and episodes are told as they are written, and nothing more."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trap.py").write_text("open('sprung', 'w')")

@@ -11,13 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-from envs.calvin import bundle as bundles
-from envs.calvin.official import fetch, manifest, sources
-from envs.calvin.official.fetch import fetch_official
-from envs.calvin.official.manifest import CALVIN_ENV, BundleFile, cache_folder
-from envs.calvin.official.sources import FolderSource, GitHubSource, sources_of
-from envs.errors import AssetError
+from vla_bench.envs.calvin import bundle as bundles
+from vla_bench.envs.calvin.official import fetch, manifest, sources
+from vla_bench.envs.calvin.official.fetch import fetch_official
+from vla_bench.envs.calvin.official.manifest import CALVIN_ENV, BundleFile, cache_folder
+from vla_bench.envs.calvin.official.sources import FolderSource, GitHubSource, sources_of
+from vla_bench.envs.errors import AssetError
 
 CONTENTS = {
     "LICENSE.calvin": b"MIT, twice\n",
@@ -288,9 +287,7 @@ class Site:
         self.server.server_close()
 
     def source(self) -> GitHubSource:
-        return GitHubSource(
-            CALVIN_ENV, f"{self.url}/{{repository}}/{{commit}}.tgz", f"{self.url}/{{commit}}/{{path}}"
-        )
+        return GitHubSource(CALVIN_ENV, f"{self.url}/{{repository}}/{{commit}}.tgz", f"{self.url}/{{commit}}/{{path}}")
 
 
 def test_an_archive_that_breaks_off_is_asked_for_again(tmp_path, monkeypatch):
@@ -298,9 +295,7 @@ def test_an_archive_that_breaks_off_is_asked_for_again(tmp_path, monkeypatch):
     env, calvin = checkouts(tmp_path)
     # Bytes that do not compress, so that half an archive holds some files but not all.
     large = {"data/zzz": hashlib.shake_256(b"x").digest(200_000)}
-    members = {
-        file.relative_to(env).as_posix(): file.read_bytes() for file in env.rglob("*") if file.is_file()
-    }
+    members = {file.relative_to(env).as_posix(): file.read_bytes() for file in env.rglob("*") if file.is_file()}
     path = f"/{CALVIN_ENV.name}/{CALVIN_ENV.commit}.tgz"
     with Site({path: archive({**dict(sorted(members.items())), **large})}, break_first=1) as site:
         fetched = fetch_official(tmp_path / "bundle", [FolderSource(calvin), site.source()])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from envs.fake import ABSOLUTE, RELATIVE
-from envs.observation import Camera, Observation, Sensors
-from envs.simulation import environment_spec
-from policies.base import Policy, SubtaskContext
-from policies.errors import PolicyError
-from policies.one_slot import OneSlotPolicy
+from vla_bench.envs.fake import ABSOLUTE, RELATIVE
+from vla_bench.envs.observation import Camera, Observation, Sensors
+from vla_bench.envs.simulation import environment_spec
+from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.one_slot import OneSlotPolicy
 
 ENVIRONMENT = environment_spec("fake")
 CONTEXT = SubtaskContext("seq-0001", 2, seed=99)

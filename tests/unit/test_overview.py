@@ -2,12 +2,11 @@
 
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
-
-from bench.errors import ProtocolMismatch, ResultSetError
-from bench.records.formats import FORMATS
-from bench.records.overview import leaderboard, side_by_side
-from bench.records.published import FOLDER, published_chains, published_success
-from bench.records.result_set import ResultSet
+from vla_bench.bench.errors import ProtocolMismatch, ResultSetError
+from vla_bench.bench.records.formats import FORMATS
+from vla_bench.bench.records.overview import leaderboard, side_by_side
+from vla_bench.bench.records.published import FOLDER, published_chains, published_success
+from vla_bench.bench.records.result_set import ResultSet
 
 
 def load(folder, lengths, **changes):

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.dispatch.job import PolicyChoice
-from envs.action_spec import ActionSpec
-from envs.fake import ABSOLUTE, RELATIVE
-from envs.observation import Camera, Observation, Sensors
-from envs.simulation import EnvironmentSpec, environment_spec
-from policies import registry
-from policies.base import Policy, PolicySpec, SubtaskContext
-from policies.errors import PolicyError
-from policies.hold import holding_action
-from policies.registry import checked_spec, describe_policy, find_policy, make_policy
+from vla_bench.bench.dispatch.job import PolicyChoice
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.fake import ABSOLUTE, RELATIVE
+from vla_bench.envs.observation import Camera, Observation, Sensors
+from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
+from vla_bench.policies import registry
+from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.hold import holding_action
+from vla_bench.policies.registry import checked_spec, describe_policy, find_policy, make_policy
 
 FAKE = environment_spec("fake")
 EULER = ActionSpec("euler", 7, "tcp_pose", "world", "euler_xyz")
@@ -38,9 +37,7 @@ def make(target: str, environment: EnvironmentSpec = FAKE, **arguments: Any) -> 
     return make_policy(choice(target, **arguments), environment)
 
 
-def play(
-    policy: Policy, decisions: int, *, seed: int = 1, episode: str = "e", position: int = 0
-) -> np.ndarray:
+def play(policy: Policy, decisions: int, *, seed: int = 1, episode: str = "e", position: int = 0) -> np.ndarray:
     policy.reset(0, "go", SubtaskContext(episode, position, seed))
     seen = Observation({"state": np.array([0.1, 0.2, 0.3, 1.0]), "robot_obs": ROBOT_OBS})
     return np.concatenate([policy.act([0], [seen])[0] for _ in range(decisions)])
@@ -78,9 +75,7 @@ def test_a_class_beside_the_user_is_found_by_its_path(my_module, target: str):
 
 
 def test_a_class_is_given_the_environment_when_it_asks_for_it(my_module):
-    my_module(
-        PLAIN.replace("self, gain=1.0", "self, environment, gain=1.0").replace("= gain", "= environment")
-    )
+    my_module(PLAIN.replace("self, gain=1.0", "self, environment, gain=1.0").replace("= gain", "= environment"))
     assert make("my_module:MyPolicy")._plain.gain is FAKE
 
 
@@ -111,7 +106,7 @@ def test_says_what_is_wrong_with_a_choice(my_module, target: str, arguments: dic
         + "class Broken:\n    def __init__(self): 1 / 0\n"
         + "class NotOne: pass\n"
         + "class Top(MyPolicy): sensors = ('top',)\n"
-        + "from policies.base import PolicySpec\nfrom envs.fake import RELATIVE\n"
+        + "from vla_bench.policies.base import PolicySpec\nfrom vla_bench.envs.fake import RELATIVE\n"
         + "class Half: spec = PolicySpec('half', RELATIVE)\n"
     )
     for use in (describe_policy, make_policy):
@@ -121,8 +116,8 @@ def test_says_what_is_wrong_with_a_choice(my_module, target: str, arguments: dic
 
 def test_a_description_does_not_build_what_can_describe_itself(my_module):
     my_module(
-        "from policies.base import PolicySpec\n"
-        "from envs.fake import RELATIVE\n"
+        "from vla_bench.policies.base import PolicySpec\n"
+        "from vla_bench.envs.fake import RELATIVE\n"
         "class MyPolicy:\n"
         "    def __init__(self, environment, size): raise AssertionError('built')\n"
         "    @classmethod\n"
@@ -133,7 +128,7 @@ def test_a_description_does_not_build_what_can_describe_itself(my_module):
 
 def test_an_installed_package_may_name_policies(monkeypatch: pytest.MonkeyPatch):
     class Point:
-        name, value = "theirs", "policies.stub:StubPolicy"
+        name, value = "theirs", "vla_bench.policies.stub:StubPolicy"
 
     monkeypatch.setattr(
         registry.importlib.metadata,
@@ -147,9 +142,7 @@ def test_an_installed_package_may_name_policies(monkeypatch: pytest.MonkeyPatch)
 
 def test_another_convention_is_refused_with_the_difference():
     theirs = dataclasses.replace(RELATIVE, name="theirs", position_scale=0.02)
-    with pytest.raises(
-        PolicyError, match=r"nearest, 'relative', differs in position_scale: 0.05 against 0.02"
-    ):
+    with pytest.raises(PolicyError, match=r"nearest, 'relative', differs in position_scale: 0.05 against 0.02"):
         checked_spec(PolicySpec("p", theirs), FAKE)
     renamed = dataclasses.replace(ABSOLUTE, name="mine")
     assert checked_spec(PolicySpec("p", renamed), FAKE).action.name == "absolute"
@@ -179,7 +172,7 @@ def test_a_spec_with_a_field_that_cannot_be_is_refused(changes: dict[str, Any], 
 def test_what_is_no_policy_at_all_is_said_to_be_none(my_module):
     my_module(
         "import sys\n"
-        "from policies.base import PolicySpec\n"
+        "from vla_bench.policies.base import PolicySpec\n"
         "class Leaves:\n"
         "    def __init__(self): sys.exit('usage: ...')\n"
         "class Nothing:\n"

@@ -2,16 +2,15 @@
 
 import numpy as np
 import pytest
-
-from bench.preflight import Watch, is_plain, try_out
-from bench.protocol import EpisodeSpec
-from bench.rollout import run_episode
-from envs.errors import EnvironmentFault, RendererError
-from envs.fake import environment_spec
-from envs.observation import Observation, Sensors
-from envs.simulation import EpisodeStart, SimulationSpec, make_simulation
-from policies.errors import PolicyError
-from policies.one_slot import OneSlotPolicy
+from vla_bench.bench.episode.preflight import Watch, is_plain, try_out
+from vla_bench.bench.episode.rollout import run_episode
+from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.envs.errors import EnvironmentFault, RendererError
+from vla_bench.envs.fake import environment_spec
+from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simulation import EpisodeStart, SimulationSpec, make_simulation
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.one_slot import OneSlotPolicy
 
 EPISODE = EpisodeSpec(0, "seq-0000", EpisodeStart("box"), ("reach_red",), ("go",), step_limit=10)
 
@@ -80,9 +79,7 @@ def test_a_renderer_that_shows_nothing_is_told_at_once():
         try_out(*parts(do="garble", when="observe"), EPISODE, 0)
 
 
-@pytest.mark.parametrize(
-    ("cue", "message"), [("blank", "renderer seems to have died"), ("garble", "'state'")]
-)
+@pytest.mark.parametrize(("cue", "message"), [("blank", "renderer seems to have died"), ("garble", "'state'")])
 def test_garbage_in_mid_episode_is_an_error_and_no_failure(cue, message):
     simulation, policy = parts(do=cue, when="observe", step=4)
     with pytest.raises(RuntimeError, match=message):

@@ -2,9 +2,8 @@ import math
 
 import pytest
 from sample_records import RECORD_TIME, attempt
-
-from bench import provenance
-from bench.provenance import (
+from vla_bench.bench.records import provenance
+from vla_bench.bench.records.provenance import (
     Provenance,
     changes_between,
     describe_code,

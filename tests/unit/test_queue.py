@@ -5,18 +5,16 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from bench.dispatch.queue import EpisodeQueue, Retry
-from bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
-from envs.simulation import EpisodeStart
+from vla_bench.bench.dispatch.queue import EpisodeQueue, Retry
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.envs.simulation import EpisodeStart
 
 CRASH = EpisodeError("crash", "killed by SIGSEGV")
 
 
 def episodes(count: int) -> list[EpisodeSpec]:
     return [
-        EpisodeSpec(index, f"seq-{index:04d}", EpisodeStart("D"), ("raise",), ("go up",), 10)
-        for index in range(count)
+        EpisodeSpec(index, f"seq-{index:04d}", EpisodeStart("D"), ("raise",), ("go up",), 10) for index in range(count)
     ]
 
 

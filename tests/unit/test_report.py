@@ -7,11 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
-
-from bench.records.comparison import compare
-from bench.records.result_set import ResultSet
-from bench.report import render
-from bench.report.chart import survival
+from vla_bench.bench.records.comparison import compare
+from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.report import render
+from vla_bench.bench.report.chart import survival
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.protocol import EpisodeSpec, record_from_plain, to_plain
-from bench.rollout import Phase, run_episode
-from envs.fake import RELATIVE
-from envs.observation import Observation
-from envs.simulation import EpisodeStart, Outcome, Simulation, SimulationSpec, make_simulation
-from policies.base import PolicySpec
-from policies.errors import PolicyError
+from vla_bench.bench.episode.rollout import Phase, run_episode
+from vla_bench.bench.protocol import EpisodeSpec, record_from_plain, to_plain
+from vla_bench.envs.fake import RELATIVE
+from vla_bench.envs.observation import Observation
+from vla_bench.envs.simulation import EpisodeStart, Outcome, Simulation, SimulationSpec, make_simulation
+from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.errors import PolicyError
 
 
 def episode(*subtasks: str, step_limit: int = 10) -> EpisodeSpec:
@@ -141,9 +140,7 @@ def test_seeds_depend_on_run_episode_and_position_only():
 def test_executes_a_chunk_without_looking_and_cuts_it_to_the_steps_left():
     log: list[Any] = []
     chunk = np.zeros((6, 4))
-    run_episode(
-        Watched(log, fake()), Scripted(log, chunk, execute=4), episode("raise", step_limit=10), seed=0
-    )
+    run_episode(Watched(log, fake()), Scripted(log, chunk, execute=4), episode("raise", step_limit=10), seed=0)
     assert [entry for entry in log if entry[0] in ("observe", "advance")] == [
         ("observe",),
         ("advance", 4, 4),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from result_sets import chain_lengths, write_chains
-
-from bench.commands import main
-from bench.errors import ConfigError, ProtocolMismatch, ResultSetError
-from bench.records.lineup import open_rows
-from bench.records.result_set import ResultSet
-from bench.records.several_runs import SeveralRuns, intervals
+from vla_bench.bench.cli.main import main
+from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError
+from vla_bench.bench.records.lineup import open_rows
+from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.records.several_runs import SeveralRuns, intervals
 
 
 def runs(folder, chances=(0.8, 0.85, 0.9), n=200, **changes):
@@ -26,9 +25,7 @@ def test_the_interval_is_that_of_runs_and_episodes():
     inside, sizes = 0, []
     for _ in range(150):
         values = (
-            generator.normal(0, 0.2, (12, 1))
-            + generator.normal(0, 1.0, (1, 120))
-            + generator.normal(0, 0.5, (12, 120))
+            generator.normal(0, 0.2, (12, 1)) + generator.normal(0, 1.0, (1, 120)) + generator.normal(0, 0.5, (12, 120))
         )
         ((low, high),) = intervals(values[..., None])
         inside += low <= 0 <= high

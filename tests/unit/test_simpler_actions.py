@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from envs.simpler.rotations import euler_to_axis_angle
-from policies.errors import PolicyError
-from policies.simpler_actions import rules_of
+from vla_bench.envs.simpler.rotations import euler_to_axis_angle
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.simpler_actions import rules_of
 
 
 def prediction(opening: float, x: float = 0.0) -> np.ndarray:
@@ -68,9 +67,7 @@ def test_rt1_on_widowx_rescales_clips_and_inverts_the_gripper():
 
 def test_euler_angles_become_the_recorded_axis_angle():
     # golden/robovlms simpler_rollout: rot_axangle of (0.1, -0.2, 0.3)
-    assert euler_to_axis_angle(np.array([0.1, -0.2, 0.3])) == pytest.approx(
-        [0.1289, -0.1834, 0.3087], abs=1e-4
-    )
+    assert euler_to_axis_angle(np.array([0.1, -0.2, 0.3])) == pytest.approx([0.1289, -0.1834, 0.3087], abs=1e-4)
     assert euler_to_axis_angle(np.zeros(3)).tolist() == [0, 0, 0]
 
 

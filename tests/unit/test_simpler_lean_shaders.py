@@ -6,8 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from envs.simpler.lean_shaders import is_opaque, lean_shaders
+from vla_bench.envs.simpler.lean_shaders import is_opaque, lean_shaders
 
 GBUFFER = """#version 450
 layout(location = 4) out uvec4 outSegmentation0;

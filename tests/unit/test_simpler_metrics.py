@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-
-from bench.protocol import EpisodeRecord, SubtaskRecord
-from bench.records.published import published_success
-from bench.simpler_metrics import (
+from vla_bench.bench.families.simpler_metrics import (
     agreement,
     mean_maximum_rank_violation,
     pearson,
@@ -17,6 +14,8 @@ from bench.simpler_metrics import (
     variant_rates,
     weights,
 )
+from vla_bench.bench.protocol import EpisodeRecord, SubtaskRecord
+from vla_bench.bench.records.published import published_success
 
 
 def trial(task: str, variant: str, success: bool, *, ever: bool = False, **flags: float) -> EpisodeRecord:

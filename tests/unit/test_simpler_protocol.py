@@ -7,20 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bench import simpler_protocol
-from bench.config import BenchmarkConfig
-from bench.errors import ConfigError
-from bench.evaluations import environment_of
-from bench.presets import load_config
-from bench.protocol import spec_from_plain, to_plain
-from envs.errors import AssetError, RendererError
-from envs.observation import Sensors
-from envs.simpler import vulkan
-from envs.simpler.assets import MODELS, STAGES, VARIABLE, git_name, needed_paths
-from envs.simpler.grids import SETS, STATIONS, eggplant_layouts, heading, spoken, variant_named
-from envs.simpler.tasks import BRIDGE_TASKS, TASKS
-from policies.base import PolicySpec
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.families import simpler as simpler_protocol
+from vla_bench.bench.protocol import spec_from_plain, to_plain
+from vla_bench.bench.setup.config import BenchmarkConfig
+from vla_bench.bench.setup.plan import environment_of
+from vla_bench.bench.setup.presets import load_config
+from vla_bench.envs.errors import AssetError, RendererError
+from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simpler import vulkan
+from vla_bench.envs.simpler.assets import MODELS, STAGES, VARIABLE, git_name, needed_paths
+from vla_bench.envs.simpler.grids import SETS, STATIONS, eggplant_layouts, heading, spoken, variant_named
+from vla_bench.envs.simpler.tasks import BRIDGE_TASKS, TASKS
+from vla_bench.policies.base import PolicySpec
 
 COUNTS = {
     "bridge": {task.name: 24 for task in BRIDGE_TASKS},
@@ -134,9 +133,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     python.write_text("")
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setenv(simpler_protocol.PYTHON_VARIABLE, str(python))
-    device = vulkan.Device(
-        "a device", software=True, driver="a driver", partially_bound=True, semaphores=False
-    )
+    device = vulkan.Device("a device", software=True, driver="a driver", partially_bound=True, semaphores=False)
     monkeypatch.setattr(vulkan, "probe", lambda *_: device)
     monkeypatch.setattr(vulkan, "has_denoiser", lambda: False)
     return tmp_path

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.protocol import EpisodeSpec, record_from_plain, to_plain
-from bench.rollout import run_episode
-from envs.observation import Camera, Sensors
-from envs.simpler.put_on import RULES, PutOnJudge, PutOnRule, turned_half_extents
-from envs.simpler.robots import GOOGLE_ROBOT, WIDOWX
-from envs.simpler.rotations import euler_to_axis_angle
-from envs.simpler.state import SimplerState
-from envs.simpler.tasks import APPLE_TASK, FORCED_ADVANCE, TASKS, Task
-from envs.simpler.trial import SimplerSimulation, Verdict
-from envs.simulation import EpisodeStart
-from policies.base import PolicySpec
+from vla_bench.bench.episode.rollout import run_episode
+from vla_bench.bench.protocol import EpisodeSpec, record_from_plain, to_plain
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simpler.put_on import RULES, PutOnJudge, PutOnRule, turned_half_extents
+from vla_bench.envs.simpler.robots import GOOGLE_ROBOT, WIDOWX
+from vla_bench.envs.simpler.rotations import euler_to_axis_angle
+from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.tasks import APPLE_TASK, FORCED_ADVANCE, TASKS, Task
+from vla_bench.envs.simpler.trial import SimplerSimulation, Verdict
+from vla_bench.envs.simulation import EpisodeStart
+from vla_bench.policies.base import PolicySpec
 
 
 class Scripted:

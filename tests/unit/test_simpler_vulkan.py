@@ -6,9 +6,8 @@ import dataclasses
 import json
 
 import pytest
-
-from envs.errors import RendererError
-from envs.simpler import vulkan
+from vla_bench.envs.errors import RendererError
+from vla_bench.envs.simpler import vulkan
 
 LAVAPIPE = vulkan.Device("llvmpipe", True, "llvmpipe Mesa 25.0.7", partially_bound=True, semaphores=False)
 

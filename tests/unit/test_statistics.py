@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-
-from bench.records.statistics import chain_table, mean_length, rate
+from vla_bench.bench.records.statistics import chain_table, mean_length, rate
 
 
 @pytest.mark.parametrize("n", [1, 7, 50, 1000])

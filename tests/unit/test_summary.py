@@ -5,11 +5,10 @@ import pandas
 import pytest
 from rich.console import Console
 from sample_records import chain_record, error_record, header, task_record
-
-from bench.records.journal import Journal
-from bench.records.result_set import ResultSet
-from bench.records.summary import summarize, summary_to_plain
-from bench.records.tables import to_markdown, to_screen
+from vla_bench.bench.records.journal import Journal
+from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.records.summary import summarize, summary_to_plain
+from vla_bench.bench.records.tables import to_markdown, to_screen
 
 LENGTHS = [5, 5, 4, 3, 5, 0, 1, 5, 5, 2]
 RECORDS = [chain_record(index, length) for index, length in enumerate(LENGTHS)]
@@ -43,9 +42,7 @@ def test_numbers_of_a_chain_run():
 
 def test_order_of_records_does_not_matter():
     shuffled = random.Random(1).sample(RECORDS, len(RECORDS))
-    assert summarize(header(10), shuffled, wall=1, startup=0) == summarize(
-        header(10), RECORDS, wall=1, startup=0
-    )
+    assert summarize(header(10), shuffled, wall=1, startup=0) == summarize(header(10), RECORDS, wall=1, startup=0)
 
 
 def test_errors_stand_apart_with_bounds_both_ways():
@@ -117,9 +114,7 @@ def test_a_perfect_score_fits_80_columns():
 def test_task_suite_has_a_column_per_scene():
     records = [
         task_record(index, task, scene, success=(index % 4 != 0))
-        for index, (task, scene) in enumerate(
-            (t, s) for s in "AB" for t in ("open_drawer", "turn_on_led") * 3
-        )
+        for index, (task, scene) in enumerate((t, s) for s in "AB" for t in ("open_drawer", "turn_on_led") * 3)
     ]
     about = header(12, kind="tasks", tasks=("open_drawer", "turn_on_led"), scenes=("A", "B"))
     summary = summarize(about, records)

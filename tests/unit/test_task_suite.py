@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import pytest
-
-from envs.calvin.initial_states import ROBOT_OBS
-from envs.calvin.scenes import SCENES
-from envs.calvin.task_suite import suite_states
-from envs.calvin.tasks import TASKS
+from vla_bench.envs.calvin.initial_states import ROBOT_OBS
+from vla_bench.envs.calvin.scenes import SCENES
+from vla_bench.envs.calvin.task_suite import suite_states
+from vla_bench.envs.calvin.tasks import TASKS
 
 HELD = ("place_in_slider", "place_in_drawer", "stack_block")
 TABLE_TOP, STACKED = 0.46, 0.50
@@ -84,9 +83,7 @@ def test_a_held_block_is_between_the_fingers(scene, task):
 def test_one_block_stands_on_another_to_be_unstacked(scene):
     _, scene_obs = vectors(scene, "unstack_block")
     heights = np.sort(scene_obs[:, 6:].reshape(-1, 3, 6)[:, :, 2], axis=1)
-    np.testing.assert_allclose(
-        heights, np.tile((TABLE_TOP, TABLE_TOP, STACKED), (len(heights), 1)), atol=1e-6
-    )
+    np.testing.assert_allclose(heights, np.tile((TABLE_TOP, TABLE_TOP, STACKED), (len(heights), 1)), atol=1e-6)
 
 
 def test_blocks_lie_turned_in_many_ways():

@@ -3,8 +3,7 @@ import io
 import pytest
 from rich.console import Console
 from sample_records import chain_record, error_record, header
-
-from bench.dispatch.events import (
+from vla_bench.bench.dispatch.events import (
     EpisodeFinished,
     EpisodeRetried,
     EpisodeStarted,
@@ -13,11 +12,11 @@ from bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from bench.protocol import EpisodeError, EpisodeSpec
-from bench.records.journal import JournalContents
-from bench.screen import LiveScreen, PlainScreen, draw
-from bench.totals import RunningTotals, clock_text
-from envs.simulation import EpisodeStart
+from vla_bench.bench.live.screen import LiveScreen, PlainScreen, draw
+from vla_bench.bench.live.totals import RunningTotals, clock_text
+from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
+from vla_bench.bench.records.journal import JournalContents
+from vla_bench.envs.simulation import EpisodeStart
 
 
 class Clock:

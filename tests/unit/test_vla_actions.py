@@ -8,13 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from policies.errors import PolicyError
-from policies.vla.actions.chunks import TemporalEnsemble, sliding_chunks
-from policies.vla.actions.commands import Prediction, commands
-from policies.vla.actions.frames import tcp_to_world, tool_pose_to_world, world_to_tcp
-from policies.vla.actions.gripper import DelayedGripper, StickyGripper
-from policies.vla.actions.normalisation import (
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.actions.chunks import TemporalEnsemble, sliding_chunks
+from vla_bench.policies.vla.actions.commands import Prediction, commands
+from vla_bench.policies.vla.actions.frames import tcp_to_world, tool_pose_to_world, world_to_tcp
+from vla_bench.policies.vla.actions.gripper import DelayedGripper, StickyGripper
+from vla_bench.policies.vla.actions.normalisation import (
     Quantiles,
     inverse_mu_law,
     mu_law,
@@ -23,9 +22,9 @@ from policies.vla.actions.normalisation import (
     unnormalise,
     unstandardise,
 )
-from policies.vla.actions.simpler import SimplerCommands
-from policies.vla.actions.tokenizer import ActionTokens, BinClassifier
-from policies.vla.config import VlaConfig
+from vla_bench.policies.vla.actions.simpler import SimplerCommands
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
+from vla_bench.policies.vla.config import VlaConfig
 
 RANDOM = np.random.default_rng(0)
 ACTIONS = np.concatenate([RANDOM.uniform(-0.6, 0.6, (5, 6)), RANDOM.choice([-1.0, 1.0], (5, 1))], axis=1)
@@ -52,9 +51,7 @@ def test_quantiles(tmp_path: Path) -> None:
     path.write_text(json.dumps(statistics))
     quantiles = Quantiles.read(path)
     assert quantiles.mask == (True,) * 7
-    np.testing.assert_allclose(
-        quantiles.unnormalise(np.array([-1.0] * 3 + [1.0] * 4)), [-0.1] * 3 + [0.2] * 3 + [1.0]
-    )
+    np.testing.assert_allclose(quantiles.unnormalise(np.array([-1.0] * 3 + [1.0] * 4)), [-0.1] * 3 + [0.2] * 3 + [1.0])
     inside = np.full(7, 0.05)
     np.testing.assert_allclose(quantiles.unnormalise(quantiles.normalise(inside)), inside, atol=1e-6)
     assert quantiles.normalise(np.full(7, 9.0)).max() == 1.0
@@ -157,9 +154,7 @@ def test_tool_frame_commands_need_the_robot() -> None:
         commands(prediction(0.9), config)
     state = np.zeros(15)
     state[5] = np.pi / 2
-    np.testing.assert_allclose(
-        commands(prediction(0.9), config, robot_state=state)[0, :3], [-0.5, 0.5, 0.5], atol=1e-6
-    )
+    np.testing.assert_allclose(commands(prediction(0.9), config, robot_state=state)[0, :3], [-0.5, 0.5, 0.5], atol=1e-6)
 
 
 def test_ensembled_gripper_is_decided_on_the_average() -> None:

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bench.dispatch.job import PolicyChoice
-from bench.preparation import prepare
-from bench.presets import load_config
-from envs.calvin.robot import ACTIONS
-from envs.simulation import EnvironmentSpec
-from policies.errors import PolicyError
-from policies.registry import describe_policy
-from policies.vla.config import VlaConfig
-from policies.vla.options import VlaOptions
-from policies.vla.robovlms_config import from_robovlms, read_config, released_dtype
+from vla_bench.bench.dispatch.job import PolicyChoice
+from vla_bench.bench.setup.preparation import prepare
+from vla_bench.bench.setup.presets import load_config
+from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.registry import describe_policy
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.options import VlaOptions
+from vla_bench.policies.vla.robovlms_config import from_robovlms, read_config, released_dtype
 
 RELEASED = {
     "model": "kosmos",
@@ -171,9 +170,7 @@ def test_fields_that_change_nothing_are_passed_over() -> None:
 def test_parent_fills_what_a_file_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "base.json").write_text(json.dumps({**RELEASED, "trainer": {"precision": "bf16"}}))
     child = tmp_path / "child.json"
-    child.write_text(
-        json.dumps({"parent": "configs/base.json", "window_size": 16, **{"act_head": {"latent": 2}}})
-    )
+    child.write_text(json.dumps({"parent": "configs/base.json", "window_size": 16, **{"act_head": {"latent": 2}}}))
     assert read_config(child) == from_robovlms({**RELEASED, "window_size": 16, **head(latent=2)})
     assert released_dtype(child) == "bfloat16"
     (tmp_path / "base.json").write_text(json.dumps({"parent": "child.json"}))

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from policies.vla.actions.tokenizer import ActionTokens, BinClassifier  # noqa: E402
-from policies.vla.clip_text import ClipTextHead  # noqa: E402
-from policies.vla.config import VlaConfig  # noqa: E402
-from policies.vla.heads.base import HeadOutput  # noqa: E402
-from policies.vla.losses import (  # noqa: E402
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier  # noqa: E402
+from vla_bench.policies.vla.clip_text import ClipTextHead  # noqa: E402
+from vla_bench.policies.vla.config import VlaConfig  # noqa: E402
+from vla_bench.policies.vla.heads.base import HeadOutput  # noqa: E402
+from vla_bench.policies.vla.losses import (  # noqa: E402
     IGNORE,
     action_losses,
     bin_losses,
@@ -21,7 +21,7 @@ from policies.vla.losses import (  # noqa: E402
     token_losses,
     total_loss,
 )
-from policies.vla.token_targets import token_targets  # noqa: E402
+from vla_bench.policies.vla.token_targets import token_targets  # noqa: E402
 
 
 def test_masked_steps_do_not_count() -> None:

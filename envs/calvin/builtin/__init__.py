@@ -1,7 +1,7 @@
 """The built-in asset bundle: four play tables, three blocks, a Panda and a floor, written by us.
 
 Same joints, limits, sizes and surfaces as the official CALVIN scenes, our own look and wording. The
-files are made by ``python -m envs.calvin.builtin.generate`` and shipped with the package.
+files are made by ``python -m vla_bench.envs.calvin.builtin.generate`` and shipped with the package.
 """
 
 from __future__ import annotations

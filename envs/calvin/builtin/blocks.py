@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.shapes import bevelled_box
-from envs.calvin.builtin.urdf import Box, Colour, Inertial, Link, document
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.shapes import bevelled_box
+from vla_bench.envs.calvin.builtin.urdf import Box, Colour, Inertial, Link, document
 
 COLOURS: dict[str, Colour] = {"red": (1.0, 0.0, 0.0), "blue": (0.0, 0.0, 1.0), "pink": (1.0, 0.0, 1.0)}
 LENGTHS = {"small": 0.05, "middle": 0.07, "big": 0.1}

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import HalfspaceIntersection
-
-from envs.calvin.builtin import dimensions as d
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.layouts import Layout
-from envs.calvin.builtin.shapes import (
+from vla_bench.envs.calvin.builtin import dimensions as d
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.layouts import Layout
+from vla_bench.envs.calvin.builtin.shapes import (
     Mesh,
     bevelled_box,
     box,
@@ -24,7 +23,7 @@ from envs.calvin.builtin.shapes import (
     prism,
     without_face,
 )
-from envs.calvin.builtin.urdf import Box, Colour, Inertial, Link
+from vla_bench.envs.calvin.builtin.urdf import Box, Colour, Inertial, Link
 
 BODY: Colour = (0.90, 0.89, 0.88)
 SHADE: Colour = (0.72, 0.71, 0.70)
@@ -75,8 +74,7 @@ def _body(layout: Layout) -> Mesh:
     solids = [(board, "x", (0.0, 0.0)) for board in boards]
     solids += [(part, "x", CUPBOARD_WOOD) for part in cupboard]
     solids += [
-        (bevelled_box(leg.low, leg.high, EDGE / 2), "z", (0.0, 0.23 * number))
-        for number, leg in enumerate(_legs())
+        (bevelled_box(leg.low, leg.high, EDGE / 2), "z", (0.0, 0.23 * number)) for number, leg in enumerate(_legs())
     ]
     covers = [solid for solid, _, _ in solids] + [_plank_space(layout)]
     shown = [
@@ -165,9 +163,7 @@ def _prisms(layout: Layout) -> list[Mesh]:
         if low < layout.switch < high:
             parts.append(_pillar(low, high, recess=d.SLOT_DEPTH))
             parts += [
-                hull(
-                    np.array([d.on_front(x, up, out) for x in xs for up in ups for out in (-d.SLOT_DEPTH, 0)])
-                )
+                hull(np.array([d.on_front(x, up, out) for x in xs for up in ups for out in (-d.SLOT_DEPTH, 0)]))
                 for xs, ups in _slats(low, high, layout.switch)
             ]
         else:

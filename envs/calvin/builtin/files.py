@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from envs.calvin.builtin.shapes import Mesh
-from envs.calvin.builtin.urdf import MeshFile
-from envs.calvin.builtin.wavefront import material_file, object_file
+from vla_bench.envs.calvin.builtin.shapes import Mesh
+from vla_bench.envs.calvin.builtin.urdf import MeshFile
+from vla_bench.envs.calvin.builtin.wavefront import material_file, object_file
 
 
 @dataclass(slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-
-from envs.calvin.builtin import dimensions as d
-from envs.calvin.builtin.carcase import WOOD_REPEAT
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.layouts import Layout
-from envs.calvin.builtin.shapes import (
+from vla_bench.envs.calvin.builtin import dimensions as d
+from vla_bench.envs.calvin.builtin.carcase import WOOD_REPEAT
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.layouts import Layout
+from vla_bench.envs.calvin.builtin.shapes import (
     Mesh,
     bevelled_box,
     box,
@@ -22,7 +21,17 @@ from envs.calvin.builtin.shapes import (
     sweep_rings,
     turned,
 )
-from envs.calvin.builtin.urdf import WHITE, Box, Colour, Cylinder, Inertial, Joint, Link, Sphere, Vector
+from vla_bench.envs.calvin.builtin.urdf import (
+    WHITE,
+    Box,
+    Colour,
+    Cylinder,
+    Inertial,
+    Joint,
+    Link,
+    Sphere,
+    Vector,
+)
 
 Pair = tuple[Link, Joint]
 STEEL: Colour = (0.27, 0.28, 0.30)
@@ -39,9 +48,7 @@ def button(files: MeshFiles, layout: Layout) -> Pair:
         (rim, d.BUTTON_HEIGHT),
         (0, d.BUTTON_HEIGHT),
     ]
-    cylinder = Cylinder(
-        d.BUTTON_RADIUS, d.BUTTON_HEIGHT, centre=(0.0, d.BUTTON_HEIGHT / 2, 0.0), rpy=d.QUARTER_RPY
-    )
+    cylinder = Cylinder(d.BUTTON_RADIUS, d.BUTTON_HEIGHT, centre=(0.0, d.BUTTON_HEIGHT / 2, 0.0), rpy=d.QUARTER_RPY)
     link = Link(
         "button_link",
         Inertial(0.153812376, (0.0, 0.015, 0.0), (7.30608788e-05, 0.000123049901, 7.30608788e-05)),
@@ -83,9 +90,7 @@ def slide(files: MeshFiles, layout: Layout) -> Pair:
     hulls = [part.moved(pose, shift) for part in _bow_hulls(*size)]
     link = Link(
         "slide_link",
-        Inertial(
-            1.5434914, (layout.slide_mass, 0.0, 0.0204147302), (0.0102407244, 0.0146074021, 0.0232176607)
-        ),
+        Inertial(1.5434914, (layout.slide_mass, 0.0, 0.0204147302), (0.0102407244, 0.0146074021, 0.0232176607)),
         visuals=(
             (files.textured("door", panel, layout.fronts.name), WHITE),
             (files.plain("door_handle", _bow(*size).moved(pose, shift)), STEEL),
@@ -93,9 +98,7 @@ def slide(files: MeshFiles, layout: Layout) -> Pair:
         collisions=(_grown(low, high, d.MOVING_SKIN), files.hulls("door_handle_hulls", hulls)),
     )
     origin = d.on_front(layout.slide, d.DOOR_UP)
-    return link, _slider(
-        "base__slide", link, origin, (np.radians(60), 0.0, 0.0), (-1, 0, 0), layout.slide_range
-    )
+    return link, _slider("base__slide", link, origin, (np.radians(60), 0.0, 0.0), (-1, 0, 0), layout.slide_range)
 
 
 def drawer(files: MeshFiles, layout: Layout) -> Pair:
@@ -190,9 +193,7 @@ def _grown(low: Vector, high: Vector, skin: float) -> Box:
     return Box(tuple(value - skin for value in low), tuple(value + skin for value in high))
 
 
-def _bow_rings(
-    span: float, reach: float, breadth: float, corner: float, skin: float = 0.0
-) -> list[np.ndarray]:
+def _bow_rings(span: float, reach: float, breadth: float, corner: float, skin: float = 0.0) -> list[np.ndarray]:
     """Six sections of a bow-shaped handle: legs at both ends of ``span`` along x, out to z = ``reach``.
 
     Its breadth lies along y, z = 0 is where it is mounted. ``corner`` is the cut across its centre

@@ -1,4 +1,4 @@
-"""Writes the bundle: ``python -m envs.calvin.builtin.generate [folder]``.
+"""Writes the bundle: ``python -m vla_bench.envs.calvin.builtin.generate [folder]``.
 
 Without a folder it rewrites the files shipped with the package.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from envs.calvin.builtin import ASSETS, textures
-from envs.calvin.builtin.blocks import block_files
-from envs.calvin.builtin.instructions import instruction_file
-from envs.calvin.builtin.layouts import LAYOUTS
-from envs.calvin.builtin.panda import panda_files
-from envs.calvin.builtin.plane import plane_files
-from envs.calvin.builtin.table import table_files
+from vla_bench.envs.calvin.builtin import ASSETS, textures
+from vla_bench.envs.calvin.builtin.blocks import block_files
+from vla_bench.envs.calvin.builtin.instructions import instruction_file
+from vla_bench.envs.calvin.builtin.layouts import LAYOUTS
+from vla_bench.envs.calvin.builtin.panda import panda_files
+from vla_bench.envs.calvin.builtin.plane import plane_files
+from vla_bench.envs.calvin.builtin.table import table_files
 
 
 def bundle_files() -> dict[str, bytes]:
@@ -58,7 +58,7 @@ def write_bundle(folder: Path) -> int:
 def main(arguments: list[str]) -> None:
     """Command line."""
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
-        raise SystemExit("usage: python -m envs.calvin.builtin.generate [folder]")
+        raise SystemExit("usage: python -m vla_bench.envs.calvin.builtin.generate [folder]")
     folder = Path(arguments[0]) if arguments else ASSETS
     size = write_bundle(folder)
     print(f"wrote {size / 1e6:.2f} MB to {folder}")

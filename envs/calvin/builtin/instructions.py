@@ -32,9 +32,7 @@ COLOURS = ("red", "blue", "pink")
 
 def instructions() -> dict[str, str]:
     """Task name to instruction, all 34."""
-    texts = {
-        name.format(colour): text.format(colour) for name, text in BLOCK_TEXTS.items() for colour in COLOURS
-    }
+    texts = {name.format(colour): text.format(colour) for name, text in BLOCK_TEXTS.items() for colour in COLOURS}
     return texts | TEXTS
 
 

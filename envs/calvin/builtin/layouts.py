@@ -59,18 +59,10 @@ class Layout:
         return tuple(dict.fromkeys((self.body, self.fronts)))
 
 
-WALNUT = Wood(
-    "walnut", ((66, 32, 22), (92, 48, 34), (112, 60, 42), (130, 72, 50)), rings=7, figure=1.6, seed=11
-)
-MAPLE = Wood(
-    "maple", ((190, 144, 94), (210, 168, 117), (224, 186, 137), (234, 200, 153)), rings=6, figure=1.2, seed=23
-)
-OAK = Wood(
-    "oak", ((118, 74, 38), (148, 100, 56), (172, 122, 74), (190, 140, 90)), rings=9, figure=1.0, seed=37
-)
-CHESTNUT = Wood(
-    "chestnut", ((108, 70, 40), (136, 94, 57), (160, 116, 74), (178, 134, 90)), rings=8, figure=1.4, seed=5
-)
+WALNUT = Wood("walnut", ((66, 32, 22), (92, 48, 34), (112, 60, 42), (130, 72, 50)), rings=7, figure=1.6, seed=11)
+MAPLE = Wood("maple", ((190, 144, 94), (210, 168, 117), (224, 186, 137), (234, 200, 153)), rings=6, figure=1.2, seed=23)
+OAK = Wood("oak", ((118, 74, 38), (148, 100, 56), (172, 122, 74), (190, 140, 90)), rings=9, figure=1.0, seed=37)
+CHESTNUT = Wood("chestnut", ((108, 70, 40), (136, 94, 57), (160, 116, 74), (178, 134, 90)), rings=8, figure=1.4, seed=5)
 
 LAYOUTS = {
     "A": Layout(

@@ -10,10 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi
 
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.panda_hulls import arm_hull, finger_hull, hand_hull, pad_hull
-from envs.calvin.builtin.panda_look import SEAM, finger_visuals, hand_visuals, link_visuals, pad_visuals
-from envs.calvin.builtin.urdf import Box, Inertial, Joint, Link, Vector, document
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.panda_hulls import arm_hull, finger_hull, hand_hull, pad_hull
+from vla_bench.envs.calvin.builtin.panda_look import (
+    SEAM,
+    finger_visuals,
+    hand_visuals,
+    link_visuals,
+    pad_visuals,
+)
+from vla_bench.envs.calvin.builtin.urdf import Box, Inertial, Joint, Link, Vector, document
 
 X, Z = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 LINK_INERTIA = (0.1, 0.1, 0.1)
@@ -67,8 +73,7 @@ def panda_files() -> dict[str, str]:
 def _arm(files: MeshFiles) -> list[Link | Joint]:
     links = [("panda_link0", Inertial(2.9, (0, 0, 0.05), LINK_INERTIA))]
     links += [
-        (f"panda_link{n}", Inertial(joint.mass, joint.centre, LINK_INERTIA))
-        for n, joint in enumerate(ARM, start=1)
+        (f"panda_link{n}", Inertial(joint.mass, joint.centre, LINK_INERTIA)) for n, joint in enumerate(ARM, start=1)
     ]
     members: list[Link | Joint] = []
     for number, (name, inertial) in enumerate(links):

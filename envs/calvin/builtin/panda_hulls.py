@@ -8,9 +8,8 @@ bounding box of its collision shape, so the extents matter more than the outline
 from __future__ import annotations
 
 import numpy as np
-
-from envs.calvin.builtin.shapes import Mesh, hull, ring
-from envs.calvin.builtin.urdf import Vector
+from vla_bench.envs.calvin.builtin.shapes import Mesh, hull, ring
+from vla_bench.envs.calvin.builtin.urdf import Vector
 
 X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 Circle = tuple[Vector, Vector, float]
@@ -180,9 +179,7 @@ def pad_hull() -> Mesh:
     points = []
     for z, half, drop in PAD_ROWS:
         points += [(PAD_BACK, side * half, z) for side in (-1, 1)]
-        points += [
-            (PAD_FACE - drop - fall, side * share * half, z) for share, fall in PAD_DOME for side in (-1, 1)
-        ]
+        points += [(PAD_FACE - drop - fall, side * share * half, z) for share, fall in PAD_DOME for side in (-1, 1)]
     return hull(np.array(points))
 
 

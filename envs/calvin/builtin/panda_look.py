@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.panda_hulls import X, Y, Z, arm_hull, finger_hull, hand_hull, pad_hull
-from envs.calvin.builtin.shapes import Mesh, bevelled_box, hull, joined, ring, smoothed, turned
-from envs.calvin.builtin.urdf import Colour, Geometry, Vector
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.panda_hulls import X, Y, Z, arm_hull, finger_hull, hand_hull, pad_hull
+from vla_bench.envs.calvin.builtin.shapes import Mesh, bevelled_box, hull, joined, ring, smoothed, turned
+from vla_bench.envs.calvin.builtin.urdf import Colour, Geometry, Vector
 
 Visuals = tuple[tuple[Geometry, Colour], ...]
 Profile = Sequence[tuple[float, float]]

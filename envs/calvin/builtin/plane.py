@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.shapes import Mesh
-from envs.calvin.builtin.urdf import WHITE, Box, Inertial, Link, document
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.shapes import Mesh
+from vla_bench.envs.calvin.builtin.urdf import WHITE, Box, Inertial, Link, document
 
 EXTENT = 15.0
 """Half side of the square that is drawn, model units."""

@@ -42,9 +42,7 @@ def joined(meshes: Sequence[Mesh]) -> Mesh:
         points=np.concatenate([mesh.points for mesh in meshes]),
         normals=np.concatenate([mesh.normals for mesh in meshes]),
         texture=np.concatenate([mesh.texture for mesh in meshes]),
-        triangles=np.concatenate(
-            [mesh.triangles + start for mesh, start in zip(meshes, starts, strict=False)]
-        ),
+        triangles=np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts, strict=False)]),
     )
 
 
@@ -157,9 +155,7 @@ def ring(centre: Sequence[float], axis: Sequence[float], radius: float, segments
     return np.asarray(centre, float) + radius * circle
 
 
-def turned(
-    profile: Sequence[tuple[float, float]], axis: str = "z", segments: int = 20, crease: float = 40
-) -> Mesh:
+def turned(profile: Sequence[tuple[float, float]], axis: str = "z", segments: int = 20, crease: float = 40) -> Mesh:
     """A profile of (radius, height) points, upwards, turned around an axis.
 
     Edges of the profile that bend by more than ``crease`` degrees stay sharp, others are shaded
@@ -181,12 +177,8 @@ def turned(
             normal = outward[k] if sharp[end] else outward[k] + outward[neighbour]
             rows.append((profile_array[end], normal / np.linalg.norm(normal)))
         points = np.concatenate([np.stack([r * cos, r * sin, np.full_like(cos, h)], 1) for (r, h), _ in rows])
-        normals = np.concatenate(
-            [np.stack([n[0] * cos, n[0] * sin, np.full_like(cos, n[1])], 1) for _, n in rows]
-        )
-        texture = np.concatenate(
-            [np.stack([angles / (2 * np.pi), np.full_like(cos, h)], 1) for (_, h), _ in rows]
-        )
+        normals = np.concatenate([np.stack([n[0] * cos, n[0] * sin, np.full_like(cos, n[1])], 1) for _, n in rows])
+        texture = np.concatenate([np.stack([angles / (2 * np.pi), np.full_like(cos, h)], 1) for (_, h), _ in rows])
         low, high = np.arange(segments), np.arange(segments) + segments + 1
         triangles = []
         if rows[0][0][0] > 0:

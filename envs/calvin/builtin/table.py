@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from envs.calvin.builtin import carcase, fittings
-from envs.calvin.builtin.files import MeshFiles
-from envs.calvin.builtin.layouts import Layout
-from envs.calvin.builtin.urdf import Joint, Link, document
+from vla_bench.envs.calvin.builtin import carcase, fittings
+from vla_bench.envs.calvin.builtin.files import MeshFiles
+from vla_bench.envs.calvin.builtin.layouts import Layout
+from vla_bench.envs.calvin.builtin.urdf import Joint, Link, document
 
 LINKS = (
     fittings.button,

@@ -6,8 +6,7 @@ import io
 
 import numpy as np
 from PIL import Image
-
-from envs.calvin.builtin.layouts import Wood
+from vla_bench.envs.calvin.builtin.layouts import Wood
 
 SHADES = 32
 
@@ -35,9 +34,7 @@ def checker(size: int = 64) -> bytes:
     return _png(((rows + columns) % 2).astype(float), np.array(((202, 204, 208), (238, 239, 241))))
 
 
-def _noise(
-    random: np.random.RandomState, rows: np.ndarray, columns: np.ndarray, down: int, across: int
-) -> np.ndarray:
+def _noise(random: np.random.RandomState, rows: np.ndarray, columns: np.ndarray, down: int, across: int) -> np.ndarray:
     """Smooth periodic noise within about [-1, 1] on a lattice of ``down`` x ``across`` cells."""
     lattice = random.uniform(-1, 1, (down, across))
 

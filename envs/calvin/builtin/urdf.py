@@ -165,8 +165,6 @@ def _write_joint(robot: ElementTree.Element, joint: Joint) -> None:
         ElementTree.SubElement(element, "limit", limits)
     if joint.dynamics is not None:
         damping, friction = joint.dynamics
-        ElementTree.SubElement(
-            element, "dynamics", damping=_numbers([damping]), friction=_numbers([friction])
-        )
+        ElementTree.SubElement(element, "dynamics", damping=_numbers([damping]), friction=_numbers([friction]))
     if joint.mimic:
         ElementTree.SubElement(element, "mimic", joint=joint.mimic)

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.calvin.official.manifest import BundleFile, bundle_files, faults
-from envs.calvin.official.sources import Source
-from envs.errors import AssetError
+from vla_bench.envs.calvin.official.manifest import BundleFile, bundle_files, faults
+from vla_bench.envs.calvin.official.sources import Source
+from vla_bench.envs.errors import AssetError
 
 ATTEMPTS = 3
 """Times a source that broke off is asked again, as long as each time brought something new."""
@@ -88,9 +88,7 @@ def _fetch(root: Path, sources: Sequence[Source], on_progress: OnProgress) -> Fe
     return Fetched(root, len(wanted) - resumed, resumed, kept)
 
 
-def _take(
-    source: Source, missing: set[BundleFile], staging: Path, total: int, on_progress: OnProgress
-) -> list[str]:
+def _take(source: Source, missing: set[BundleFile], staging: Path, total: int, on_progress: OnProgress) -> list[str]:
     """Moves what ``source`` has from ``missing`` into ``staging``; why it broke off, if it did."""
     for _ in range(ATTEMPTS):
         before = len(missing)

@@ -91,7 +91,7 @@ class Fault:
 @cache
 def bundle_files() -> tuple[BundleFile, ...]:
     """Every file, in the order of their paths."""
-    text = resources.files("envs.calvin").joinpath("data/official_files.txt").read_text(encoding="ascii")
+    text = resources.files("vla_bench.envs.calvin").joinpath("data/official_files.txt").read_text(encoding="ascii")
     rows = (line.split(" ", 3) for line in text.splitlines() if not line.startswith("#"))
     return tuple(BundleFile(path, int(size), digest, kind == "needed") for digest, size, kind, path in rows)
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
-from envs.calvin.official.manifest import REPOSITORIES, BundleFile, Repository
-from envs.errors import AssetError
+from vla_bench.envs.calvin.official.manifest import REPOSITORIES, BundleFile, Repository
+from vla_bench.envs.errors import AssetError
 
 ARCHIVE_URL = "https://codeload.github.com/{repository}/tar.gz/{commit}"
 RAW_URL = "https://raw.githubusercontent.com/{repository}/{commit}/{path}"
@@ -68,9 +68,7 @@ class FolderSource:
                 path = self._root / place
                 resolved = path.resolve()
                 if not resolved.is_relative_to(self._root):
-                    raise AssetError(
-                        f"{path} is a link that leads out of {self._root}; copy the file there instead"
-                    )
+                    raise AssetError(f"{path} is a link that leads out of {self._root}; copy the file there instead")
                 try:
                     if resolved.is_file() and resolved.stat().st_size == file.size:
                         yield file, resolved.read_bytes()
@@ -186,9 +184,7 @@ class ArchiveSource:
 class GitHubSource:
     """A repository on GitHub at its pinned commit, without git: an archive, or single files."""
 
-    def __init__(
-        self, repository: Repository, archive_url: str = ARCHIVE_URL, raw_url: str = RAW_URL
-    ) -> None:
+    def __init__(self, repository: Repository, archive_url: str = ARCHIVE_URL, raw_url: str = RAW_URL) -> None:
         self.name = f"github.com/{repository.name}"
         self._repository = repository
         self._archive_url = archive_url

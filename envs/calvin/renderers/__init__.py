@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-
-from envs.calvin.cameras import View
-from envs.calvin.renderers.tiny import TinyRenderer
-from envs.errors import RendererError, suggestion
+from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.renderers.tiny import TinyRenderer
+from vla_bench.envs.errors import RendererError, suggestion
 
 if TYPE_CHECKING:
-    from envs.calvin.world import World
+    from vla_bench.envs.calvin.world import World
 
 RENDERERS = ("egl", "fast", "tiny")
 """PyBullet's OpenGL, which CALVIN's data was made with; our own software renderer, which looks the same;
@@ -49,11 +48,11 @@ def make_renderer(name: str, bullet: Any) -> Renderer:
     """
     name = resolve_renderer(name)
     if name == "egl":
-        from envs.calvin.renderers.egl import EglRenderer
+        from vla_bench.envs.calvin.renderers.egl import EglRenderer
 
         return EglRenderer(bullet)
     if name == "fast":
-        from envs.calvin.renderers.fast.renderer import FastRenderer
+        from vla_bench.envs.calvin.renderers.fast.renderer import FastRenderer
 
         return FastRenderer(bullet)
     return TinyRenderer(bullet)
@@ -69,11 +68,9 @@ def resolve_renderer(name: str) -> str:
         return "egl" if _gpu_renders() else "fast"
     if name not in RENDERERS:
         offered = ", ".join(RENDERERS)
-        raise RendererError(
-            f"unknown renderer {name!r}; there are auto, {offered}.{suggestion(name, RENDERERS)}"
-        )
+        raise RendererError(f"unknown renderer {name!r}; there are auto, {offered}.{suggestion(name, RENDERERS)}")
     if name == "egl":
-        from envs.calvin.renderers.egl_plugin import probe
+        from vla_bench.envs.calvin.renderers.egl_plugin import probe
 
         probe()
     elif name == "fast" and importlib.util.find_spec("numba") is None:
@@ -86,7 +83,7 @@ def _gpu_renders() -> bool:
     nodes = (Path("/dev/nvidiactl"), *Path("/dev/dri").glob("renderD*"))
     if not any(node.exists() for node in nodes):
         return False
-    from envs.calvin.renderers.egl_plugin import probe
+    from vla_bench.envs.calvin.renderers.egl_plugin import probe
 
     try:
         return not probe().software

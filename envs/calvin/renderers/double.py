@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.cameras import View
-from envs.calvin.memory import give_back_free_memory
-from envs.calvin.world import World
+from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.memory import give_back_free_memory
+from vla_bench.envs.calvin.world import World
 
 
 class Double:

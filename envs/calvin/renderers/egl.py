@@ -6,12 +6,11 @@ import os
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.cameras import View
-from envs.calvin.renderers import egl_plugin
-from envs.calvin.renderers.double import Double
-from envs.calvin.renderers.egl_devices import VARIABLE
-from envs.calvin.world import World
+from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.renderers import egl_plugin
+from vla_bench.envs.calvin.renderers.double import Double
+from vla_bench.envs.calvin.renderers.egl_devices import VARIABLE
+from vla_bench.envs.calvin.world import World
 
 _WARM_UP = 2
 """The plugin's first two frames have no shadows: it makes its shadow map anew at the start of the second."""
@@ -36,7 +35,7 @@ class EglRenderer:
         self._world: World | None = None
 
     def load(self, world: World) -> None:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         if self._double is None or not self._double.shows(world):
             self._open(world)
         self._world = world
@@ -50,7 +49,7 @@ class EglRenderer:
         self._cold = True
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         if self._world is None:
             raise RuntimeError("render() before load()")
         self._double.follow(self._world)
@@ -62,7 +61,7 @@ class EglRenderer:
         return self._double.image(view)
 
     def describe(self) -> dict[str, str]:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         driver = self._driver
         return {
             "name": "egl",

@@ -29,9 +29,7 @@ class Device:
     """``0000:65:00.0``, empty when unknown."""
 
 
-def choose_device(
-    devices: Sequence[Device], environment: Mapping[str, str], pci_order: Sequence[str]
-) -> int | None:
+def choose_device(devices: Sequence[Device], environment: Mapping[str, str], pci_order: Sequence[str]) -> int | None:
     """The number to set in ``EGL_VISIBLE_DEVICES``; None leaves the choice to the plugin.
 
     The GPU that CUDA_VISIBLE_DEVICES gives this process, else the first GPU. ``pci_order`` lists the
@@ -68,9 +66,7 @@ def list_devices() -> list[Device]:
     egl = ctypes.CDLL("libEGL.so.1")
     egl.eglGetProcAddress.restype = ctypes.c_void_p
     egl.eglGetProcAddress.argtypes = [ctypes.c_char_p]
-    query = _function(
-        egl, "eglQueryDevicesEXT", ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p
-    )
+    query = _function(egl, "eglQueryDevicesEXT", ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
     text = _function(egl, "eglQueryDeviceStringEXT", ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int)
     if query is None or text is None:
         raise RuntimeError("this EGL library cannot list devices")

@@ -3,7 +3,7 @@
 A driver that does not work ends the process that loads it: the plugin calls ``exit`` for what it
 notices, and crashes for what it does not. So a child process goes first::
 
-    python -m envs.calvin.renderers.egl_plugin    loads it, renders a frame, prints the driver
+    python -m vla_bench.envs.calvin.renderers.egl_plugin    loads it, renders a frame, prints the driver
 """
 
 from __future__ import annotations
@@ -21,8 +21,15 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from envs.calvin.renderers.egl_devices import VARIABLE, choose_device, list_devices, nvidia_pci_order
-from envs.errors import RendererError
+from vla_bench.envs.calvin.renderers.egl_devices import (
+    VARIABLE,
+    choose_device,
+    list_devices,
+    nvidia_pci_order,
+)
+from vla_bench.envs.errors import RendererError
+
+from vla_bench import start
 
 _PROBE_SECONDS = 60
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")
@@ -58,7 +65,7 @@ def probe() -> Driver:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "envs.calvin.renderers.egl_plugin"],
+            start.command("vla_bench.envs.calvin.renderers.egl_plugin"),
             capture_output=True,
             text=True,
             errors="replace",

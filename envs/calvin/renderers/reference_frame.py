@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from envs.calvin.bundle import AssetBundle
-from envs.calvin.cameras import LENSES, view_of
-from envs.calvin.memory import give_back_free_memory
-from envs.calvin.scenes import scene_named
-from envs.calvin.world import World
-from envs.observation import Camera
+from vla_bench.envs.calvin.bundle import AssetBundle
+from vla_bench.envs.calvin.cameras import LENSES, view_of
+from vla_bench.envs.calvin.memory import give_back_free_memory
+from vla_bench.envs.calvin.scenes import scene_named
+from vla_bench.envs.calvin.world import World
+from vla_bench.envs.observation import Camera
 
 if TYPE_CHECKING:
-    from envs.calvin.renderers import Renderer
+    from vla_bench.envs.calvin.renderers import Renderer
 
 SCENE = "D"
 

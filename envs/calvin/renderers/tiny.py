@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.cameras import View
-from envs.calvin.renderers.double import Double
-from envs.calvin.world import World
+from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.renderers.double import Double
+from vla_bench.envs.calvin.world import World
 
 
 class TinyRenderer:
@@ -20,7 +19,7 @@ class TinyRenderer:
         self._world: World | None = None
 
     def load(self, world: World) -> None:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         if self._double is None or not self._double.shows(world):
             self.close()
             p = self._bullet
@@ -28,14 +27,14 @@ class TinyRenderer:
         self._world = world
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         if self._world is None:
             raise RuntimeError("render() before load()")
         self._double.follow(self._world)
         return self._double.image(view)
 
     def describe(self) -> dict[str, str]:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         return {"name": "tiny", "renderer": "PyBullet TinyRenderer (software, no shadows)"}
 
     def close(self) -> None:

@@ -12,9 +12,7 @@ def sliding_chunks(actions: np.ndarray, window: int, chunk: int) -> np.ndarray:
     t."""
     steps = actions.shape[-2]
     if steps != window + chunk - 1:
-        raise ValueError(
-            f"a window of {window} with chunks of {chunk} has {window + chunk - 1} actions, not {steps}"
-        )
+        raise ValueError(f"a window of {window} with chunks of {chunk} has {window + chunk - 1} actions, not {steps}")
     index = np.arange(window)[:, None] + np.arange(chunk)
     return actions[..., index, :]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from policies.errors import PolicyError
-from policies.vla.actions.chunks import TemporalEnsemble
-from policies.vla.actions.frames import tcp_to_world, tool_pose_to_world
-from policies.vla.actions.normalisation import inverse_mu_law, unnormalise
-from policies.vla.config import VlaConfig
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.actions.chunks import TemporalEnsemble
+from vla_bench.policies.vla.actions.frames import tcp_to_world, tool_pose_to_world
+from vla_bench.policies.vla.actions.normalisation import inverse_mu_law, unnormalise
+from vla_bench.policies.vla.config import VlaConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def commands(
 
     Args:
         released: decide the gripper as the released evaluation does; see ``compat`` in
-            :class:`policies.vla.options.VlaOptions`.
+            :class:`vla_bench.policies.vla.options.VlaOptions`.
         robot_state: ``robot_obs`` at the time of the prediction, for actions in the tool's frame.
         ensemble: averages overlapping chunks, after everything else.
     """
@@ -49,9 +48,7 @@ def commands(
         opening = chunk[:, 6] > prediction.threshold
         chunk[:, 6] = np.where(opening, 1.0, 0.0 if prediction.threshold else -1.0)
     if config.action_frame != "world" and robot_state is None:
-        raise PolicyError(
-            f"vla: action_frame={config.action_frame} needs robot_obs, which the observation lacks"
-        )
+        raise PolicyError(f"vla: action_frame={config.action_frame} needs robot_obs, which the observation lacks")
     if config.action_frame == "tcp":
         chunk = tcp_to_world(chunk, robot_state)
     if config.mu_law is not None:

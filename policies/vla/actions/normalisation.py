@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError
 
 
 def _keep_gripper(result: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from envs.errors import suggestion
-from policies.errors import PolicyError
-from policies.vla.actions.frames import euler_to_axis_angle
-from policies.vla.actions.gripper import DelayedGripper, StickyGripper
-from policies.vla.actions.normalisation import Quantiles
+from vla_bench.envs.errors import suggestion
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.actions.frames import euler_to_axis_angle
+from vla_bench.policies.vla.actions.gripper import DelayedGripper, StickyGripper
+from vla_bench.policies.vla.actions.normalisation import Quantiles
 
 BRIDGE = Quantiles(
     low=(
@@ -85,9 +84,7 @@ class SimplerCommands:
         """``google_robot`` (sticky gripper) or ``widowx`` (delayed opening)."""
         robots = {"google_robot": (FRACTAL, StickyGripper), "widowx": (BRIDGE, DelayedGripper)}
         if robot not in robots:
-            raise PolicyError(
-                f"unknown robot {robot!r}; known: {', '.join(robots)}.{suggestion(robot, robots)}"
-            )
+            raise PolicyError(f"unknown robot {robot!r}; known: {', '.join(robots)}.{suggestion(robot, robots)}")
         quantiles, rule = robots[robot]
         return cls(quantiles, rule(), scale)
 

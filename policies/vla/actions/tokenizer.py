@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError
 
 RESERVED = 10
 """Entries between the action tokens and the end of the vocabulary (``offset`` in the original)."""
@@ -30,9 +29,7 @@ class ActionTokens:
     high: float = 1.0
 
     @classmethod
-    def for_tokenizer(
-        cls, tokenizer: Any, bins: int = 256, low: float = -1.0, high: float = 1.0
-    ) -> ActionTokens:
+    def for_tokenizer(cls, tokenizer: Any, bins: int = 256, low: float = -1.0, high: float = 1.0) -> ActionTokens:
         """The last tokens before the tail that a tokenizer's special tokens may occupy.
 
         ``vocab_size`` does not count tokens added later (1035 of them in Kosmos-2); special tokens count by

@@ -1,7 +1,7 @@
 """The vision-language models a policy can be built on.
 
 Adding one is one file of about 30 lines (``smolvlm.py``): a subclass of
-:class:`policies.vla.backbones.contract.Backbone` that names its class, its prompt and its pixels and
+:class:`vla_bench.policies.vla.backbones.contract.Backbone` that names its class, its prompt and its pixels and
 says what is its own in encoding images or running the language model; then one line in
 :data:`BACKBONES`. ``tests/integration/test_vla_backbones.py`` walks every entry through every structure.
 """
@@ -11,23 +11,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from envs.errors import suggestion
-from policies.errors import PolicyError
+from vla_bench.envs.errors import suggestion
+from vla_bench.policies.errors import PolicyError
 
 if TYPE_CHECKING:
-    from policies.vla.backbones.contract import Backbone
+    from vla_bench.policies.vla.backbones.contract import Backbone
 
 BACKBONES = {
-    "kosmos2": "policies.vla.backbones.kosmos2:Kosmos2",
-    "paligemma": "policies.vla.backbones.paligemma:PaliGemma",
-    "llava": "policies.vla.backbones.llava:Llava",
-    "moondream": "policies.vla.backbones.llava:Moondream",
-    "uform": "policies.vla.backbones.llava:Uform",
-    "qwen_vl": "policies.vla.backbones.qwen_vl:QwenVl",
-    "smolvlm": "policies.vla.backbones.smolvlm:SmolVlm",
-    "idefics": "policies.vla.backbones.idefics:Idefics",
-    "florence2": "policies.vla.backbones.florence2:Florence2",
-    "tiny": "policies.vla.backbones.kosmos2:Tiny",
+    "kosmos2": "vla_bench.policies.vla.backbones.kosmos2:Kosmos2",
+    "paligemma": "vla_bench.policies.vla.backbones.paligemma:PaliGemma",
+    "llava": "vla_bench.policies.vla.backbones.llava:Llava",
+    "moondream": "vla_bench.policies.vla.backbones.llava:Moondream",
+    "uform": "vla_bench.policies.vla.backbones.llava:Uform",
+    "qwen_vl": "vla_bench.policies.vla.backbones.qwen_vl:QwenVl",
+    "smolvlm": "vla_bench.policies.vla.backbones.smolvlm:SmolVlm",
+    "idefics": "vla_bench.policies.vla.backbones.idefics:Idefics",
+    "florence2": "vla_bench.policies.vla.backbones.florence2:Florence2",
+    "tiny": "vla_bench.policies.vla.backbones.kosmos2:Tiny",
 }
 """Name to ``module:class``."""
 

@@ -24,9 +24,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-
-from policies.vla.images import PixelRecipe
-from policies.vla.prompts import TextPrompt
+from vla_bench.policies.vla.images import PixelRecipe
+from vla_bench.policies.vla.prompts import TextPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Backbone:
     """The transformers class."""
     prompt: ClassVar[TextPrompt]
     question_style: ClassVar[str] = "phi"
-    """Key of :data:`policies.vla.prompts.QUESTION_PROMPTS`."""
+    """Key of :data:`vla_bench.policies.vla.prompts.QUESTION_PROMPTS`."""
     pixels: ClassVar[PixelRecipe] = PixelRecipe()
     leading: ClassVar[int] = 1
     """Text tokens that stay before the images: 1 when the tokenizer has a BOS, else 0."""

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Florence2Config, Florence2ForConditionalGeneration
-
-from policies.vla.backbones.contract import Backbone, Decoded, SceneImages
-from policies.vla.images import PixelRecipe
-from policies.vla.prompts import TextPrompt
+from vla_bench.policies.vla.backbones.contract import Backbone, Decoded, SceneImages
+from vla_bench.policies.vla.images import PixelRecipe
+from vla_bench.policies.vla.prompts import TextPrompt
 
 
 class Florence2(Backbone):
@@ -24,14 +23,10 @@ class Florence2(Backbone):
 
     @classmethod
     def tiny_config(cls) -> Florence2Config:
-        layers = dict(
-            encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2
-        )
+        layers = dict(encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2)
         text = dict(vocab_size=576, d_model=32, encoder_ffn_dim=64, decoder_ffn_dim=64, **layers)
         vision = dict(embed_dim=(8, 16), depths=(1, 1), num_heads=(1, 2), num_groups=(1, 2), window_size=2)
-        patches = dict(
-            patch_size=(7, 3), patch_stride=(7, 2), patch_padding=(0, 1), patch_prenorm=(False, True)
-        )
+        patches = dict(patch_size=(7, 3), patch_stride=(7, 2), patch_padding=(0, 1), patch_prenorm=(False, True))
         return Florence2Config(
             text_config=dict(text, model_type="bart", max_position_embeddings=512),
             vision_config=dict(vision, **patches, projection_dim=32),
@@ -59,9 +54,7 @@ class Florence2(Backbone):
             "encoder_attention_mask": visible.repeat_interleave(images.tokens.shape[2], dim=2)[:, None],
         }
 
-    def decode(
-        self, embeds: Tensor, mask: Tensor | None, *, positions: Tensor | None = None, **more: Any
-    ) -> Decoded:
+    def decode(self, embeds: Tensor, mask: Tensor | None, *, positions: Tensor | None = None, **more: Any) -> Decoded:
         if positions is not None:
             # The decoder counts positions by itself, padding included.
             table, cache = self.language_model().embed_positions, more.get("cache")

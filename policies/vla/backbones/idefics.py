@@ -6,10 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import IdeficsConfig, IdeficsForVisionText2Text
-
-from policies.vla.backbones.contract import Backbone, SceneImages
-from policies.vla.images import PixelRecipe
-from policies.vla.prompts import TextPrompt
+from vla_bench.policies.vla.backbones.contract import Backbone, SceneImages
+from vla_bench.policies.vla.images import PixelRecipe
+from vla_bench.policies.vla.prompts import TextPrompt
 
 
 class Idefics(Backbone):

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
-
-from policies.vla.backbones.contract import Backbone, SceneImages
-from policies.vla.prompts import CAPTION_PROMPTS
+from vla_bench.policies.vla.backbones.contract import Backbone, SceneImages
+from vla_bench.policies.vla.prompts import CAPTION_PROMPTS
 
 
 class Kosmos2(Backbone):
@@ -21,9 +20,7 @@ class Kosmos2(Backbone):
 
     @classmethod
     def tiny_config(cls) -> Kosmos2Config:
-        text = dict(
-            vocab_size=576, embed_dim=32, layers=2, attention_heads=2, ffn_dim=64, max_position_embeddings=128
-        )
+        text = dict(vocab_size=576, embed_dim=32, layers=2, attention_heads=2, ffn_dim=64, max_position_embeddings=128)
         vision = dict(
             hidden_size=16,
             intermediate_size=32,

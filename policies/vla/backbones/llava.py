@@ -7,9 +7,8 @@ stand here as the same build with their own parts and prompts. Their published w
 from __future__ import annotations
 
 from transformers import LlavaConfig, LlavaForConditionalGeneration
-
-from policies.vla.backbones.contract import Backbone
-from policies.vla.prompts import CAPTION_PROMPTS
+from vla_bench.policies.vla.backbones.contract import Backbone
+from vla_bench.policies.vla.prompts import CAPTION_PROMPTS
 
 _TEXT = dict(vocab_size=576, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
 _VISION = dict(

@@ -7,10 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
-
-from policies.vla.backbones.contract import Backbone, SceneImages
-from policies.vla.images import PixelRecipe
-from policies.vla.prompts import CAPTION_PROMPTS
+from vla_bench.policies.vla.backbones.contract import Backbone, SceneImages
+from vla_bench.policies.vla.images import PixelRecipe
+from vla_bench.policies.vla.prompts import CAPTION_PROMPTS
 
 
 class PaliGemma(Backbone):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
-
-from policies.vla.backbones.contract import Backbone
-from policies.vla.images import PixelRecipe
-from policies.vla.prompts import TextPrompt
+from vla_bench.policies.vla.backbones.contract import Backbone
+from vla_bench.policies.vla.images import PixelRecipe
+from vla_bench.policies.vla.prompts import TextPrompt
 
 
 class SmolVlm(Backbone):

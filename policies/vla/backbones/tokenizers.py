@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError
 
 
 def byte_tokenizer() -> Any:

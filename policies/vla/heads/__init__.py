@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from policies.vla.heads.base import ActionHead, HeadOutput, build_head
+from vla_bench.policies.vla.heads.base import ActionHead, HeadOutput, build_head
 
 __all__ = ["ActionHead", "HeadOutput", "build_head"]

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from policies.errors import PolicyError
-from policies.vla.config import VlaConfig
-from policies.vla.resampler import PerceiverResampler
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.resampler import PerceiverResampler
 
 ARM = 6
 """Arm numbers of an action; the gripper is the seventh."""
@@ -80,9 +79,7 @@ class ActionHead(nn.Module):
         if self.config.readout == "resampler":
             tokens = self.resampler(tokens)
         elif self.config.readout == "pooling":
-            tokens = functional.adaptive_max_pool1d(tokens.transpose(1, 2), self.config.latent).transpose(
-                1, 2
-            )
+            tokens = functional.adaptive_max_pool1d(tokens.transpose(1, 2), self.config.latent).transpose(1, 2)
         return tokens.flatten(1)
 
     def trunk(self, features: Tensor) -> Tensor:
@@ -123,9 +120,9 @@ def xavier_(module: nn.Module) -> None:
 
 def build_head(config: VlaConfig, width: int) -> ActionHead | None:
     """The head of that configuration on features of ``width`` d; None when actions are generated tokens."""
-    from policies.vla.heads.recurrent import LstmHead
-    from policies.vla.heads.single import FcHead
-    from policies.vla.heads.transformer import GptHead
+    from vla_bench.policies.vla.heads.recurrent import LstmHead
+    from vla_bench.policies.vla.heads.single import FcHead
+    from vla_bench.policies.vla.heads.transformer import GptHead
 
     if config.head == "none":
         return None

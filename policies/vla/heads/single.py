@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-
-from policies.vla.config import VlaConfig
-from policies.vla.heads.base import ActionHead, xavier_
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.heads.base import ActionHead, xavier_
 
 
 class FcHead(ActionHead):

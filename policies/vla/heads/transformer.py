@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from policies.errors import PolicyError
-from policies.vla.config import VlaConfig
-from policies.vla.heads.base import ActionHead
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.heads.base import ActionHead
 
 LAYERS = 8
 ATTENTION_HEADS = 8
@@ -41,8 +40,7 @@ class CausalAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         queries, keys, values = (
-            part.unflatten(-1, (ATTENTION_HEADS, -1)).transpose(1, 2)
-            for part in self.c_attn(x).chunk(3, dim=-1)
+            part.unflatten(-1, (ATTENTION_HEADS, -1)).transpose(1, 2) for part in self.c_attn(x).chunk(3, dim=-1)
         )
         read = functional.scaled_dot_product_attention(
             queries, keys, values, is_causal=True, dropout_p=DROPOUT if self.training else 0.0

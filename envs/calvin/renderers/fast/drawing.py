@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-
-from envs.calvin.renderers.fast.compiled import inlined, kernel
-from envs.calvin.renderers.fast.kinematics import compose
-from envs.calvin.renderers.fast.light import draw_shadow
-from envs.calvin.renderers.fast.rasteriser import draw, project
+from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
+from vla_bench.envs.calvin.renderers.fast.kinematics import compose
+from vla_bench.envs.calvin.renderers.fast.light import draw_shadow
+from vla_bench.envs.calvin.renderers.fast.rasteriser import draw, project
 
 
 class Workspace(NamedTuple):
@@ -66,7 +65,7 @@ def draw_parts(scene, parts, ranks, camera, near, far, workspace, depths, owners
     """Draws ``parts`` (N,) of ``scene``; fills ``scene.projections`` for those that may be seen.
 
     ``camera`` (3, 4) takes a world position to (column w, row w, w); ``ranks`` (P,) int32 is the
-    drawing order of all parts. See :func:`envs.calvin.renderers.fast.rasteriser.draw`.
+    drawing order of all parts. See :func:`vla_bench.envs.calvin.renderers.fast.rasteriser.draw`.
     """
     height, width = depths.shape
     matrix = workspace.matrix
@@ -128,7 +127,7 @@ def _in_sight(projection, sphere, width, height, near, far):
 def cast_shadows(scene, parts, light_matrix, workspace, depths, touched):
     """Draws ``parts`` (N,) of ``scene`` into the shadow map ``depths``.
 
-    ``light_matrix`` is :data:`envs.calvin.renderers.fast.light.LIGHT_MATRIX`. ``touched`` (4,) int64
+    ``light_matrix`` is :data:`vla_bench.envs.calvin.renderers.fast.light.LIGHT_MATRIX`. ``touched`` (4,) int64
     becomes the first and last column, first and last row of the texels that may have changed; the last
     are below the first when none have.
     """

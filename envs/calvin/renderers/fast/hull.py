@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from envs.calvin.renderers.fast.meshes import Mesh, weld
+from vla_bench.envs.calvin.renderers.fast.meshes import Mesh, weld
 
 _MARGIN = 0.001
 """``setMargin`` of every primitive, metres: how much a cylinder or capsule grows."""
@@ -27,12 +26,7 @@ def _directions() -> np.ndarray:
             corners.append((ring * math.cos(angle), ring * math.sin(angle), height))
     corners.append((0.0, 0.0, 1.0))
     points = np.array(corners)
-    edges = [
-        points[i] + points[j]
-        for i in range(12)
-        for j in range(i)
-        if np.linalg.norm(points[i] - points[j]) < 1.2
-    ]
+    edges = [points[i] + points[j] for i in range(12) for j in range(i) if np.linalg.norm(points[i] - points[j]) < 1.2]
     middles = np.array(edges) / np.linalg.norm(edges, axis=1, keepdims=True)
     return np.concatenate([points, middles])
 

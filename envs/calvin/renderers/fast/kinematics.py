@@ -10,8 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.renderers.fast.compiled import kernel
+from vla_bench.envs.calvin.renderers.fast.compiled import kernel
 
 _FIXED, _REVOLUTE, _PRISMATIC = 0, 1, 2
 
@@ -32,14 +31,9 @@ class Skeleton:
         self._parents = np.array([info[16] for info in infos], dtype=np.int64)
         self._axes = np.array([info[13] for info in infos], dtype=np.float64).reshape(-1, 3)
         # From the parent's centre of mass to the joint; PyBullet gives the rotation inverted.
-        self._joints = _stacked(
-            [frame(bullet, info[14], (*(-x for x in info[15][:3]), info[15][3])) for info in infos]
-        )
+        self._joints = _stacked([frame(bullet, info[14], (*(-x for x in info[15][:3]), info[15][3])) for info in infos])
         self._inertial = _stacked(
-            [
-                frame(bullet, *bullet.getDynamicsInfo(body, info[0], physicsClientId=client)[3:5])
-                for info in infos
-            ]
+            [frame(bullet, *bullet.getDynamicsInfo(body, info[0], physicsClientId=client)[3:5]) for info in infos]
         )
         self._positions = np.zeros(count)
         self._scratch = np.zeros((3, 3, 4))

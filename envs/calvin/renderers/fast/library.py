@@ -14,11 +14,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-
-from envs.calvin.renderers.fast import meshes, simplify
-from envs.calvin.renderers.fast.cache import cache_folder, keep
-from envs.calvin.renderers.fast.meshes import Mesh, read_mesh, texture_of
-from envs.calvin.renderers.fast.textures import Texture, read_texture
+from vla_bench.envs.calvin.renderers.fast import meshes, simplify
+from vla_bench.envs.calvin.renderers.fast.cache import cache_folder, keep
+from vla_bench.envs.calvin.renderers.fast.meshes import Mesh, read_mesh, texture_of
+from vla_bench.envs.calvin.renderers.fast.textures import Texture, read_texture
 
 TOLERANCE = 0.001
 """How far a simplified surface may be from the original's planes, metres. A pixel of the static camera is

@@ -9,9 +9,8 @@ CALVIN's scenes can reach is drawn here; its texels are those of the whole map.
 from __future__ import annotations
 
 import numpy as np
-
-from envs.calvin.renderers.fast.compiled import inlined, kernel
-from envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, SUBPIXEL
+from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
+from vla_bench.envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, SUBPIXEL
 
 LIGHT_POSITION = np.array((-5.0, -40.0, 200.0))
 """World, metres."""

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from envs.errors import RendererError
+from vla_bench.envs.errors import RendererError
 
 _STATEMENT = re.compile(r"^(mtllib|usemtl)[ \t]+(.*)$", re.MULTILINE)
 
@@ -69,9 +68,7 @@ def read_mesh(path: Path) -> Mesh:
         return _read_wavefront(path)
     if suffix == ".stl":
         return _read_stl(path)
-    raise RendererError(
-        f"{path}: the fast renderer reads .obj and .stl meshes; type benchmark.renderer=egl or tiny"
-    )
+    raise RendererError(f"{path}: the fast renderer reads .obj and .stl meshes; type benchmark.renderer=egl or tiny")
 
 
 def _read_stl(path: Path) -> Mesh:

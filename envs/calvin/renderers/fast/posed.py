@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from envs.calvin.memory import give_back_free_memory
-from envs.calvin.renderers.fast.kinematics import Skeleton
-from envs.calvin.renderers.fast.library import Library
-from envs.calvin.renderers.fast.scene import Part, draw_list, parts_of
-from envs.calvin.table import LIGHTS, OFF_COLOUR
-from envs.calvin.world import World
+from vla_bench.envs.calvin.memory import give_back_free_memory
+from vla_bench.envs.calvin.renderers.fast.kinematics import Skeleton
+from vla_bench.envs.calvin.renderers.fast.library import Library
+from vla_bench.envs.calvin.renderers.fast.scene import Part, draw_list, parts_of
+from vla_bench.envs.calvin.table import LIGHTS, OFF_COLOUR
+from vla_bench.envs.calvin.world import World
 
 _PATIENCE = 8
 """Frames for which a part must not have moved to be taken for at rest."""
@@ -46,9 +45,7 @@ class PosedScene:
         links = self._skeletons[world.table.body].names
         lamps = {(world.table.body, links[link]): name for name, (link, _) in LIGHTS.items()}
         self._lamps = {
-            index: lamps[part.body, part.link]
-            for index, part in enumerate(parts)
-            if (part.body, part.link) in lamps
+            index: lamps[part.body, part.link] for index, part in enumerate(parts) if (part.body, part.link) in lamps
         }
         restless = [
             part.body in world.blocks

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from envs.calvin.cameras import View
-from envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts, rank_parts
-from envs.calvin.renderers.fast.library import Library
-from envs.calvin.renderers.fast.light import LIGHT_MATRIX, WINDOW_TEXELS
-from envs.calvin.renderers.fast.posed import PosedScene
-from envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, FARTHEST, NOTHING, RANK_BITS
-from envs.calvin.renderers.fast.shading import backdrop, describe, illuminate
-from envs.calvin.world import World
+from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts, rank_parts
+from vla_bench.envs.calvin.renderers.fast.library import Library
+from vla_bench.envs.calvin.renderers.fast.light import LIGHT_MATRIX, WINDOW_TEXELS
+from vla_bench.envs.calvin.renderers.fast.posed import PosedScene
+from vla_bench.envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, FARTHEST, NOTHING, RANK_BITS
+from vla_bench.envs.calvin.renderers.fast.shading import backdrop, describe, illuminate
+from vla_bench.envs.calvin.world import World
 
 VERSION = "1"
 """Goes up whenever a pixel may change."""
@@ -78,7 +77,7 @@ class FastRenderer:
         self._stage: _Stage | None = None
 
     def load(self, world: World) -> None:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         scene = world.bundle.data, world.scene.name
         if scene not in self._scenes:
             self._scenes[scene] = _Stage(PosedScene(self._bullet, world, self._library))
@@ -86,13 +85,13 @@ class FastRenderer:
         self._stage.posed.begin(world)
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         if self._stage is None:
             raise RuntimeError("render() before load()")
         return self._stage.render(view)
 
     def describe(self) -> dict[str, str]:
-        """See :class:`envs.calvin.renderers.Renderer`."""
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
         import numba
 
         return {
@@ -171,9 +170,7 @@ class _Stage:
         cast_shadows(posed.scene, moving, LIGHT_MATRIX, self._workspace, self._shadows, self._touched)
         self._shadows_frame = posed.frame
 
-    def _draw(
-        self, view: View, parts: np.ndarray, ranks: np.ndarray, depths: np.ndarray, owners: np.ndarray
-    ) -> None:
+    def _draw(self, view: View, parts: np.ndarray, ranks: np.ndarray, depths: np.ndarray, owners: np.ndarray) -> None:
         scene = self.posed.scene
         camera = _camera_matrix(view)
         draw_parts(scene, parts, ranks, camera, view.near, view.far, self._workspace, depths, owners)
@@ -207,10 +204,7 @@ def _camera_matrix(view: View) -> np.ndarray:
     # In plain floats: the order in which a library adds four products is its own affair.
     eye = [view.view[4 * column : 4 * column + 4] for column in range(4)]
     projection = [view.projection[4 * column : 4 * column + 4] for column in range(4)]
-    x, y, w = (
-        [sum(eye[column][k] * projection[k][row] for k in range(4)) for column in range(4)]
-        for row in (0, 1, 3)
-    )
+    x, y, w = ([sum(eye[column][k] * projection[k][row] for k in range(4)) for column in range(4)] for row in (0, 1, 3))
     half_width, half_height = 0.5 * view.width, 0.5 * view.height
     return np.array(
         [

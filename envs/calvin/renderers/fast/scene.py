@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from envs.calvin.renderers.fast import hull
-from envs.calvin.renderers.fast.kinematics import compose, frame, inverse
-from envs.calvin.renderers.fast.library import Library
-from envs.calvin.renderers.fast.meshes import Mesh
-from envs.calvin.renderers.fast.textures import Texture
-from envs.errors import RendererError
+from vla_bench.envs.calvin.renderers.fast import hull
+from vla_bench.envs.calvin.renderers.fast.kinematics import compose, frame, inverse
+from vla_bench.envs.calvin.renderers.fast.library import Library
+from vla_bench.envs.calvin.renderers.fast.meshes import Mesh
+from vla_bench.envs.calvin.renderers.fast.textures import Texture
+from vla_bench.envs.errors import RendererError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +61,9 @@ def draw_list(parts: list[Part]) -> DrawList:
     triangles = np.cumsum([0, *(len(part.mesh.triangles) for part in parts)])
     return DrawList(
         positions=np.concatenate([part.mesh.positions for part in parts]),
-        triangles=np.concatenate(
-            [p.mesh.triangles + start for p, start in zip(parts, vertices, strict=False)]
-        ).astype(np.int32),
+        triangles=np.concatenate([p.mesh.triangles + start for p, start in zip(parts, vertices, strict=False)]).astype(
+            np.int32
+        ),
         normals=np.concatenate([part.mesh.normals for part in parts]),
         texture_coordinates=np.concatenate([part.mesh.texture_coordinates for part in parts]),
         part_of=np.repeat(np.arange(len(parts), dtype=np.int32), np.diff(triangles)),
@@ -124,6 +123,5 @@ def _primitive(bullet: Any, kind: int, dimensions: tuple[float, ...]) -> Mesh:
     if kind == bullet.GEOM_SPHERE:
         return hull.sphere(dimensions[0])
     raise RendererError(
-        f"the fast renderer does not draw PyBullet's visual shapes of type {kind}; "
-        "type benchmark.renderer=egl or tiny"
+        f"the fast renderer does not draw PyBullet's visual shapes of type {kind}; type benchmark.renderer=egl or tiny"
     )

@@ -15,9 +15,8 @@ taken again.
 from __future__ import annotations
 
 import numpy as np
-
-from envs.calvin.renderers.fast.compiled import inlined, kernel
-from envs.calvin.renderers.fast.light import HIGHLIGHT_EYE, LIGHT_MATRIX, LIGHT_POSITION, visibility
+from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
+from vla_bench.envs.calvin.renderers.fast.light import HIGHLIGHT_EYE, LIGHT_MATRIX, LIGHT_POSITION, visibility
 
 BACKGROUND = np.array((0.7, 0.7, 0.8), dtype=np.float32)
 """``glClearColor`` of the EGL plugin."""
@@ -78,7 +77,7 @@ def illuminate(owners, seen, behind, settled, touched, shadows, colours):
     """Fills ``colours`` (H, W, 3) uint8: surfaces ``seen`` where a triangle is, else ``behind`` it.
 
     ``settled`` (H, W, 3) uint8 are the colours of ``behind`` that hold wherever the shadow map is not
-    ``touched``, see :func:`envs.calvin.renderers.fast.drawing.cast_shadows`.
+    ``touched``, see :func:`vla_bench.envs.calvin.renderers.fast.drawing.cast_shadows`.
     """
     height, width = owners.shape
     # A point is shaded by the texels that it lies between.
@@ -109,9 +108,7 @@ def _lit(surfaces, row, column, shadows):
         return red, green, blue, np.float32(1)
     lit = np.float32(0)
     if intensity >= half:
-        lit = visibility(
-            shadows, surfaces[row, column, 5], surfaces[row, column, 6], surfaces[row, column, 7]
-        )
+        lit = visibility(shadows, surfaces[row, column, 5], surfaces[row, column, 6], surfaces[row, column, 7])
     shade = intensity * (np.float32(0.7) + np.float32(0.3) * lit)
     return red, green, blue, half + half * shade + surfaces[row, column, 4] * lit
 

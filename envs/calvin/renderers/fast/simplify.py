@@ -17,8 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-
-from envs.calvin.renderers.fast.meshes import Mesh
+from vla_bench.envs.calvin.renderers.fast.meshes import Mesh
 
 _MAX_PASSES = 100
 _LEAST_COSINE = 0.5
@@ -160,9 +159,7 @@ def _candidates(
             & (looks[start] == np.where(one == two, 1, 2))
         )
         # A look that splits at the end that stays cannot be carried there by one wedge.
-        split = (one == two) & (
-            _wedge_at(triangles, wedges, first, end) != _wedge_at(triangles, wedges, second, end)
-        )
+        split = (one == two) & (_wedge_at(triangles, wedges, first, end) != _wedge_at(triangles, wedges, second, end))
         allowed &= ~split
         start, end, between = start[allowed], end[allowed], edges.triangles[allowed]
         there = np.concatenate([positions[end], np.ones((len(end), 1))], axis=1)
@@ -172,9 +169,7 @@ def _candidates(
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
-def _wedge_at(
-    triangles: np.ndarray, wedges: np.ndarray, chosen: np.ndarray, position: np.ndarray
-) -> np.ndarray:
+def _wedge_at(triangles: np.ndarray, wedges: np.ndarray, chosen: np.ndarray, position: np.ndarray) -> np.ndarray:
     """The wedge of each ``chosen`` triangle at ``position``, one of its corners."""
     corner = np.argmax(triangles[chosen] == position[:, None], axis=1)
     return wedges[chosen, corner]

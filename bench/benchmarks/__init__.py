@@ -1,1 +1,0 @@
-"""Scripts that measure what the README claims: ``python -m bench.benchmarks.<name>``."""

@@ -1,0 +1,161 @@
+"""Fetches, checks and lists the files that scenes are made of.
+
+python -m bench assets fetch calvin                      from GitHub into the cache (14 MB)
+python -m bench assets fetch calvin --from ~/calvin_env --from ~/calvin
+                                                         from checkouts, no network
+python -m bench assets fetch calvin --from https://git.example.org/calvin_env.git --from ...
+                                                         from mirrors
+python -m bench assets fetch checkpoint kosmos_ph_calvin_abc --to checkpoints
+                                                         a published checkpoint, or owner/repository/file
+python -m bench assets check calvin                      every file against its checksum
+python -m bench assets list                              what is here, and where
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+FAMILIES = ("calvin",)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the three actions."""
+    actions = parser.add_subparsers(dest="action", metavar="fetch | check | list", required=True)
+    fetch = actions.add_parser("fetch", help="bring the official files here, each verified")
+    fetch.add_argument("family", choices=(*FAMILIES, "checkpoint"), help="calvin, or checkpoint <name>")
+    fetch.add_argument(
+        "name", nargs="?", help="of a checkpoint: published by RoboVLMs, or owner/repository/file of a hub"
+    )
+    fetch.add_argument("--revision", help="of the hub's repository: branch, tag or commit")
+    fetch.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        metavar="SOURCE",
+        help="a folder (checkout or bundle), .tar.gz, git URL, or github (default); may be given again",
+    )
+    fetch.add_argument("--to", type=Path, metavar="FOLDER", help="default: CALVIN_ASSETS, else the cache")
+    check = actions.add_parser("check", help="compare every file with its checksum")
+    check.add_argument("family", choices=FAMILIES, help="calvin")
+    actions.add_parser("list", help="bundles on this machine")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answers one action."""
+    return {"fetch": _fetch, "check": _check, "list": _list}[arguments.action](arguments)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from vla_bench.bench.errors import ConfigError
+
+    if arguments.family == "checkpoint":
+        return _fetch_checkpoint(arguments)
+    if arguments.name or arguments.revision:
+        raise ConfigError("a name and --revision are a checkpoint's: python -m bench assets fetch checkpoint <name>")
+    from vla_bench.envs.calvin.bundle import ENVIRONMENT_VARIABLE, AssetBundle, official_root
+    from vla_bench.envs.calvin.official.fetch import fetch_official
+    from vla_bench.envs.calvin.official.manifest import REPOSITORIES
+    from vla_bench.envs.calvin.official.sources import sources_of
+
+    root = (arguments.to or official_root()).expanduser().absolute()
+    sources = [source for typed in arguments.sources or ["github"] for source in sources_of(typed)]
+    with _progress() as show:
+        fetched = fetch_official(root, sources, show)
+    bundle = AssetBundle("official", root)
+    if fetched.brought + fetched.resumed == 0:
+        print(f"nothing to do: all {fetched.kept} files in {root} are as they should be")
+    else:
+        parts = (("fetched", fetched.brought), ("resumed", fetched.resumed), ("kept", fetched.kept))
+        print(f"{', '.join(f'{count} files {what}' for what, count in parts if count)} in {root}")
+    for repository in REPOSITORIES:
+        print(f"{repository.name} at {repository.commit[:12]}, {repository.licence}")
+    print(f"checksum {bundle.checksum}")
+    if root.resolve() != official_root().resolve():
+        print(f"use it with: export {ENVIRONMENT_VARIABLE}={shlex.quote(str(root))}")
+    return 0
+
+
+def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
+    from vla_bench.bench.errors import AssetError, ConfigError
+    from vla_bench.policies.vla.published import PUBLISHED, fetch_checkpoint
+
+    if not arguments.name:
+        raise ConfigError(
+            f"say which checkpoint: {', '.join(PUBLISHED)}, or any file of a hub as owner/repository/path"
+        )
+    if arguments.sources:
+        raise ConfigError("--from is for calvin; another hub is named by HF_ENDPOINT")
+    try:
+        fetched = fetch_checkpoint(
+            arguments.name,
+            (arguments.to or Path("checkpoints")).expanduser().absolute(),
+            revision=arguments.revision,
+        )
+    except ModuleNotFoundError as error:
+        raise AssetError(f"fetching needs the package {error.name}; type pip install -e '.[vla]'") from error
+    how = "verified" if fetched.verified else "which the hub does not state, so it was not verified"
+    print(f"{fetched.path}, {fetched.size / 1e6:.1f} MB, revision {fetched.commit[:12]}")
+    print(f"sha256 {fetched.sha256}, {how}")
+    print(f"what it is: python -m bench describe {shlex.quote(str(fetched.path))}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from vla_bench.envs.calvin.bundle import find_bundle
+    from vla_bench.envs.calvin.official.manifest import needed_files
+
+    bundle = find_bundle("official")
+    print(f"{len(needed_files())} files in {bundle.root} are as they should be, checksum {bundle.checksum}")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from vla_bench.bench.errors import AssetError
+    from vla_bench.envs.calvin.bundle import BUNDLES, find_bundle
+
+    for name in BUNDLES:
+        try:
+            bundle = find_bundle(name)
+            print(f"calvin {name:<9} {bundle.checksum}  {bundle.root}")
+        except AssetError as error:
+            print(f"calvin {name:<9} not usable: {error}")
+    return 0
+
+
+class _progress:
+    """Shows verified bytes and the time left: one live line on a terminal, else a line now and then."""
+
+    INTERVAL = 5.0
+    """Seconds between two plain lines."""
+
+    def __enter__(self) -> _progress:
+        self._started = self._shown = time.monotonic()
+        self._first = -1
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._written = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._written and self._live:
+            print(file=sys.stderr)
+
+    def __call__(self, source: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first < 0:
+            self._first = done
+            print(f"fetching {(total - done) / 1e6:.1f} MB from {source}", file=sys.stderr)
+        if now - self._shown < (0.1 if self._live else self.INTERVAL) and done < total:
+            return
+        self._shown, self._written = now, True
+        speed = (done - self._first) / max(now - self._started, 1e-9)
+        left = f", {(total - done) / speed:.0f} s left" if speed and done < total else ""
+        line = f"{done / total:4.0%}  {done / 1e6:.1f} of {total / 1e6:.1f} MB  {speed / 1e6:.1f} MB/s{left}"
+        if self._live:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr)

@@ -1,0 +1,95 @@
+"""The commands of ``python -m bench``.
+
+A command is a module here with ``configure(parser)``, which adds its options, and
+``run(arguments) -> int``, which returns the exit code; its line in :data:`COMMANDS` makes it known.
+Only the module that was asked for is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from vla_bench.bench.cli.run import print_whatever_it_is
+from vla_bench.bench.errors import ConfigError, UserError, suggestion
+
+COMMANDS = {
+    "assets": "fetch, check and list the files that scenes are made of",
+    "compare": "which of two result sets is better, by how much, on which tasks",
+    "describe": "what a checkpoint or a result set is",
+    "doctor": "what this machine has, and the command that mends what it lacks",
+    "leaderboard": "all result sets of a folder, best first, by protocol",
+    "power": "how many episodes it takes to show a difference",
+    "simpler": "show SimplerEnv result sets as its paper does, against real robots",
+    "report": "one HTML file of a result set or a comparison, to read or to send",
+    "video": "clips of the episodes of a result set, from what they executed",
+    "table": "result sets beside published numbers, for a paper or a page",
+}
+"""Name and one line of help of each command."""
+
+PROGRAM = "python -m bench"
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse, but a mistake is a :class:`UserError` that names what was nearest."""
+
+    def error(self, message: str) -> NoReturn:
+        """Turns argparse's own exit into an error of ours."""
+        raise ConfigError(f"{message}. Type {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; user errors are printed, never raised."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    print_whatever_it_is()
+    try:
+        return _answer(words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _answer(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text(), end="")
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        raise ConfigError(
+            f"there is no command {name!r}.{suggestion(name, COMMANDS)} Commands: {', '.join(COMMANDS)}. "
+            "An evaluation is started with run_benchmark.py"
+        )
+    command = importlib.import_module(f"vla_bench.bench.cli.{name}")
+    parser = Parser(prog=f"{PROGRAM} {name}", description=command.__doc__, formatter_class=_Formatter)
+    command.configure(parser)
+    try:
+        parsed = parser.parse_args(words[1:])
+    except SystemExit as exit:  # after --help
+        return int(exit.code or 0)
+    return command.run(parsed)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the description's lines, and gives the options' names room."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+def help_text() -> str:
+    """What commands there are."""
+    lines = [f"usage: {PROGRAM} <command> ...", "", "commands"]
+    lines += [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
+    lines += ["", f"{PROGRAM} <command> --help says more; run_benchmark.py --help is about evaluations"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,274 @@
+"""The command line: words in, tables out, an exit code.
+
+Imports nothing heavy; ``--help`` is text from the presets' first lines and the fields' docstrings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from vla_bench.bench.errors import ConfigError, RunFailed, UserError
+from vla_bench.bench.setup.config import GROUPS, Config, FieldHelp, field_help
+from vla_bench.bench.setup.presets import presets
+
+if TYPE_CHECKING:
+    from vla_bench.bench.records.result_set import ResultSet
+
+INTERRUPTION = "interrupted; the same command finishes the rest"
+DONE, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+EXIT_CODES = {
+    DONE: "every episode is judged (or given up within run.max_error_rate)",
+    USAGE: "something typed or set up is wrong; the message says what to type",
+    FAILED: "no worker could start, or more errors than run.max_error_rate allows",
+    INTERRUPTED: INTERRUPTION,
+}
+
+OPTIONS = {
+    "--help": "this text",
+    "--list": "the presets of every group",
+    "--show-config": "what would be run, and where to, without running it",
+}
+
+EXAMPLES = (
+    ("see it work: nothing to download, about a minute", "policy=expert"),
+    ("the first 100 sequences of ABC→D", "benchmark=calvin_abc_d benchmark.sequences=100 policy=expert"),
+    ("two workers, no Ray", "policy=stub run.workers=2 run.backend=local"),
+    ("single tasks in two scenes", "benchmark=calvin_tasks benchmark.scenes=A,B benchmark.rollouts=5"),
+    ("your own class in my_module.py", "policy._target_=my_module.MyPolicy policy.checkpoint=model.pt"),
+    ("several policies on the same sequences, compared", "ablation=smoke benchmark.sequences=20"),
+    ("join a Ray cluster", "benchmark=calvin_abcd_d policy=expert run.address=auto run.workers=64"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; user errors are printed, never raised."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _stop_at_once)
+    print_whatever_it_is()
+    try:
+        return _answer(words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(INTERRUPTION, file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def print_whatever_it_is() -> None:
+    """A terminal that lacks a character (PYTHONIOENCODING, an old locale) shows ``?`` in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _stop_at_once(_signal: int, _frame: FrameType | None) -> None:
+    """A batch system's SIGTERM is Ctrl-C pressed twice: drop what runs, keep what is finished."""
+    for _ in range(2):
+        signal.raise_signal(signal.SIGINT)
+
+
+def _answer(words: list[str]) -> int:
+    flags = [word for word in words if word.startswith("-")]
+    typed = [word for word in words if not word.startswith("-")]
+    for flag in flags:
+        if flag not in (*OPTIONS, "-h"):
+            raise ConfigError(_unknown_option(flag))
+    if "--help" in flags or "-h" in flags or not words:
+        print(help_text(), end="")
+        return DONE
+    if "--list" in flags:
+        print(preset_text(), end="")
+        return DONE
+
+    from vla_bench.bench.setup.presets import load_config
+
+    if ablations := [word for word in typed if word.startswith("ablation=")]:
+        if len(ablations) > 1:
+            raise ConfigError("ablation is given twice; keep one")
+        sys.path.insert(0, os.getcwd())
+        rest = [word for word in typed if word not in ablations]
+        return _run_ablation(ablations[0].partition("=")[2], rest, show="--show-config" in flags)
+    config = load_config(typed)
+    sys.path.insert(0, os.getcwd())  # a policy of the user's, beside the user
+    if "--show-config" in flags:
+        return _show(config)
+    return _run(config)
+
+
+def _run(config: Config) -> int:
+    from vla_bench.bench.live.screen import make_screen
+    from vla_bench.bench.runner import evaluate
+
+    try:
+        result_set = evaluate(config, make_screen())
+    except RunFailed as failure:
+        if failure.result_set is not None and failure.result_set.records:
+            _print_tables(failure.result_set)
+        raise
+    _print_tables(result_set)
+    if not result_set.has(config.run.only):
+        print(INTERRUPTION, file=sys.stderr)
+        return INTERRUPTED
+    if config.run.tracking != "none":
+        from vla_bench.bench.live.tracking import track
+        from vla_bench.bench.setup.config import config_to_plain
+
+        track(result_set, config.run.tracking, config_to_plain(config))
+    if config.run.video != "none":
+        from vla_bench.bench.cli.video import show_clips
+        from vla_bench.bench.records.provenance import usable_cores
+
+        show_clips(result_set.folder, min(config.run.workers or usable_cores(), usable_cores()))
+    return DONE
+
+
+def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
+    from vla_bench.bench import ablation
+    from vla_bench.bench.live.screen import make_screen
+    from vla_bench.bench.runner import evaluate
+
+    chosen = ablation.load_ablation(choice)
+    configs = ablation.configurations(chosen, typed)
+    if show:
+        for name, config in configs.items():
+            print(f"# row {name}")
+            _show(config)
+        return DONE
+    sets = ablation.run(
+        chosen,
+        configs,
+        lambda config: evaluate(config, make_screen()),
+        lambda name: print(f"row {name}", file=sys.stderr),
+    )
+    last = list(sets)[-1]
+    if len(sets) < len(configs) or not sets[last].has(configs[last].run.only):
+        print(INTERRUPTION, file=sys.stderr)
+        return INTERRUPTED
+    return _print_comparison(sets)
+
+
+def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
+    from rich.console import Console
+    from vla_bench.bench import ablation
+    from vla_bench.bench.records.comparison_tables import to_screen
+
+    found = ablation.compare_rows(sets)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console.print(to_screen(found))
+    written = ablation.write(next(iter(sets.values())).folder.parent, sets, found)
+    console.print(f"comparison: {' and '.join(map(str, written))}", soft_wrap=True, markup=False)
+    return DONE
+
+
+def _print_tables(result_set: ResultSet) -> None:
+    from rich.console import Console
+    from vla_bench.bench.records.tables import to_screen
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console.print(to_screen(result_set.summary))
+    console.print(f"result set: {result_set.folder}", soft_wrap=True, markup=False)
+
+
+def _show(config: Config) -> int:
+    import yaml
+    from vla_bench.bench.setup.config import config_to_plain
+    from vla_bench.bench.setup.preparation import prepare
+
+    print(yaml.safe_dump(config_to_plain(config), sort_keys=False, allow_unicode=True))
+    ready = prepare(config)
+    protocol = ready.plan.protocol
+    print(f"# protocol {protocol.hash}: {len(protocol.episodes)} episodes")
+    for name, value in protocol.facts.items():
+        print(f"#   {name}: {value}")
+    for note in ready.plan.notes:
+        print(f"# {note}")
+    print(f"# result set: {ready.folder}{' (exists)' if ready.folder.exists() else ''}")
+    return DONE
+
+
+def _unknown_option(flag: str) -> str:
+    name = flag.lstrip("-").partition("=")[0].replace("-", "_")
+    homes = {each.name: group for group, cls in GROUPS.items() for each in field_help(cls)}
+    typed = {field: f"{group}.{field}=<value>" for field, group in homes.items()}
+    typed |= {group: f"{group}=<preset>" for group in GROUPS} | {option[2:]: option for option in OPTIONS}
+    near = difflib.get_close_matches(name, typed, n=1, cutoff=0.6)
+    hint = f" Did you mean {typed[near[0]]}?" if near else ""
+    return f"there is no option {flag}.{hint} Options: {', '.join(OPTIONS)}"
+
+
+def preset_text() -> str:
+    """The presets of every group, one line each."""
+    groups = (*GROUPS, "ablation")
+    blocks = ([f"{group}=", *_entries((each.name, each.text) for each in presets(group))] for group in groups)
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def help_text() -> str:
+    """The whole help."""
+    command = f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_benchmark.py"
+    lines = [
+        f"usage: {command} [<group>=<preset>] [<group>.<field>=<value>] ...",
+        "",
+        "Evaluates a policy on a benchmark and leaves a result set.",
+        "Running the same command again finishes what is missing and redoes nothing.",
+        "",
+        "examples",
+    ]
+    for text, words in EXAMPLES:
+        lines += [f"  # {text}", f"  {command} {words}"]
+    lines += ["", "options", *_entries(OPTIONS.items())]
+    for group, cls in GROUPS.items():
+        lines += ["", f"{group}=<preset>", *_entries((each.name, each.text) for each in presets(group))]
+        lines += ["", f"{group}.<field>=<value>"]
+        lines += _entries(POLICY_FIELDS if group == "policy" else map(_field_entry, field_help(cls)))
+    lines += [
+        "",
+        "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row",
+    ]
+    lines += _entries((each.name, each.text) for each in presets("ablation"))
+    lines += ["", "exit codes", *_entries((str(code), text) for code, text in EXIT_CODES.items())]
+    return "\n".join(lines) + "\n"
+
+
+POLICY_FIELDS = (
+    ("_target_", "Your class as package.module.Class; the preset may be left out."),
+    ("<argument>", "Handed to the class as a keyword argument."),
+)
+
+
+def _field_entry(field: FieldHelp) -> tuple[str, str]:
+    choices = " | ".join(f"{choice}*" if choice == field.default else choice for choice in field.choices)
+    shown = choices or field.default
+    return field.name, field.text + (f" [{shown}]" if shown else "")
+
+
+def _entries(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Names and what they mean, in two columns that fit the terminal."""
+    listed = list(pairs)
+    column = max(18, *(len(name) for name, _ in listed)) + 3
+    width = min(110, max(60, shutil.get_terminal_size().columns - 1))
+    return [
+        textwrap.fill(
+            text,
+            width,
+            initial_indent=f"  {name}".ljust(column),
+            subsequent_indent=" " * column,
+            break_on_hyphens=False,
+        )
+        for name, text in listed
+    ]

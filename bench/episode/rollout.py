@@ -1,0 +1,184 @@
+"""One episode, as a function of a simulation, a policy, an episode and a clock.
+
+Nothing here knows of processes, files or other episodes. The loop renders only when the policy is
+about to look, and it reports where it is to a :class:`Meter`, so that whoever owns the process can
+tell a long decision from a stuck simulator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Protocol
+
+import numpy as np
+from vla_bench.bench.episode.actions import Actions, chunks_of
+from vla_bench.bench.episode.preflight import SLOT, Watch
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
+from vla_bench.envs.simulation import Simulation
+from vla_bench.policies.base import Policy, SubtaskContext
+
+
+class Phase(IntEnum):
+    """What a worker's process is doing, as far as deadlines go."""
+
+    START = 0
+    """Building the simulation and the policy."""
+    IDLE = 1
+    """Waiting for an episode."""
+    SIMULATE = 2
+    """Resetting, stepping or rendering."""
+    DECIDE = 3
+    """In the policy's code."""
+
+
+class Meter(Protocol):
+    """Is told where an episode stands."""
+
+    def enter(self, phase: Phase) -> None:
+        """Called at every change of hands between simulation and policy."""
+        ...
+
+    def stepped(self, steps: int) -> None:
+        """Called after each executed piece of a chunk with its number of control steps."""
+        ...
+
+
+class Recorder(Protocol):
+    """Is given what is executed."""
+
+    def executed(self, position: int, actions: np.ndarray) -> None:
+        """Called with the actions (k, A) that the subtask at ``position`` has executed."""
+        ...
+
+
+class NoMeter:
+    """Tells nobody."""
+
+    def enter(self, phase: Phase) -> None:
+        """Does nothing."""
+
+    def stepped(self, steps: int) -> None:
+        """Does nothing."""
+
+
+def run_episode(
+    simulation: Simulation,
+    policy: Policy,
+    episode: EpisodeSpec,
+    *,
+    seed: int,
+    clock: Callable[[], float] = time.perf_counter,
+    meter: Meter = NoMeter(),  # noqa: B008 - stateless
+    recorder: Recorder | None = None,
+) -> EpisodeRecord:
+    """Runs the episode's subtasks in a row until the first failure (judged by the last: all of them).
+
+    ``seed`` is the run's; each subtask's own is derived from it. ``clock`` gives seconds for the
+    timings alone. Whatever simulation or policy raise passes through; the meter's last phase says
+    which of them it was. PolicyError: a chunk that is not what the policy's spec says. RuntimeError: an
+    observation shows nothing, or nothing finite.
+    """
+    parts = _Parts(clock)
+    meter.enter(Phase.SIMULATE)
+    simulation.reset(episode.start)
+    parts.lap("reset")
+    actions, watch = Actions(policy.spec), Watch(policy.spec.sensors)
+    records: list[SubtaskRecord] = []
+    for position in range(len(episode.subtasks)):
+        record = _run_subtask(simulation, policy, actions, watch, episode, position, seed, parts, meter, recorder)
+        records.append(record)
+        if not record.success and episode.judged == "chain":
+            break
+    solved = records if episode.judged == "chain" else records[-1:]
+    chain_length = sum(record.success for record in solved)
+    return EpisodeRecord(
+        index=episode.index,
+        episode=episode.episode,
+        scene=episode.start.scene,
+        status="done",
+        chain_length=chain_length,
+        subtasks=tuple(records),
+        timings=Timings(**parts.seconds),
+    )
+
+
+class _Parts:
+    """Splits wall time between named parts: each lap belongs to the part named at its end."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.seconds = {"reset": 0.0, "physics": 0.0, "rendering": 0.0, "policy": 0.0}
+
+    def lap(self, part: str) -> None:
+        now = self._clock()
+        self.seconds[part] += now - self._last
+        self._last = now
+
+
+def _run_subtask(
+    simulation: Simulation,
+    policy: Policy,
+    actions: Actions,
+    watch: Watch,
+    episode: EpisodeSpec,
+    position: int,
+    seed: int,
+    parts: _Parts,
+    meter: Meter,
+    recorder: Recorder | None,
+) -> SubtaskRecord:
+    subtask, instruction = episode.subtasks[position], episode.instructions[position]
+    context = SubtaskContext(episode.episode, position, episode.seed(seed, position))
+    see = getattr(policy, "see", None) if policy.spec.privileged else None
+    ended = policy.ended if policy.spec.ends and episode.judged == "last" else None
+    lap, enter = parts.lap, meter.enter
+    slots = (SLOT,)
+
+    enter(Phase.DECIDE)
+    policy.reset(SLOT, instruction, context)
+    lap("policy")
+    enter(Phase.SIMULATE)
+    simulation.begin(subtask)
+    lap("physics")
+
+    steps = decisions = 0
+    success = ever = stopped = False
+    flags: Mapping[str, float] = {}
+    while steps < episode.step_limit and not stopped:
+        observation = simulation.observe()
+        watch.check(observation)
+        lap("rendering")
+        enter(Phase.DECIDE)
+        if see is not None:
+            see(SLOT, simulation.privileged())
+        (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, policy.spec.name)
+        executed = actions.executed(chunk, episode.step_limit - steps)
+        through = ended is not None and ended(SLOT)
+        lap("policy")
+        enter(Phase.SIMULATE)
+        outcome = simulation.advance(executed)
+        lap("physics")
+        if outcome.steps < 1:
+            raise RuntimeError(f"the simulation executed none of {len(executed)} actions in {subtask!r}")
+        decisions += 1
+        steps += outcome.steps
+        meter.stepped(outcome.steps)
+        if recorder is not None:
+            recorder.executed(position, executed[: outcome.steps])
+        success, stopped, flags = outcome.success, outcome.stopped or through, outcome.flags
+        ever = ever or outcome.ever or success
+
+    return SubtaskRecord(
+        position=position,
+        subtask=subtask,
+        instruction=instruction,
+        success=bool(success),
+        steps=int(steps),
+        decisions=decisions,
+        digest=simulation.privileged().digest(),
+        ever=bool(ever),
+        flags={name: float(value) for name, value in flags.items()},
+    )

@@ -1,0 +1,251 @@
+"""Where a result set comes from: code, packages, machine, and when it was made by which command.
+
+A run may take several tries (a crash, then the same command again); each try leaves its own entry.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import inspect
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vla_bench.bench.records.journal import write_atomically
+
+PACKAGES = (
+    "numpy",
+    "pybullet",
+    "ray",
+    "scipy",
+    "pyarrow",
+    "gymnasium",
+    "hydra-core",
+    "torch",
+    "transformers",
+)
+"""Packages whose version may change a number or a file."""
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CODE = ("bench", "envs", "policies", "configs", "run_benchmark.py", "pyproject.toml")
+"""What of the checkout takes part in a run."""
+
+
+def describe_code() -> dict[str, Any]:
+    """The checkout's commit, and whether the code (:data:`_CODE`) differs from it.
+
+    ``changes`` is the SHA-256 of the difference, so that two runs of the same dirty tree show it. All
+    are None outside a git checkout.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "dirty": None, "changes": None}
+    status = _git("status", "--porcelain", "--", *_CODE) or ""
+    difference = (_git("diff", "HEAD", "--", *_CODE) or "") + status if status else ""
+    return {
+        "commit": commit.strip(),
+        "dirty": bool(status),
+        "changes": hashlib.sha256(difference.encode()).hexdigest()[:12] if status else None,
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10, env=environment)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+def describe_policy(target: str) -> dict[str, Any]:
+    """The policy's target, and for a class of the user's own its source file and that file's SHA-256."""
+    from vla_bench.policies.registry import find_policy
+
+    try:
+        file = inspect.getsourcefile(find_policy(target))
+    except TypeError:
+        file = None
+    if file is None or Path(file).is_relative_to(_ROOT):
+        return {"target": target}
+    return {"target": target, "file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+
+
+def describe_packages() -> dict[str, str | None]:
+    """Versions of :data:`PACKAGES`; None for one that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def describe_machine() -> dict[str, Any]:
+    """This machine: system, processor, memory."""
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "usable_cores": usable_cores(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may run on; a container or a batch system may grant fewer than there are."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:  # control group v2: "<quota> <period>" or "max <period>", in microseconds
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        granted = allowed if quota == "max" else -(-int(quota) // int(period))
+    except (OSError, ValueError):
+        granted = allowed
+    return max(1, min(allowed, granted))
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+class Provenance:
+    """The ``provenance.json`` of a run's folder: what does not change, and one entry per try."""
+
+    def __init__(self, path: Path, fixed: Mapping[str, Any], *, fresh: bool = False) -> None:
+        """Reads what earlier tries left, unless ``fresh``; ``fixed`` is about the run as a whole."""
+        self._path = path
+        self._content: dict[str, Any] = {**fixed, "tries": [] if fresh else tries_of(path)}
+
+    def begin(self, policy: str, placement: Mapping[str, Any]) -> None:
+        """Opens a try; ``policy`` is its target, ``placement`` says how it is run (workers, backend…)."""
+        self._content["tries"].append(
+            {
+                "started": now(),
+                "first_worker": None,
+                "ended": None,
+                "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+                "placement": dict(placement),
+                "python": platform.python_version(),
+                "code": describe_code(),
+                "policy": describe_policy(policy),
+                "packages": describe_packages(),
+                "machine": describe_machine(),
+                "workers": [],
+            }
+        )
+        self._write()
+
+    def add_worker(self, name: str, info: Mapping[str, Any]) -> None:
+        """Notes what a worker said of itself when it started."""
+        attempt = self._content["tries"][-1]
+        attempt["first_worker"] = attempt["first_worker"] or now()
+        attempt["workers"].append({"worker": name, **info})
+        self._write()
+
+    def end(self, episodes: int) -> None:
+        """Closes the try, which finished so many episodes."""
+        self._content["tries"][-1] |= {"ended": now(), "episodes": episodes}
+        self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._content, indent=2, ensure_ascii=False, default=str) + "\n"
+        write_atomically(self._path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def tries_of(path: Path) -> list[dict[str, Any]]:
+    """The tries noted in a ``provenance.json``; none when there is no readable one."""
+    try:
+        tries = json.loads(path.read_text(encoding="utf-8"))["tries"]
+        return [each for each in tries if _is_try(each)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _is_try(each: Any) -> bool:
+    """Whether it is what :meth:`Provenance.begin` writes, as far as readers rely on it."""
+    if not isinstance(each, dict) or not isinstance(each.get("packages", {}), dict):
+        return False
+    workers = each.get("workers", [])
+    if not isinstance(workers, list) or not all(isinstance(worker, dict) for worker in workers):
+        return False
+    times = [each["started"], *filter(None, (each.get("ended"), each.get("first_worker")))]
+    return all(datetime.datetime.fromisoformat(time).tzinfo is not None for time in times)
+
+
+def changes_between(tries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was not the same in all tries that finished an episode: ``code``, ``policy``, a package…"""
+    counted = [each for each in tries if each.get("episodes") != 0]
+    changed = [
+        name
+        for name in ("code", "policy", "python")
+        if len({json.dumps(each.get(name), sort_keys=True) for each in counted}) > 1
+    ]
+    packages = [each.get("packages", {}) for each in counted]
+    names = sorted({name for each in packages for name in each})
+    return changed + [name for name in names if len({each.get(name) for each in packages}) > 1]
+
+
+def pixels_of(tries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Who draws which pixels: host and driver of a first worker, by the hash of its reference frame.
+
+    More than one entry: the same renderer drew other pixels on another machine.
+    """
+    pixels: dict[str, str] = {}
+    for worker in (worker for each in tries for worker in each.get("workers", ())):
+        details = worker.get("renderer_details")
+        if isinstance(details, dict) and "reference_frame" in details:
+            driver = details.get("gl_renderer") or details.get("renderer")
+            pixels.setdefault(str(details["reference_frame"]), f"{worker.get('host')}: {driver}")
+    return pixels
+
+
+class Elapsed(NamedTuple):
+    """Seconds that the tries of a run took together, nan when nothing is known."""
+
+    wall: float
+    startup: float
+    """The part of it before the first worker was ready."""
+
+
+def elapsed(tries: Sequence[Mapping[str, Any]], record_times: Sequence[float]) -> Elapsed:
+    """The time of all tries; one that was killed counts up to its last record (unix times given)."""
+    if not tries:
+        return Elapsed(float("nan"), float("nan"))
+    starts = [_unix(each["started"]) for each in tries]
+    wall = startup = 0.0
+    for each, start, following in zip(tries, starts, [*starts[1:], float("inf")], strict=True):
+        if each.get("ended"):
+            took = _unix(each["ended"]) - start
+        else:
+            took = max((time - start for time in record_times if start <= time < following), default=0.0)
+        wall += took
+        ready = each.get("first_worker")
+        startup += min(took, _unix(ready) - start) if ready else took
+    return Elapsed(wall, startup)
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _unix(text: str) -> float:
+    return datetime.datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,116 @@
+"""What can be known of a run before a worker exists: its policy's needs, its episodes, its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_bench.bench.dispatch import PolicyChoice
+from vla_bench.bench.episode.actions import Placement
+from vla_bench.bench.errors import ConfigError, suggestion
+from vla_bench.bench.live.tracking import check_tracker
+from vla_bench.bench.protocol import EpisodeSpec, canonical_json, to_plain
+from vla_bench.bench.records.provenance import now
+from vla_bench.bench.setup.config import Config
+from vla_bench.bench.setup.plan import Plan, environment_of, plan
+from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.registry import NEED_NUMPY_ONLY, describe_policy
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A run that could start: everything known before a worker exists."""
+
+    config: Config
+    policy: PolicySpec
+    plan: Plan
+    identity: Mapping[str, Any]
+    """What a run's folder belongs to, as plain data; another identity may not add to it."""
+    folder: Path
+
+
+def prepare(config: Config) -> Preparation:
+    """Plans the run and names its folder; touches nothing, loads no simulator.
+
+    Raises:
+        UserError: the policy, the assets or the benchmark are not as configured; says what to type.
+    """
+    choice = PolicyChoice(config.policy.target, config.policy.arguments)
+    policy = describe_policy(choice, environment_of(config.benchmark))
+    if config.run.inference == "server" and policy.privileged:
+        raise ConfigError(
+            f"policy={config.policy.target} is shown the simulator's state, which no policy server "
+            "gets: leave run.inference=server out"
+        )
+    check_tracker(config.run.tracking)
+    if config.run.video != "none":
+        from vla_bench.bench.video.clips import check_encoder
+
+        check_encoder()
+    made = plan(config.benchmark, policy)
+    if config.run.stop_width is not None and made.protocol.facts["kind"] != "chains":
+        raise ConfigError(
+            "run.stop_width is for chains: a task suite has its episodes task by task, so its beginning does "
+            "not stand for the whole. Leave it out"
+        )
+    identity = {
+        "split": config.benchmark.split,
+        "policy": config.policy.target,
+        "arguments": to_plain(config.policy.arguments),
+        "seed": config.run.seed,
+        "protocol": made.protocol.hash,
+    }
+    if policy.files:
+        identity["files"] = dict(policy.files)
+    name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
+    return Preparation(config, policy, made, identity, Path(config.run.results) / name)
+
+
+def placement(ready: Preparation) -> Placement:
+    """Where decisions are made."""
+    chosen = ready.config.run.inference
+    if chosen != "auto":
+        return chosen
+    elsewhere = ready.plan.python and not ready.policy.privileged
+    return "server" if elsewhere and ready.config.policy.target not in NEED_NUMPY_ONLY else "child"
+
+
+def journal_header(ready: Preparation) -> dict[str, Any]:
+    """Line 1 of the journal: all that is needed to make sense of its records."""
+    protocol = ready.plan.protocol
+    return {
+        "created": now(),
+        "name": ready.folder.name,
+        "benchmark": ready.config.benchmark.name or ready.config.benchmark.family,
+        "policy": ready.policy.name,
+        "identity": dict(ready.identity),
+        "protocol": {"name": protocol.name, "hash": protocol.hash, "facts": to_plain(protocol.facts)},
+        "episodes": len(protocol.episodes),
+        "episode_digests": [episode.digest for episode in protocol.episodes],
+        "longest": max(len(episode.subtasks) for episode in protocol.episodes),
+        "tasks": sorted({task for episode in protocol.episodes for task in episode.subtasks}),
+        "scenes": list(dict.fromkeys(episode.start.scene for episode in protocol.episodes)),
+        "notes": list(ready.plan.notes),
+    }
+
+
+def wanted_episodes(ready: Preparation) -> list[EpisodeSpec]:
+    """The episodes of the protocol that this try is about. ConfigError: ``run.only`` names another."""
+    episodes, only = ready.plan.protocol.episodes, ready.config.run.only
+    names = {episode.episode for episode in episodes}
+    for name in only:
+        if name not in names:
+            raise ConfigError(
+                f"run.only={name}: this run has no such episode.{suggestion(name, names)} It has "
+                f"{len(episodes)}, from {episodes[0].episode} to {episodes[-1].episode}"
+            )
+    return [episode for episode in episodes if not only or episode.episode in only]
+
+
+def _slug(benchmark: str, policy: str, identity: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
+    return re.sub(r"[^a-z0-9._-]+", "-", f"{benchmark}-{policy}".lower()).strip("-.") + f"-{digest}"

@@ -1,0 +1,185 @@
+"""The presets under ``configs/`` and what is typed on top of them, composed into a configuration.
+
+Hydra composes; it is imported only when a run is really asked for, and none of its own types get
+past this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
+from pathlib import Path
+from typing import Any
+
+from vla_bench.bench.errors import ConfigError, suggestion
+from vla_bench.bench.setup.config import GROUPS, BenchmarkConfig, Config, config_from_plain, unknown_field
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One choice of a group and the first comment line of its file."""
+
+    group: str
+    name: str
+    text: str
+
+
+def presets(group: str) -> list[Preset]:
+    """The choices of a group, in the order of their names."""
+    found = sorted((FOLDER / group).glob("*.yaml"))
+    if not found:
+        raise ConfigError(f"there are no presets in {FOLDER / group}; run from a complete checkout")
+    return [Preset(group, path.stem, _header(path)) for path in found]
+
+
+def _header(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        line = file.readline()
+    return line.removeprefix("#").strip() if line.startswith("#") else ""
+
+
+def load_config(typed: Sequence[str]) -> Config:
+    """The configuration of the defaults, the chosen presets and the fields typed, in that order.
+
+    Args:
+        typed: ``group=preset`` and ``group.field=value``, as on the command line.
+
+    Raises:
+        ConfigError: something typed is unknown or malformed; names the nearest valid one.
+    """
+    words = _parse(typed)
+    chosen = {word.key: word.raw for word in words if not word.field}
+    if "policy" not in chosen and any(word.key == "policy" and word.field == "_target_" for word in words):
+        chosen["policy"] = "custom"
+    registered = _registered_policy(chosen)
+    if registered:
+        chosen["policy"] = "custom"
+    overrides = [f"{group}={choice}" for group, choice in chosen.items()]
+    overrides += [f"++policy._target_={registered}"] if registered else []
+    overrides += [f"++{word.key}.{word.field}={word.raw}" for word in words if word.field]
+    plain, choices = _compose(overrides)
+    plain["benchmark"] = {"name": choices["benchmark"], **(plain.get("benchmark") or {})}
+    config = config_from_plain(plain)
+    _check_meant(config.benchmark, [word.field for word in words if word.key == "benchmark"])
+    return config
+
+
+def _check_meant(benchmark: BenchmarkConfig, typed: Sequence[str]) -> None:
+    """Refuses a number that was typed and would mean nothing."""
+    for field, kind, other in (
+        ("sequences", "chains", "benchmark.rollouts=<tries of each task and scene>"),
+        ("rollouts", "tasks", "benchmark.sequences=<n>"),
+    ):
+        if field in typed and benchmark.kind != kind and benchmark.family != "simpler":  # which has words of its own
+            raise ConfigError(f"benchmark.{field} is for {kind}, and these are {benchmark.kind}: type {other}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    key: str
+    """Group."""
+    field: str
+    """Field within the group, dotted; empty for the choice of a preset."""
+    raw: str
+    """Value as Hydra reads it."""
+
+
+def _parse(typed: Sequence[str]) -> list[_Word]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override, OverrideType
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    words: list[_Word] = []
+    for text in typed:
+        name, equals, raw = text.partition("=")
+        name = name.lstrip("+")
+        if not equals:
+            raise ConfigError(f"{text!r}: type it as <group>=<preset> or <group>.<field>=<value>")
+        try:
+            override: Override = parser.parse_override(text.lstrip("+"))
+        except HydraException:
+            raise ConfigError(
+                f"{text!r}: cannot read the value. Quote it twice when it holds spaces or signs, "
+                f"e.g. {name}='\"{raw}\"'"
+            ) from None
+        if override.type is OverrideType.DEL or override.package:
+            raise ConfigError(f"{text!r}: only <group>=<preset> and <group>.<field>=<value> are understood")
+        group, _, field = name.partition(".")
+        _check_name(group, field, raw)
+        if override.is_sweep_override():
+            raw = _as_list(text, group, field, raw)
+        if any((word.key, word.field) == (group, field) for word in words):
+            raise ConfigError(f"{name} is given twice; keep one")
+        words.append(_Word(group, field, raw))
+    return words
+
+
+def _check_name(group: str, field: str, raw: str) -> None:
+    if group not in GROUPS:
+        homes = [f"{home}.{group}" for home, cls in GROUPS.items() if group in [f.name for f in fields_of(cls)]]
+        hint = f" Did you mean {homes[0]}={raw}?" if homes and not field else suggestion(group, GROUPS)
+        raise ConfigError(f"there is no group {group!r}.{hint} Groups: {', '.join(GROUPS)}")
+    if not field:
+        known = [preset.name for preset in presets(group)]
+        if group == "policy":
+            known += [name for name in _registered_names() if name not in known]
+            if raw not in known and ("." in raw or ":" in raw):
+                raise ConfigError(f"policy={raw}: a class of your own is chosen with policy._target_={raw}")
+        if raw not in known:
+            raise ConfigError(f"there is no {group}={raw}.{suggestion(raw, known)} Presets: {', '.join(known)}")
+    elif group != "policy":
+        top = field.partition(".")[0]
+        known = [f.name for f in fields_of(GROUPS[group])]
+        if top not in known or ("." in field and top != "options"):
+            raise ConfigError(unknown_field(group, field))
+    elif field in ("target", "arguments") or field.startswith("arguments."):
+        raise ConfigError("type policy._target_=<name or class> and policy.<argument>=<value>")
+
+
+def _as_list(text: str, group: str, field: str, raw: str) -> str:
+    """``A,B`` as a list where a list is wanted: commas need no brackets (nor quotes in the shell)."""
+    cls = GROUPS[group]
+    kinds = {f.name: str(f.type) for f in fields_of(cls)}
+    if field and kinds.get(field, "tuple").startswith("tuple"):
+        return f"[{raw}]"
+    raise ConfigError(f"{text}: one value is wanted; to compare several, run the command once for each")
+
+
+def _registered_names() -> list[str]:
+    from importlib.metadata import entry_points
+
+    from vla_bench.policies.registry import BUILT_IN, ENTRY_POINTS
+
+    return [*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))]
+
+
+def _registered_policy(chosen: dict[str, str]) -> str:
+    """The name of a registered policy that has no preset file of its own, or an empty string."""
+    name = chosen.get("policy", "")
+    return name if name and name not in [preset.name for preset in presets("policy")] else ""
+
+
+def _compose(overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(FOLDER), job_name="run_benchmark", version_base="1.3"):
+            composed = compose("config", overrides=overrides, return_hydra_config=True)
+        choices = {str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items()}
+        OmegaConf.set_struct(composed, False)
+        del composed["hydra"]
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue:
+        raise ConfigError("policy=custom needs a class: policy._target_=<package.module.Class>") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"the configuration cannot be composed: {error}") from None
+    return plain, choices

@@ -1,0 +1,45 @@
+"""The one way to start another Python process of ours, whatever its folder, path and interpreter.
+
+``python .../vla_bench/start.py MODULE ...`` runs a module of this package as ``python -m`` would. The package is
+loaded from where this file lies, never searched for: a folder of the user's named ``envs`` or ``random.py`` beside
+the user cannot take the place of ours or of the standard library's. Imports nothing but the standard library, and
+little of it; the interpreter may be an older one (SimplerEnv's).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import runpy
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def command(module: str, *words: object, python: str | os.PathLike[str] | None = None) -> list[str]:
+    """The command line that runs ``module`` (a dotted name in ``vla_bench``) in a process of its own."""
+    return [str(python or sys.executable), os.path.join(_HERE, "start.py"), module, *map(str, words)]
+
+
+def load_package() -> None:
+    """Makes ``vla_bench`` the package that this file belongs to, wherever that is."""
+    if "vla_bench" in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(
+        "vla_bench", os.path.join(_HERE, "__init__.py"), submodule_search_locations=[_HERE]
+    )
+    assert spec is not None and spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["vla_bench"] = package
+    spec.loader.exec_module(package)
+
+
+def _run() -> None:
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != _HERE]
+    load_package()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _run()
