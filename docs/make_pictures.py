@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
 from vla_bench.bench.dispatch.job import PolicyChoice
 from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
 from vla_bench.envs.calvin.initial_states import initial_state

@@ -27,6 +27,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Observation, Sensors

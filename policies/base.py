@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import SceneState

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.errors import PolicyError

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Camera, Observation, Sensors

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec

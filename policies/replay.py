@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec

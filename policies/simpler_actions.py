@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.simpler.rotations import euler_to_axis_angle
 from vla_bench.policies.errors import PolicyError

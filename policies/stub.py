@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import PolicySpec, SubtaskContext

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, SubtaskRecord, Timings
 from vla_bench.bench.records.journal import Journal
 from vla_bench.bench.records.result_set import JOURNAL

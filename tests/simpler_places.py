@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from vla_bench.bench.errors import UserError
 from vla_bench.bench.families.simpler import PYTHON_VARIABLE, find_python
 from vla_bench.envs.simpler import vulkan

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from vla_bench.policies.vla.engine import Engine
 from vla_bench.policies.vla.options import VlaOptions
 

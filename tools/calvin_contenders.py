@@ -94,6 +94,7 @@ class BareLoop:
     def round(self, sequence: np.ndarray) -> Round:
         """The same state is made first, then our code is left aside."""
         import pybullet as p
+
         from vla_bench.envs.calvin import robot as arm
 
         simulation = self._ours.simulation

@@ -49,6 +49,7 @@ def write(folder: Path, layers: int) -> list[Path]:
     import torch
     from safetensors.torch import save_file
     from transformers import Kosmos2Config
+
     from vla_bench.policies.vla.backbones import backbone_class
     from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer
     from vla_bench.policies.vla.checkpoints import parameters_on_meta

@@ -54,6 +54,7 @@ def compare(
 ) -> dict[str, list[tuple[float, float]]]:
     """Difference and similarity of each frame, by camera: drawers, lamps and the arm anywhere."""
     import pybullet
+
     from vla_bench.envs.calvin.bundle import find_bundle
     from vla_bench.envs.calvin.cameras import view_of
     from vla_bench.envs.calvin.simulation import CalvinSimulation

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
 from vla_bench.envs.calvin.bundle import ENVIRONMENT_VARIABLE, find_bundle
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS, SWITCH_ON
 from vla_bench.envs.calvin.oracle import BLOCKS, DRAWER_LINK, PLANK_LINK, ROBOT, TABLE

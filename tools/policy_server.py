@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.bench.policy_server.client import ServedPolicy
 from vla_bench.bench.policy_server.node import ServerOrder
 from vla_bench.envs.observation import Observation, Sensors
@@ -195,6 +196,7 @@ def cpu_seconds(pid: int) -> float:
 
 def _engine(structure: str, batching: str, window: int) -> Any:
     import torch
+
     from vla_bench.policies.vla.config import VlaConfig
     from vla_bench.policies.vla.speed import engine_of_size
 

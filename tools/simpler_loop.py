@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
 from vla_bench.bench.errors import UserError
 from vla_bench.bench.families.simpler import find_python
 from vla_bench.bench.records.provenance import usable_cores

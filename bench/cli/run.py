@@ -164,6 +164,7 @@ def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
 
 def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
     from rich.console import Console
+
     from vla_bench.bench import ablation
     from vla_bench.bench.records.comparison_tables import to_screen
 
@@ -177,6 +178,7 @@ def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
 
 def _print_tables(result_set: ResultSet) -> None:
     from rich.console import Console
+
     from vla_bench.bench.records.tables import to_screen
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -186,6 +188,7 @@ def _print_tables(result_set: ResultSet) -> None:
 
 def _show(config: Config) -> int:
     import yaml
+
     from vla_bench.bench.setup.config import config_to_plain
     from vla_bench.bench.setup.preparation import prepare
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import Policy, PolicySpec
 from vla_bench.policies.errors import PolicyError

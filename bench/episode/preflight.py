@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
 from vla_bench.bench.episode.actions import Actions, PolicyServerLost, chunks_of
 from vla_bench.bench.protocol import EpisodeSpec
 from vla_bench.envs.errors import EnvironmentFault, RendererError, UserError

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
+
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.bench.episode.preflight import SLOT, Watch
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings

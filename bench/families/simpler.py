@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vla_bench import start
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.protocol import EpisodeSpec, EvaluationProtocol
 from vla_bench.bench.setup.config import BenchmarkConfig
@@ -31,8 +32,6 @@ from vla_bench.envs.simpler.grids import SETS, Trial
 from vla_bench.envs.simpler.tasks import APPLE_TASK
 from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
 from vla_bench.policies.base import PolicySpec
-
-from vla_bench import start
 
 OPTIONS: Mapping[str, tuple[Any, ...] | type] = {
     "set": tuple(SETS),

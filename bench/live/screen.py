@@ -24,6 +24,7 @@ from vla_bench.bench.records.tables import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
     from vla_bench.bench.records.journal import JournalContents
 
 LINE_SECONDS = 10.0

@@ -17,11 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vla_bench import start
 from vla_bench.bench.errors import AssetError, UserError
 from vla_bench.bench.records.provenance import usable_cores
 from vla_bench.envs.errors import EnvironmentFault
-
-from vla_bench import start
 
 LOOK_SECONDS = 120.0
 """For one simulation to be built and looked at."""
@@ -169,6 +168,7 @@ def look(assets: str) -> str:
         UserError: files, renderer or simulator do not work; says what to type.
     """
     import numpy as np
+
     from vla_bench.bench.episode.preflight import is_plain, not_finite
     from vla_bench.envs.calvin.initial_states import initial_state
     from vla_bench.envs.calvin.sequences import official_sequences

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from vla_bench.bench.dispatch.wire import send
 from vla_bench.bench.episode.actions import PolicyServerError, PolicyServerLost
 from vla_bench.bench.policy_server.exchange import Outbox, receive_answer

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation

@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla_bench.bench.policy_server.server import Busy, pulse, read_pulse
-
 from vla_bench import start
+from vla_bench.bench.policy_server.server import Busy, pulse, read_pulse
 
 HUNG_SECONDS = 60.0
 """How long a decision may take before a server that has lost a worker meanwhile is taken for hung, unless

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.base import PolicySpec, SubtaskContext
 from vla_bench.policies.one_slot import OneSlotPolicy

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+
 from vla_bench.bench.records.statistics import CONFIDENCE, Mean, mean_of_counts
 
 POWER = 0.8

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.bench.errors import ConfigError, ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.conditions import differences, refuse

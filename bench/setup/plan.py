@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.protocol import EpisodeSpec, EvaluationProtocol, to_plain
 from vla_bench.bench.setup.config import BenchmarkConfig

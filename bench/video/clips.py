@@ -99,6 +99,7 @@ def make_clips(
 def encode(path: Path, target: Path) -> Clip:
     """Replays one trace into ``target/<episode>.mp4``, whole or not at all."""
     import av
+
     from vla_bench.bench.video.picture import HEIGHT, WIDTH, draw
     from vla_bench.bench.video.replayer import give_up, replayer_for
 

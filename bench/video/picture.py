@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
 from vla_bench.bench.protocol import EpisodeSpec
 from vla_bench.bench.video.replay import Moment
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.bench.dispatch.wire import receive, send
 from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.video.trace import Trace

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from vla_bench import start
 from vla_bench.bench.dispatch.child_process import child_environment
 from vla_bench.bench.dispatch.wire import receive, receive_bytes, send
 from vla_bench.bench.video.replay import Moment
 from vla_bench.bench.video.trace import Trace
-
-from vla_bench import start
 
 _REPLAYERS: dict[str, Replayer] = {}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.envs.simulation import FAMILIES

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.robot import GRIPPER_CAMERA_LINK
 from vla_bench.envs.observation import Camera
 

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.cameras import LENSES
 from vla_bench.envs.calvin.robot import ACTIONS

@@ -12,6 +12,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+
 from vla_bench.envs.calvin.sequences import Condition
 from vla_bench.envs.simulation import EpisodeStart
 

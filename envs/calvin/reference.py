@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.bundle import AssetBundle
 from vla_bench.envs.calvin.cameras import LENSES
 from vla_bench.envs.calvin.robot import ACTIONS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+
 from vla_bench.envs.calvin.bundle import AssetBundle
 from vla_bench.envs.calvin.cameras import LENSES, view_of
 from vla_bench.envs.calvin.oracle import Rule

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.calvin.oracle import Information
 from vla_bench.envs.calvin.scenes import Scene
 from vla_bench.envs.simulation import EpisodeStart

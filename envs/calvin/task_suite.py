@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
+
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EpisodeStart

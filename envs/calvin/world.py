@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.bundle import AssetBundle
 from vla_bench.envs.calvin.oracle import ROBOT, TABLE, Contact
 from vla_bench.envs.calvin.robot import Panda

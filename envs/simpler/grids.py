@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
+
 from vla_bench.envs.simpler import variants
 from vla_bench.envs.simpler.tasks import (
     APPLE_TASK,

@@ -16,10 +16,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from vla_bench import start
 from vla_bench.envs.errors import EnvironmentFault, RendererError, UserError
 from vla_bench.envs.simpler import assets, vulkan
-
-from vla_bench import start
 
 SOURCES_VARIABLE = "SIMPLER_SOURCES"
 REQUIREMENTS = Path(__file__).with_name("requirements-original.txt")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.errors import EnvironmentFault
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler.assets import PHOTOS, asset_folder, photo_file

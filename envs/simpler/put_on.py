@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from vla_bench.envs.simpler.rotations import rotation_matrix
 
 MOVED = 0.03

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simpler.grids import task_named, variant_named

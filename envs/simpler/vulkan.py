@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vla_bench.envs.errors import RendererError
-
 from vla_bench import start
+from vla_bench.envs.errors import RendererError
 
 FETCH = "python -m bench doctor --fetch-vulkan"
 """The command that brings a software driver, without root and without touching the system's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from vla_bench.policies.expert.furniture import (
     BUTTON_TOP,
     DRAWER_BAR_Y,

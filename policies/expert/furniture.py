@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.calvin.state import CalvinState
 from vla_bench.policies.expert.boxes import Box, axis_aligned
 

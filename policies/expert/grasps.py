@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.calvin.robot import FINGER_OPEN
 from vla_bench.envs.calvin.scenes import BLOCK_HALF_WIDTH, ROBOT_BASE
 from vla_bench.policies.expert.boxes import Box, distances, near

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from vla_bench.envs.calvin.oracle import BASE_LINK, BLOCKS, TABLE, rotation_between
 from vla_bench.policies.expert.boxes import distances
 from vla_bench.policies.expert.fixtures import BESIDE, uncover, uncover_drawer

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
 from vla_bench.envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
 from vla_bench.envs.calvin.state import CalvinState
 from vla_bench.policies.expert.rotations import angle_between, euler_of_matrix, matrix_of_euler, nearest_turn

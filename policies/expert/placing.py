@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+
 from vla_bench.envs.calvin.oracle import BASE_LINK, ROBOT, TABLE
 from vla_bench.policies.expert.fixtures import HALF_HAND, uncover
 from vla_bench.policies.expert.furniture import CABINET_Y, DRAWER_FLOOR, TABLE_BACK, TABLE_TOP

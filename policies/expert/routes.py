@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from vla_bench.policies.expert.motion import CLOSED, OPEN, Phase
 from vla_bench.policies.expert.view import Pose, View
 

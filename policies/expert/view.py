@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.calvin.oracle import ROBOT, Contact
 from vla_bench.envs.calvin.scenes import BLOCK_HALF_WIDTH
 from vla_bench.envs.calvin.state import CalvinState

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simpler.rotations import conjugate, product, quaternion_to_axis_angle, rotation_matrix
 from vla_bench.envs.simpler.state import SimplerState

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.simpler.rotations import rotation_matrix
 from vla_bench.envs.simpler.state import SimplerState
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.simpler.state import SimplerState
 from vla_bench.policies.expert_simpler.grasps import height_of
 

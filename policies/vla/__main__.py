@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _speed(typed: argparse.Namespace) -> int:
     import torch
+
     from vla_bench.policies.vla.speed import report
 
     torch.set_num_threads(typed.threads)

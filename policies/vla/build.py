@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.backbones import backbone_class
 from vla_bench.policies.vla.backbones.contract import Backbone

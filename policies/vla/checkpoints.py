@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
 

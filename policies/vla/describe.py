@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
 from vla_bench.policies.vla.checkpoints import read_tensors
 
 _BACKBONE_MARKS = {

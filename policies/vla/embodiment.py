@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simulation import EnvironmentSpec

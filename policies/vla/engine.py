@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.actions.chunks import TemporalEnsemble
 from vla_bench.policies.vla.actions.commands import Prediction, commands

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
 from vla_bench.policies.vla.backbones.contract import SceneImages
 
 PADDING, EDGE, TEXT, VISION, STATE, ACTION = range(-1, 5)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens
 from vla_bench.policies.vla.backbones.contract import SceneImages
 from vla_bench.policies.vla.fusion import Row, join

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.nn import functional
+
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.heads.base import ARM, HeadOutput

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.config import VlaConfig

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import PolicySpec, SubtaskContext

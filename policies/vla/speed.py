@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.backbones import backbone_class
 from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens
 from vla_bench.policies.vla.losses import IGNORE
 

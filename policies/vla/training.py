@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
 from vla_bench.policies.vla.fusion import VISION, Batch, Frame, Layout, join
 from vla_bench.policies.vla.heads import HeadOutput

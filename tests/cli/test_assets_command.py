@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from vla_bench.envs.calvin.official.manifest import bundle_files
 
 ASSETS = os.environ.get("CALVIN_ASSETS")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from result_sets import chain_lengths, write_chains
+
 from vla_bench.bench.ablation import configurations, load_ablation
 from vla_bench.bench.cli import main as commands
 from vla_bench.bench.cli import run as command_line

@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from vla_bench.bench.cli.main import COMMANDS, Parser
 from vla_bench.bench.setup.presets import load_config
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from vla_bench.bench.cli.run import main
 from vla_bench.bench.records.journal import read_journal
 

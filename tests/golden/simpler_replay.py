@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler.grids import STATIONS, task_named
 from vla_bench.envs.simpler.original import OriginalBackend

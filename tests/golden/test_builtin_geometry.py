@@ -11,6 +11,7 @@ import pybullet as p
 import pytest
 import yaml
 from calvin_recordings import CONVENTIONS, needs_assets, needs_golden, recorded_files, recordings
+
 from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
 from vla_bench.envs.calvin.initial_states import initial_state
 from vla_bench.envs.calvin.scenes import SCENES

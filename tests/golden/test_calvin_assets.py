@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from calvin_recordings import ASSETS, needs_assets
+
 from vla_bench.envs.calvin.bundle import ANNOTATIONS, AssetBundle, find_bundle
 from vla_bench.envs.calvin.official.fetch import fetch_official
 from vla_bench.envs.calvin.official.manifest import bundle_files, needed_files

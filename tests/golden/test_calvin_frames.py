@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_assets, needs_golden, recordings
 from PIL import Image
+
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.simulation import CalvinSimulation
 from vla_bench.envs.observation import Sensors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from calvin_recordings import Recording, needs_golden, recorded_files, recordings
+
 from vla_bench.envs.calvin.oracle import BLOCKS, ROBOT, TABLE
 from vla_bench.envs.calvin.scenes import SCENES
 from vla_bench.envs.calvin.snapshot import Snapshot

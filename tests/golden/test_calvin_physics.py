@@ -17,6 +17,7 @@ from calvin_recordings import (
     recorded_files,
     recordings,
 )
+
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.scenes import SCENES
 from vla_bench.envs.calvin.simulation import CalvinSimulation

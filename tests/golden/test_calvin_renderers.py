@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_assets, needs_golden, recordings
 from PIL import Image
+
+from tools.likeness import compare, difference, structural_similarity
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.cameras import view_of
 from vla_bench.envs.calvin.renderers import make_renderer
@@ -16,8 +18,6 @@ from vla_bench.envs.calvin.simulation import CalvinSimulation
 from vla_bench.envs.errors import RendererError
 from vla_bench.envs.observation import Camera
 from vla_bench.envs.simulation import EpisodeStart
-
-from tools.likeness import compare, difference, structural_similarity
 
 pytestmark = [needs_golden, needs_assets]
 FRAME = re.compile(r"(?P<scene>[A-D])_(?P<name>.+)_t(?P<step>\d+)_(?P<camera>static|gripper)_egl\.png")

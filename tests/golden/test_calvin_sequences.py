@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calvin_recordings import GOLDEN, needs_golden
+
 from vla_bench.envs.calvin.initial_states import initial_state, placement_seed
 from vla_bench.envs.calvin.sequences import Condition, official_sequences
 from vla_bench.envs.calvin.tasks import TASKS

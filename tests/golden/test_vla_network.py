@@ -11,6 +11,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+from vla_recordings import FOLDER, STRUCTURES, needs_recordings, read_json  # noqa: E402
+
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
 from vla_bench.policies.vla.backbones import backbone_class  # noqa: E402
 from vla_bench.policies.vla.build import build  # noqa: E402
@@ -18,7 +20,6 @@ from vla_bench.policies.vla.checkpoints import parameters_on_meta, plain_name  #
 from vla_bench.policies.vla.model import VlaModel  # noqa: E402
 from vla_bench.policies.vla.robovlms_config import from_robovlms, read_config  # noqa: E402
 from vla_bench.policies.vla.training import TrainingBatch, forward, losses_of  # noqa: E402
-from vla_recordings import FOLDER, STRUCTURES, needs_recordings, read_json  # noqa: E402
 
 pytestmark = needs_recordings
 

@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+from vla_recordings import FOLDER, needs_recordings, read_json  # noqa: E402
+
 from vla_bench.policies.vla.actions.chunks import sliding_chunks  # noqa: E402
 from vla_bench.policies.vla.actions.frames import euler_to_axis_angle  # noqa: E402
 from vla_bench.policies.vla.actions.normalisation import inverse_mu_law, mu_law, normalise, unnormalise  # noqa: E402
@@ -18,7 +20,6 @@ from vla_bench.policies.vla.images import PixelRecipe  # noqa: E402
 from vla_bench.policies.vla.prompts import CAPTION_PROMPTS, QUESTION_PROMPTS, question_prompt  # noqa: E402
 from vla_bench.policies.vla.resampler import PerceiverResampler  # noqa: E402
 from vla_bench.policies.vla.token_targets import token_targets  # noqa: E402
-from vla_recordings import FOLDER, needs_recordings, read_json  # noqa: E402
 
 pytestmark = needs_recordings
 

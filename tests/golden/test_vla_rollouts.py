@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+from vla_recordings import FOLDER, STRUCTURES, arguments, needs_recordings, observations  # noqa: E402
+
 from vla_bench.envs.simpler.robots import GOOGLE_ROBOT, WIDOWX  # noqa: E402
 from vla_bench.envs.simulation import EnvironmentSpec  # noqa: E402
 from vla_bench.policies.base import SubtaskContext  # noqa: E402
@@ -16,7 +18,6 @@ from vla_bench.policies.vla.actions.simpler import SimplerCommands  # noqa: E402
 from vla_bench.policies.vla.engine import Engine  # noqa: E402
 from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
 from vla_bench.policies.vla.policy import VlaPolicy  # noqa: E402
-from vla_recordings import FOLDER, STRUCTURES, arguments, needs_recordings, observations  # noqa: E402
 
 pytestmark = needs_recordings
 

@@ -1,6 +1,7 @@
 """Ablations: rows on the same episodes, resumed, compared."""
 
 import pytest
+
 from vla_bench.bench.ablation import REPORT, TABLE, compare_rows, configurations, load_ablation, run, write
 from vla_bench.bench.cli.run import main
 from vla_bench.bench.errors import ConfigError

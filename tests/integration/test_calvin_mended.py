@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.simulation import CalvinSimulation

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from vla_bench.bench.dispatch import (
     EpisodeFinished,
     EpisodeRetried,
@@ -88,6 +89,7 @@ def test_a_head_that_is_gone_ends_the_run_in_a_sentence(monkeypatch: pytest.Monk
 def test_a_lost_only_node_ends_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Nothing can be placed any more; of a cluster, another node could still join."""
     import ray
+
     from vla_bench.bench.dispatch.ray_pool import RayPool
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])

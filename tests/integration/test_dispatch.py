@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from vla_bench.bench.dispatch import (
     EpisodeFinished,
     EpisodeRetried,

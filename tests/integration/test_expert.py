@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.initial_states import initial_state
 from vla_bench.envs.calvin.oracle import BLOCKS, ROBOT

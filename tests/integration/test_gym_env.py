@@ -7,8 +7,9 @@ import warnings
 import gymnasium
 import numpy as np
 import pytest
-import vla_bench.envs.calvin.gym_env  # noqa: F401 - registers
 from gymnasium.utils.env_checker import check_env
+
+import vla_bench.envs.calvin.gym_env  # noqa: F401 - registers
 from vla_bench.envs.calvin.bundle import BUILTIN_ROOT
 
 ASSETS = "builtin" if (BUILTIN_ROOT / "data").is_dir() else "official"

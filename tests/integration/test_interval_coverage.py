@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+
 from vla_bench.bench.records import statistics
 from vla_bench.bench.records.paired import PairedRates
 from vla_bench.bench.records.statistics import mean_length, rate

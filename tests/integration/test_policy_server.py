@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from test_dispatch import Run, episodes
+
 from vla_bench.bench.dispatch import EpisodeRetried, Job, PolicyChoice
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.policy_server import watch

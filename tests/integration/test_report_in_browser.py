@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from result_sets import chain_lengths, write_chains
+
 from vla_bench.bench.records.result_set import ResultSet
 from vla_bench.bench.report import render
 

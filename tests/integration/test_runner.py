@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+
+from vla_bench import bench
 from vla_bench.bench.dispatch import EpisodeFinished, WorkerStarted
 from vla_bench.bench.errors import (
     ConfigError,
@@ -22,8 +24,6 @@ from vla_bench.bench.runner import _check_worker, evaluate
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config
-
-from vla_bench import bench
 
 WORDS = ("benchmark=fake", "policy=stub", "run.backend=local", "run.workers=1", "benchmark.sequences=5")
 

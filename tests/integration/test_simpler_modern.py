@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from simpler_places import need_modern
+
 from vla_bench.bench.runner import evaluate
 from vla_bench.bench.setup.config import BenchmarkConfig, Config, PolicyConfig, RunConfig
 from vla_bench.envs.observation import Sensors

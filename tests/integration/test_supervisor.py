@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+
 from vla_bench.bench.dispatch.job import Job, PolicyChoice
 from vla_bench.bench.dispatch.lifeline import tie
 from vla_bench.bench.dispatch.supervisor import Failure, Supervisor

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from vla_bench import bench
 from vla_bench.bench.cli import run as command_line
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.live.tracking import check_tracker, scalars
-
-from vla_bench import bench
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=1", "benchmark.sequences=3")

@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
+from vla_bench import bench
 from vla_bench.bench.cli import main as commands
 from vla_bench.bench.cli import run as command_line
 from vla_bench.bench.errors import ConfigError, ResultSetError
@@ -15,8 +17,6 @@ from vla_bench.bench.report.page import render
 from vla_bench.bench.setup.presets import load_config
 from vla_bench.bench.video.clips import make_clips, read_index
 from vla_bench.bench.video.trace import Trace, file_name
-
-from vla_bench import bench
 
 FAKE = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=1", "benchmark.sequences=3")
 

@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation  # noqa: E402
+
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
 from vla_bench.policies.vla.backbones import BACKBONES  # noqa: E402
 from vla_bench.policies.vla.build import Built  # noqa: E402
@@ -17,7 +19,6 @@ from vla_bench.policies.vla.engine import Engine  # noqa: E402
 from vla_bench.policies.vla.fusion import pad_text  # noqa: E402
 from vla_bench.policies.vla.losses import IGNORE  # noqa: E402
 from vla_bench.policies.vla.training import TrainingBatch, training_losses  # noqa: E402
-from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation  # noqa: E402
 
 SCHEDULE = ([0], [0, 1], [2, 0, 1], [1, 2], [2, 1, 0])
 """Which slots decide together: batches of one to three with histories of different length."""

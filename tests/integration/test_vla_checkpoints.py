@@ -15,6 +15,8 @@ pytest.importorskip("transformers")
 
 from result_sets import write_chains  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from vla_models import engine, observation, options  # noqa: E402
+
 from vla_bench.bench.cli.main import main  # noqa: E402
 from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.vla.backbones import BACKBONES  # noqa: E402
@@ -24,7 +26,6 @@ from vla_bench.policies.vla.describe import describe  # noqa: E402
 from vla_bench.policies.vla.engine import Engine  # noqa: E402
 from vla_bench.policies.vla.model import VlaModel  # noqa: E402
 from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
-from vla_models import engine, observation, options  # noqa: E402
 
 CONFIG = options("policy_head_lstm").model
 

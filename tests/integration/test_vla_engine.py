@@ -13,12 +13,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from torch._dynamo.utils import counters  # noqa: E402
+from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation, options  # noqa: E402
+
 from vla_bench.envs.simulation import EnvironmentSpec  # noqa: E402
 from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.vla.build import Built, build, compile_layers, device_named, dtype_named  # noqa: E402
 from vla_bench.policies.vla.engine import Engine  # noqa: E402
 from vla_bench.policies.vla.policy import VlaPolicy  # noqa: E402
-from vla_models import INSTRUCTIONS, STRUCTURES, engine, observation, options  # noqa: E402
 
 TOGETHER = (16, 1, 7, 2, 16, 7)
 """How many of sixteen slots decide at once, round after round: their histories differ in length."""

@@ -10,9 +10,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from vla_bench.bench.setup.presets import load_config
-
 from vla_bench import bench
+from vla_bench.bench.setup.presets import load_config
 
 WORDS = (
     "benchmark=calvin_smoke",

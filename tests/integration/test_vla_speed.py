@@ -10,10 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from vla_bench.policies.vla.__main__ import main  # noqa: E402
-
 from tools.policy_server import main as through_a_server  # noqa: E402
 from tools.vla_gpu import main as on_a_gpu  # noqa: E402
+from vla_bench.policies.vla.__main__ import main  # noqa: E402
 
 SMALL = ["speed", "--size", "tiny", "--slots", "1", "2", "--window", "2", "--decisions", "1"]
 

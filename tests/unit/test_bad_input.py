@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sample_records import chain_record, error_record, header
+
 from vla_bench.bench.dispatch import PolicyChoice
 from vla_bench.bench.episode.actions import Actions
 from vla_bench.bench.errors import ConfigError, ResultSetError, UserError

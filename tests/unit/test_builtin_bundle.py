@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
 from vla_bench.envs.calvin.builtin import ASSETS, generate
 from vla_bench.envs.calvin.builtin.shapes import box as box_mesh
 from vla_bench.envs.calvin.builtin.shapes import exposed, grained, prism, turned

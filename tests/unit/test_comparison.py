@@ -4,6 +4,7 @@ import math
 
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
+
 from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.comparison_tables import comparison_tables, to_markdown, verdict, warnings

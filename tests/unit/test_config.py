@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.setup.config import GROUPS, Config, config_from_plain, config_to_plain, field_help
 from vla_bench.bench.setup.presets import load_config, presets

@@ -4,6 +4,7 @@ import importlib.metadata
 import resource
 
 import pytest
+
 from vla_bench.bench.cli.main import main
 from vla_bench.bench.machine import checks as machine_checks
 from vla_bench.bench.machine import doctor

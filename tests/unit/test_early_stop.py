@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from sample_records import chain_record, error_record
+
 from vla_bench.bench.records.early_stop import ConfidenceSequence, early_stop
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+
 from vla_bench.envs.calvin.renderers import egl_plugin, resolve_renderer
 from vla_bench.envs.calvin.renderers.egl_devices import Device, choose_device
 from vla_bench.envs.calvin.renderers.egl_plugin import Driver

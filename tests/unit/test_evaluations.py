@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from vla_bench.bench.errors import ConfigError, PolicyError
 from vla_bench.bench.setup.config import BenchmarkConfig
 from vla_bench.bench.setup.plan import environment_of, plan

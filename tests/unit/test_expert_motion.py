@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+
 from vla_bench.envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EnvironmentSpec, environment_spec

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.calvin.memory import give_back_free_memory
 from vla_bench.envs.fake import ABSOLUTE, GOALS, INSTRUCTIONS, RELATIVE
 from vla_bench.envs.observation import Camera, Sensors

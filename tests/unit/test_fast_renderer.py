@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.calvin.renderers.fast import hull, light
 from vla_bench.envs.calvin.renderers.fast.library import Library
 from vla_bench.envs.calvin.renderers.fast.light import LIGHT_MATRIX, draw_shadow, visibility

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from vla_bench.bench.dispatch.job import Job, PolicyChoice
 from vla_bench.bench.episode.actions import Actions, connect
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE

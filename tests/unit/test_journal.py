@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sample_records import chain_record, error_record, header
+
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.records.journal import Journal, _line, read_journal, write_atomically

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sample_records import chain_record, error_record, header
+
+from vla_bench import bench, envs, policies
 from vla_bench.bench.dispatch.page import Page, create_page_file
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.records.journal import Journal
@@ -20,8 +22,6 @@ from vla_bench.bench.setup.config import config_from_plain
 from vla_bench.envs.fake import environment_spec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.replay import ReplayPolicy
-
-from vla_bench import bench, envs, policies
 
 SOURCES = [
     path

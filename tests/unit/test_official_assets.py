@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from vla_bench.envs.calvin import bundle as bundles
 from vla_bench.envs.calvin.official import fetch, manifest, sources
 from vla_bench.envs.calvin.official.fetch import fetch_official

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE
 from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.envs.simulation import environment_spec

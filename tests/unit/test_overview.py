@@ -2,6 +2,7 @@
 
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
+
 from vla_bench.bench.errors import ProtocolMismatch, ResultSetError
 from vla_bench.bench.records.formats import FORMATS
 from vla_bench.bench.records.overview import leaderboard, side_by_side

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from vla_bench.bench.dispatch.job import PolicyChoice
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from vla_bench.bench.episode.preflight import Watch, is_plain, try_out
 from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.protocol import EpisodeSpec

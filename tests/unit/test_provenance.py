@@ -2,6 +2,7 @@ import math
 
 import pytest
 from sample_records import RECORD_TIME, attempt
+
 from vla_bench.bench.records import provenance
 from vla_bench.bench.records.provenance import (
     Provenance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from vla_bench.bench.dispatch.queue import EpisodeQueue, Retry
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 from vla_bench.envs.simulation import EpisodeStart

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
+
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.result_set import ResultSet
 from vla_bench.bench.report import render

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from result_sets import chain_lengths, write_chains
+
 from vla_bench.bench.cli.main import main
 from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError
 from vla_bench.bench.records.lineup import open_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.simpler.rotations import euler_to_axis_angle
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.simpler_actions import rules_of

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from vla_bench.envs.simpler.lean_shaders import is_opaque, lean_shaders
 
 GBUFFER = """#version 450

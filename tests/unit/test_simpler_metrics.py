@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from vla_bench.bench.families.simpler_metrics import (
     agreement,
     mean_maximum_rank_violation,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.families import simpler as simpler_protocol
 from vla_bench.bench.protocol import spec_from_plain, to_plain

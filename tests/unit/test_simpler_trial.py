@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.protocol import EpisodeSpec, record_from_plain, to_plain
 from vla_bench.envs.observation import Camera, Sensors

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+
 from vla_bench.envs.errors import RendererError
 from vla_bench.envs.simpler import vulkan
 

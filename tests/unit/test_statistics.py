@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+
 from vla_bench.bench.records.statistics import chain_table, mean_length, rate
 
 

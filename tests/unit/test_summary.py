@@ -5,6 +5,7 @@ import pandas
 import pytest
 from rich.console import Console
 from sample_records import chain_record, error_record, header, task_record
+
 from vla_bench.bench.records.journal import Journal
 from vla_bench.bench.records.result_set import ResultSet
 from vla_bench.bench.records.summary import summarize, summary_to_plain

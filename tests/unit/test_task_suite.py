@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS
 from vla_bench.envs.calvin.scenes import SCENES
 from vla_bench.envs.calvin.task_suite import suite_states

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 from sample_records import chain_record, error_record, header
+
 from vla_bench.bench.dispatch.events import (
     EpisodeFinished,
     EpisodeRetried,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.actions.chunks import TemporalEnsemble, sliding_chunks
 from vla_bench.policies.vla.actions.commands import Prediction, commands

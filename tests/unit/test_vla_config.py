@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from vla_bench.bench.dispatch.job import PolicyChoice
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config

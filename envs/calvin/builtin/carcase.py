@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import HalfspaceIntersection
+
 from vla_bench.envs.calvin.builtin import dimensions as d
 from vla_bench.envs.calvin.builtin.files import MeshFiles
 from vla_bench.envs.calvin.builtin.layouts import Layout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+
 from vla_bench.envs.calvin.builtin import dimensions as d
 from vla_bench.envs.calvin.builtin.carcase import WOOD_REPEAT
 from vla_bench.envs.calvin.builtin.files import MeshFiles

@@ -8,6 +8,7 @@ bounding box of its collision shape, so the extents matter more than the outline
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.calvin.builtin.shapes import Mesh, hull, ring
 from vla_bench.envs.calvin.builtin.urdf import Vector
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from vla_bench.envs.calvin.builtin.files import MeshFiles
 from vla_bench.envs.calvin.builtin.panda_hulls import X, Y, Z, arm_hull, finger_hull, hand_hull, pad_hull
 from vla_bench.envs.calvin.builtin.shapes import Mesh, bevelled_box, hull, joined, ring, smoothed, turned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.calvin.builtin.files import MeshFiles
 from vla_bench.envs.calvin.builtin.shapes import Mesh
 from vla_bench.envs.calvin.builtin.urdf import WHITE, Box, Inertial, Link, document

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 from PIL import Image
+
 from vla_bench.envs.calvin.builtin.layouts import Wood
 
 SHADES = 32

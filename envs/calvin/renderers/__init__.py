@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers.tiny import TinyRenderer
 from vla_bench.envs.errors import RendererError, suggestion

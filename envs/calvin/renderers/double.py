@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.memory import give_back_free_memory
 from vla_bench.envs.calvin.world import World

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers import egl_plugin
 from vla_bench.envs.calvin.renderers.double import Double

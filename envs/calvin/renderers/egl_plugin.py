@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from vla_bench import start
 from vla_bench.envs.calvin.renderers.egl_devices import (
     VARIABLE,
     choose_device,
@@ -28,8 +29,6 @@ from vla_bench.envs.calvin.renderers.egl_devices import (
     nvidia_pci_order,
 )
 from vla_bench.envs.errors import RendererError
-
-from vla_bench import start
 
 _PROBE_SECONDS = 60
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers.double import Double
 from vla_bench.envs.calvin.world import World

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.actions.chunks import TemporalEnsemble
 from vla_bench.policies.vla.actions.frames import tcp_to_world, tool_pose_to_world

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.actions.frames import euler_to_axis_angle

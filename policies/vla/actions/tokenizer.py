@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from vla_bench.policies.errors import PolicyError
 
 RESERVED = 10

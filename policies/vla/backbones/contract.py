@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
 from vla_bench.policies.vla.images import PixelRecipe
 from vla_bench.policies.vla.prompts import TextPrompt
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Florence2Config, Florence2ForConditionalGeneration
+
 from vla_bench.policies.vla.backbones.contract import Backbone, Decoded, SceneImages
 from vla_bench.policies.vla.images import PixelRecipe
 from vla_bench.policies.vla.prompts import TextPrompt

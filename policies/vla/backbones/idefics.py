@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import IdeficsConfig, IdeficsForVisionText2Text
+
 from vla_bench.policies.vla.backbones.contract import Backbone, SceneImages
 from vla_bench.policies.vla.images import PixelRecipe
 from vla_bench.policies.vla.prompts import TextPrompt

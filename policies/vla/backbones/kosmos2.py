@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
+
 from vla_bench.policies.vla.backbones.contract import Backbone, SceneImages
 from vla_bench.policies.vla.prompts import CAPTION_PROMPTS
 

@@ -7,6 +7,7 @@ stand here as the same build with their own parts and prompts. Their published w
 from __future__ import annotations
 
 from transformers import LlavaConfig, LlavaForConditionalGeneration
+
 from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.prompts import CAPTION_PROMPTS
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
+
 from vla_bench.policies.vla.backbones.contract import Backbone, SceneImages
 from vla_bench.policies.vla.images import PixelRecipe
 from vla_bench.policies.vla.prompts import CAPTION_PROMPTS

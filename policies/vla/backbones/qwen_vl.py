@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
 from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.prompts import CAPTION_PROMPTS
 

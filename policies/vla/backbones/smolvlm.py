@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+
 from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.images import PixelRecipe
 from vla_bench.policies.vla.prompts import TextPrompt

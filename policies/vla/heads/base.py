@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.resampler import PerceiverResampler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.heads.base import ActionHead, xavier_
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.heads.base import ActionHead

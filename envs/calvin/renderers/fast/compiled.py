@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+
 from vla_bench.envs.calvin.renderers.fast.cache import cache_folder, writable
 
 # Fast-math stays off and no multiplication is fused with an addition: every operation rounds as IEEE 754

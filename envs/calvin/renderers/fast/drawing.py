@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
 from vla_bench.envs.calvin.renderers.fast.kinematics import compose
 from vla_bench.envs.calvin.renderers.fast.light import draw_shadow

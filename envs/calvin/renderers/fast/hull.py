@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.meshes import Mesh, weld
 
 _MARGIN = 0.001

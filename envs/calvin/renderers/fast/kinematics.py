@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.compiled import kernel
 
 _FIXED, _REVOLUTE, _PRISMATIC = 0, 1, 2

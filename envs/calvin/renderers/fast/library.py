@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast import meshes, simplify
 from vla_bench.envs.calvin.renderers.fast.cache import cache_folder, keep
 from vla_bench.envs.calvin.renderers.fast.meshes import Mesh, read_mesh, texture_of

@@ -9,6 +9,7 @@ CALVIN's scenes can reach is drawn here; its texels are those of the whole map.
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
 from vla_bench.envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, SUBPIXEL
 

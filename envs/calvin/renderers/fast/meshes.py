@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from vla_bench.envs.errors import RendererError
 
 _STATEMENT = re.compile(r"^(mtllib|usemtl)[ \t]+(.*)$", re.MULTILINE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from vla_bench.envs.calvin.memory import give_back_free_memory
 from vla_bench.envs.calvin.renderers.fast.kinematics import Skeleton
 from vla_bench.envs.calvin.renderers.fast.library import Library

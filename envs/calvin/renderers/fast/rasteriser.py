@@ -13,6 +13,7 @@ order of their triangles.
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
 
 SUBPIXEL = 256

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts, rank_parts
 from vla_bench.envs.calvin.renderers.fast.library import Library

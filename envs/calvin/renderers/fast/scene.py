@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast import hull
 from vla_bench.envs.calvin.renderers.fast.kinematics import compose, frame, inverse
 from vla_bench.envs.calvin.renderers.fast.library import Library

@@ -15,6 +15,7 @@ taken again.
 from __future__ import annotations
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
 from vla_bench.envs.calvin.renderers.fast.light import HIGHLIGHT_EYE, LIGHT_MATRIX, LIGHT_POSITION, visibility
 

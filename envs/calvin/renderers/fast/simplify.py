@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
 from vla_bench.envs.calvin.renderers.fast.meshes import Mesh
 
 _MAX_PASSES = 100
