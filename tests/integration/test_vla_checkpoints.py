@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -238,10 +239,14 @@ def test_describe_names_the_backbone(backbone: str, tmp_path: Path) -> None:
     save(tmp_path, made.model, made.config, made.tokenizer)
     fits = describe(tmp_path).fits
     assert (fits["backbone"], fits["latent"], fits["readout"]) == (backbone, 2, "pooling")
-    again = Engine.from_options(VlaOptions.from_arguments({"checkpoint": str(tmp_path)}))
-    for each in (made, again):
+    loaded = [Engine.from_options(VlaOptions.from_arguments({"checkpoint": str(tmp_path)})) for _ in range(2)]
+    chunks = []
+    for each in (made, *loaded):
         each.reset(0, "push")
-    assert (made.act([0], [observation(0)])[0] == again.act([0], [observation(0)])[0]).all()
+        chunks.append(each.act([0], [observation(0)])[0])
+    # Weights in a mapped file lie where the file has them, and some processors' products round by where they lie.
+    np.testing.assert_allclose(chunks[0], chunks[1], rtol=0, atol=2e-7)
+    np.testing.assert_array_equal(chunks[1], chunks[2])
 
 
 def test_describe_on_the_command_line(tensors: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
