@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One camera a policy looks through; a camera nobody asks for is never rendered."""
+    """One camera a policy looks through; a camera nobody asks for is never rendered.
+
+    All but the name are given by name: ``Camera("static", width=224, height=224)``.
+    """
 
     name: str
     """Name within the environment, e.g. ``static`` or ``gripper`` in CALVIN."""
-    depth: bool = False
+    depth: bool = field(default=False, kw_only=True)
     """Whether the depth image (float32, metres) is wanted beside the colours."""
-    width: int | None = None
+    width: int | None = field(default=None, kw_only=True)
     """Pixels; None means the environment's own size."""
-    height: int | None = None
+    height: int | None = field(default=None, kw_only=True)
     """Pixels; None means the environment's own size."""
 
 

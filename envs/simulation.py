@@ -97,6 +97,10 @@ class EnvironmentSpec:
     cameras: Mapping[str, tuple[int, int]]
     """Own (height, width) in pixels of every camera."""
     control_hz: float
+    resizable: bool = True
+    """Whether a camera may be asked for at another size than its own."""
+    depth: bool = True
+    """Whether a camera may be asked for its depth."""
 
     def action(self, name: str) -> ActionSpec:
         """The convention of that name; ValueError names those on offer."""

@@ -4,7 +4,8 @@ The plain class needs two methods and may say three things about itself, on the 
 instance::
 
     class MyPolicy:
-        sensors = ("static", "gripper")   # cameras; default: none, so that nothing is rendered
+        sensors = ("static", "gripper")   # cameras; default: none, so that nothing is rendered.
+                                          # {"static": (224, 224)}: height, width in pixels
         action = "relative"               # convention of its actions; default: the environment's
         execute = 1                       # actions of a chunk to run before it looks again
 
@@ -21,7 +22,8 @@ instance::
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,15 +121,37 @@ def _action(plain: Any, environment: EnvironmentSpec) -> ActionSpec:
 
 
 def _sensors(plain: Any, environment: EnvironmentSpec) -> Sensors:
-    wanted = getattr(plain, "sensors", None) or ()
+    """From names, ``Camera`` objects, or a mapping of names to sizes."""
+    wanted = getattr(plain, "sensors", None)
     if isinstance(wanted, Sensors):
         return wanted
-    if isinstance(wanted, str):
+    if isinstance(wanted, str | Camera):
         wanted = (wanted,)
     try:
-        return Sensors(tuple(item if isinstance(item, Camera) else Camera(str(item)) for item in wanted))
-    except TypeError:
+        if isinstance(wanted, Mapping):
+            return Sensors(tuple(_sized(name, size) for name, size in wanted.items()))
+        return Sensors(tuple(_sized(item, None) for item in (() if wanted is None else wanted)))
+    except (TypeError, ValueError):
         raise PolicyError(
             f"{type(plain).__name__}.sensors is {wanted!r}; it must be camera names, e.g. "
-            f"{tuple(environment.cameras)!r}, or an envs.Sensors"
+            f"{tuple(environment.cameras)!r}, names with sizes, e.g. {{{next(iter(environment.cameras), 'static')!r}: "
+            "(224, 224)} (height, width), or an envs.Sensors"
         ) from None
+
+
+def _sized(item: Any, size: Any) -> Camera:
+    """TypeError, ValueError: that is no camera, or no size."""
+    if isinstance(item, Camera):
+        return item
+    if not isinstance(item, str):
+        raise TypeError(item)
+    if size is None or size is True:
+        return Camera(item)
+    if isinstance(size, Camera):
+        if size.name != item:
+            raise ValueError(size)
+        return size
+    if isinstance(size, Mapping):
+        return Camera(item, **size)
+    height, width = (size, size) if isinstance(size, int) else size
+    return Camera(item, height=operator.index(height), width=operator.index(width))

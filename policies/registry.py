@@ -126,12 +126,7 @@ def checked_spec(spec: PolicySpec, environment: EnvironmentSpec) -> PolicySpec:
             f"policy {spec.name!r} predicts {spec.chunk} actions and wants {spec.execute} executed; "
             "`execute` must lie between 1 and `chunk`"
         )
-    for camera in spec.sensors.cameras:
-        if camera.name not in environment.cameras:
-            raise PolicyError(
-                f"policy {spec.name!r} asks for the camera {camera.name!r}, but {environment.family} has "
-                f"{', '.join(environment.cameras)}.{suggestion(camera.name, environment.cameras)}"
-            )
+    sensors = _checked_sensors(spec, environment)
     nearest = min(environment.actions, key=lambda offered: len(offered.differences(spec.action)))
     differences = nearest.differences(spec.action)
     if differences:
@@ -139,7 +134,33 @@ def checked_spec(spec: PolicySpec, environment: EnvironmentSpec) -> PolicySpec:
             f"policy {spec.name!r} acts in a convention that {environment.family} does not offer; the "
             f"nearest, {nearest.name!r}, differs in {'; '.join(differences)} (environment against policy)"
         )
-    return dataclasses.replace(spec, action=nearest)
+    return dataclasses.replace(spec, action=nearest, sensors=sensors)
+
+
+def _checked_sensors(spec: PolicySpec, environment: EnvironmentSpec) -> Sensors:
+    """The cameras; one that is asked for at its own size is as one whose size is left to the environment."""
+    cameras: dict[str, Camera] = {}
+    for camera in spec.sensors.cameras:
+        asks = f"policy {spec.name!r} asks for the camera {camera.name!r}"
+        if camera.name not in environment.cameras:
+            raise PolicyError(
+                f"{asks}, but {environment.family} has "
+                f"{', '.join(environment.cameras)}.{suggestion(camera.name, environment.cameras)}"
+            )
+        if camera.name in cameras:
+            raise PolicyError(f"{asks} twice; keep one, an observation has one picture of each camera")
+        own = environment.cameras[camera.name]
+        height, width = size = (camera.height or own[0], camera.width or own[1])
+        if size != own and not environment.resizable:
+            raise PolicyError(
+                f"{asks} at {height} x {width} (height x width), but {environment.family} renders it at "
+                f"{own[0]} x {own[1]} only: leave the size out, and resize the picture in act()"
+            )
+        if camera.depth and not environment.depth:
+            raise PolicyError(f"{asks} with depth, which {environment.family} does not give here; leave depth out")
+        sized = {"height": height, "width": width} if size != own else {"height": None, "width": None}
+        cameras[camera.name] = dataclasses.replace(camera, **sized)
+    return Sensors(tuple(cameras.values()))
 
 
 def _check_fields(spec: PolicySpec) -> None:
@@ -164,6 +185,8 @@ def _check_fields(spec: PolicySpec) -> None:
     for camera in spec.sensors.cameras:
         if not isinstance(camera, Camera) or not isinstance(camera.name, str):
             refuse("sensors", camera, "an envs.Camera with a name")
+        if not isinstance(camera.depth, bool):
+            refuse(f"camera {camera.name!r}", f"asked for with depth={camera.depth!r}", "true or false")
         for side in (camera.width, camera.height):
             if side is not None and not counts(side, LARGEST_PICTURE):
                 refuse(f"camera {camera.name!r}", f"{side!r} pixels wide or high", f"1 to {LARGEST_PICTURE}")

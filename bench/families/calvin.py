@@ -50,7 +50,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         "assets_checksum": bundle.checksum,
         "renderer": renderer,
         **options,
-        **policy_facts(policy),
+        **policy_facts(policy, environment),
     }
     notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
     notes += _renderer_notes(renderer)

@@ -81,7 +81,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         "assets_checksum": assets.checksum,
         "renderer": renderer,
         **({"advance": advance} if any(trial.task == APPLE_TASK for trial in trials) else {}),
-        **policy_facts(policy),
+        **policy_facts(policy, environment),
     }
     rasterised = looks and not ray_traced and any(trial.variant.ray_traced for trial in trials)
     return Plan(

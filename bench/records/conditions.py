@@ -34,13 +34,13 @@ def differences(first: ResultSet, second: ResultSet) -> tuple[FieldDifference, .
     """The fields that keep two result sets from being compared without a word.
 
     That one set has more episodes than the other is no such field: what they share can be compared. Nor
-    is a renderer that one of them never used.
+    is a renderer that one of them never used, nor what the policies look at, in which they may well differ.
     """
     found = []
     mine, theirs = _fields(first), _fields(second)
     for name in {**mine, **theirs}:
         a, b = mine.get(name, "–"), theirs.get(name, "–")
-        if a != b and not (name == "renderer" and "none" in (a, b)):
+        if a != b and not (name == "renderer" and "none" in (a, b)) and not name.startswith("sensors"):
             found.append(FieldDifference(name, str(a), str(b)))
     if first.header["protocol"]["hash"] != second.header["protocol"]["hash"]:
         found += _episode_differences(first, second)

@@ -69,12 +69,17 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec) -> Plan:
     return dataclasses.replace(made, simulation=simulation)
 
 
-def policy_facts(policy: PolicySpec) -> dict[str, Any]:
-    """The part of a policy that is protocol: what its actions mean, how many are executed, and the
-    switches it says may change a number."""
+def policy_facts(policy: PolicySpec, environment: EnvironmentSpec) -> dict[str, Any]:
+    """The part of a policy that is protocol: what its actions mean, how many are executed, what it is shown
+    (cameras with their size in pixels), and the switches it says may change a number."""
     action = to_plain(policy.action)
     del action["name"]
-    facts = {"action": action, "executed_chunk": policy.execute}
+    sensors = {}
+    for camera in policy.sensors.cameras:
+        height, width = environment.cameras[camera.name]
+        sized = {"height": camera.height or height, "width": camera.width or width}
+        sensors[camera.name] = {**sized, "depth": camera.depth}
+    facts = {"action": action, "executed_chunk": policy.execute, "sensors": sensors}
     return facts | ({"policy_switches": dict(policy.switches)} if policy.switches else {})
 
 
@@ -122,7 +127,7 @@ def _plan_fake(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Envi
         "assets": benchmark.assets,
         "renderer": "none",
         "cues": to_plain(benchmark.options.get("cues", ())),
-        **policy_facts(policy),
+        **policy_facts(policy, environment),
     }
     return Plan(
         protocol=EvaluationProtocol(f"fake-{benchmark.kind}", facts, episodes),

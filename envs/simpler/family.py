@@ -34,6 +34,8 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         actions=robot.actions,
         cameras={robot.camera: (robot.height, robot.width)},
         control_hz=float(robot.control_hz),
+        resizable=False,
+        depth=options.get("backend", BACKENDS[0]) != "maniskill3",
     )
 
 
