@@ -28,6 +28,10 @@ class RendererError(EnvironmentFault):
     """The renderer asked for does not work on this machine."""
 
 
+class DatasetError(UserError):
+    """Recorded data is missing, damaged, of another form, or cannot be written."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'expert'?`` when a known name is near, else an empty string."""
     from difflib import get_close_matches

@@ -1,0 +1,179 @@
+"""Object arrays of CALVIN's data sets: pickles, read by a reader that can run nothing.
+
+``np.save`` of a dictionary is a zero-dimensional object array, which is a pickle, and a pickle can call any
+function of any module while it is read. The annotations of CALVIN need five names, all of numpy's own arrays.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vla_bench.envs.errors import DatasetError
+
+_OLD, _NEW = "numpy.core.multiarray", "numpy._core.multiarray"
+MAX_BYTES = 4 << 30
+"""Bytes beyond which a file of annotations is not one; all of ABCD's take 40 MB."""
+
+
+class _Latin1:
+    """What ``_codecs.encode`` does in pickles of Python 2's protocols, and nothing else it could do."""
+
+    __slots__ = ()
+
+    def __call__(self, text: str, encoding: str = "latin1") -> bytes:
+        if encoding.lower().replace("-", "").replace("_", "") not in ("latin1", "iso88591"):
+            raise pickle.UnpicklingError(f"an encoding of bytes as {encoding!r}")
+        return codecs.latin_1_encode(text)[0]
+
+
+class _FromBuffer:
+    """What numpy's ``_frombuffer`` does in pickles of protocol 5; as a Python function it could be altered."""
+
+    __slots__ = ()
+
+    def __call__(self, buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+        return np.frombuffer(bytearray(buffer), dtype=dtype).reshape(shape, order=order)
+
+
+def _numpy_names() -> dict[tuple[str, str], Any]:
+    reconstruct, _, _ = np.zeros(0).__reduce__()
+    scalar, _ = np.float32(0).__reduce__()
+    names: dict[tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+    for module in (_OLD, _NEW):
+        names[module, "_reconstruct"] = reconstruct
+        names[module, "scalar"] = scalar
+    for module in ("numpy.core.numeric", "numpy._core.numeric"):
+        names[module, "_frombuffer"] = _FromBuffer()
+    names["_codecs", "encode"] = _Latin1()
+    return names
+
+
+_ADMITTED = _numpy_names()
+
+
+class ForbiddenName(pickle.UnpicklingError):
+    """A pickle asks for a name that no data needs."""
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """Reads what numpy arrays, their numbers, and plain Python values are made of."""
+
+    def __init__(self, file: BinaryIO, admitted: dict[tuple[str, str], Any] | None = None) -> None:
+        super().__init__(file)
+        self._admitted = {**_ADMITTED, **(admitted or {})}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The admitted object of that name.
+
+        Raises:
+            ForbiddenName: any other name.
+        """
+        try:
+            return self._admitted[module, name]
+        except KeyError:
+            raise ForbiddenName(f"{module}.{name}") from None
+
+
+def unpickle(content: bytes, where: str, admitted: dict[tuple[str, str], Any] | None = None) -> Any:
+    """What a pickle holds.
+
+    Args:
+        content: The pickle.
+        where: What it is, for messages.
+        admitted: (module, name) to the object that stands for it, beside numpy's.
+
+    Raises:
+        DatasetError: it wants to run code, or is damaged.
+    """
+    try:
+        return RestrictedUnpickler(io.BytesIO(content), admitted).load()
+    except ForbiddenName as error:
+        raise DatasetError(
+            f"{where} is a pickle that wants to call {error}, which data has no need of; nothing of it was run. "
+            "Take the file from its publisher again, and do not open this one with numpy's allow_pickle"
+        ) from None
+    except Exception as error:  # a damaged pickle may raise anything at all
+        raise DatasetError(f"{where} cannot be read: {_said(error)}; take it from its source again") from error
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def load_object(path: Path) -> Any:
+    """The one object of an ``.npy`` file that numpy wrote as a pickle, or its array.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or wants to run code.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DatasetError(f"{path} has more than {MAX_BYTES >> 30} GB: these are no annotations")
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header: Callable = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            _, _, dtype = read_header(file)
+            if dtype.hasobject:
+                found = unpickle(file.read(), str(path))
+                return found.item() if isinstance(found, np.ndarray) and found.shape == () else found
+            file.seek(0)
+            return np.lib.format.read_array(file)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} is truncated or no .npy file ({error}); take it from its source again") from error
+
+
+class _OldNames(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes numpy's functions under the names that every numpy since 1.0 knows."""
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        """As the base does, but for numpy's own module."""
+        if getattr(obj, "__module__", None) == _NEW:
+            self.write(pickle.GLOBAL + f"{_OLD}\n{name or obj.__name__}\n".encode())
+            self.memoize(obj)
+        else:
+            super().save_global(obj, name)
+
+
+def save_object(path: Path, value: Any) -> None:
+    """Writes ``value`` as ``np.save`` would, readable by numpy 1 and 2 on Python 3.8 and later.
+
+    The file appears whole or not at all.
+    """
+    array = np.empty((), dtype=object)
+    array[()] = value
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(array))
+    pickler = _OldNames(buffer, protocol=4, fix_imports=False)
+    pickler.fast = True  # no memo: equal values give equal bytes, whichever of them are one object
+    pickler.dump(array)
+    replace_file(path, buffer.getvalue())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, and a machine that stops, sees the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a plain array as ``np.save`` does, whole or not at all."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asarray(array))
+    replace_file(path, buffer.getvalue())
