@@ -22,10 +22,11 @@ from vla_bench.bench.dispatch import (
 )
 from vla_bench.bench.errors import ProtocolMismatch, ResultSetError, RunFailed
 from vla_bench.bench.live.screen import Screen, SilentScreen
+from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal
-from vla_bench.bench.records.provenance import Provenance, usable_cores
+from vla_bench.bench.records.provenance import Provenance
 from vla_bench.bench.records.result_set import (
     DERIVED,
     ERRORS,

@@ -30,7 +30,7 @@ import numpy as np
 
 from vla_bench.bench.errors import UserError
 from vla_bench.bench.families.simpler import find_python
-from vla_bench.bench.records.provenance import usable_cores
+from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.envs.simpler.grids import SETS, Trial
 from vla_bench.envs.simpler.robots import WIDOWX
 from vla_bench.envs.simulation import EpisodeStart

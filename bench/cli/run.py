@@ -8,18 +8,17 @@ from __future__ import annotations
 import difflib
 import os
 import shutil
-import signal
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from vla_bench.bench.errors import ConfigError, RunFailed, UserError
 from vla_bench.bench.setup.config import GROUPS, Config, FieldHelp, field_help
 from vla_bench.bench.setup.presets import presets
+from vla_bench.bench.stopping import answer_signals
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
@@ -54,7 +53,7 @@ EXAMPLES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; user errors are printed, never raised."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _stop_at_once)
+    answer_signals()
     print_whatever_it_is()
     try:
         return _answer(words)
@@ -74,12 +73,6 @@ def print_whatever_it_is() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def _stop_at_once(_signal: int, _frame: FrameType | None) -> None:
-    """A batch system's SIGTERM is Ctrl-C pressed twice: drop what runs, keep what is finished."""
-    for _ in range(2):
-        signal.raise_signal(signal.SIGINT)
 
 
 def _answer(words: list[str]) -> int:
@@ -131,7 +124,7 @@ def _run(config: Config) -> int:
         track(result_set, config.run.tracking, config_to_plain(config))
     if config.run.video != "none":
         from vla_bench.bench.cli.video import show_clips
-        from vla_bench.bench.records.provenance import usable_cores
+        from vla_bench.bench.machine.cores import usable_cores
 
         show_clips(result_set.folder, min(config.run.workers or usable_cores(), usable_cores()))
     return DONE

@@ -11,6 +11,7 @@ from vla_bench.bench.dispatch.events import (
     Event,
     Progress,
     StopAsked,
+    Waiting,
     WorkerLost,
     WorkerStarted,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Pool",
     "Progress",
     "StopAsked",
+    "Waiting",
     "WorkerLost",
     "WorkerStarted",
     "make_pool",

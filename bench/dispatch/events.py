@@ -64,9 +64,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """Ctrl-C: no episode is handed out any more; asked again, the running ones are dropped too."""
+    """Ctrl-C or a batch system's signal: no episode is handed out any more."""
 
     running: int
+    dropped: bool
+    """Whether the running ones are not waited for: asked twice, or by a signal that leaves no time."""
 
 
-Event = WorkerStarted | WorkerLost | EpisodeStarted | EpisodeFinished | EpisodeRetried | Progress | StopAsked
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """No worker has a place yet; told again and again for as long as that is so."""
+
+    reason: str
+
+
+Event = WorkerStarted | WorkerLost | EpisodeStarted | EpisodeFinished | EpisodeRetried | Progress | StopAsked | Waiting

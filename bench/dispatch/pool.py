@@ -41,7 +41,14 @@ class Gone:
     """True when the user has something to mend, which the error's message says."""
 
 
-PoolEvent = Ready | Answered | Gone
+@dataclass(frozen=True, slots=True)
+class Homeless:
+    """No worker has a place; a pool that may still get one says so again and again."""
+
+    reason: str
+
+
+PoolEvent = Ready | Answered | Gone | Homeless
 
 
 class Pool(Protocol):

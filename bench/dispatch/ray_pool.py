@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
 import socket
 import threading
@@ -20,7 +19,8 @@ from typing import Any, Literal
 
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job, job_from_plain, job_to_plain
-from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
+from vla_bench.bench.dispatch.pool import Answered, Gone, Homeless, PoolEvent, Ready
+from vla_bench.bench.dispatch.ray_session import join, start_here, sweep
 from vla_bench.bench.dispatch.supervisor import Supervisor
 from vla_bench.bench.errors import ConfigError, RunFailed
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
@@ -30,17 +30,15 @@ DEATHS = 3
 PLACEMENT_SECONDS = 600.0
 """How long no worker at all may have a place in the cluster, its own start aside: at the beginning, or
 when the last node is lost. Single ones wait for as long as others work."""
-KNOCK_SECONDS = 5.0
-"""What the head of a cluster gets to accept a connection."""
 HEAD_SECONDS = 5.0
 """How often the head of a cluster is knocked at, and the node of a Ray started here is looked for."""
 HEAD_KNOCKS = 3
 """Knocks in vain after which the cluster is taken for lost. Ray itself would end this process after a minute,
 without a table and without a sentence."""
+WORD_SECONDS = 30.0
+"""How often is said that no node has what a worker needs."""
 CLOSE_SECONDS = 10.0
 """What idle workers get to close their simulations."""
-OBJECT_STORE_BYTES = 100 * 2**20
-"""Of a Ray started here; episodes and records are small."""
 
 
 class RayWorker:
@@ -104,6 +102,7 @@ class RayPool:
         self._homeless_since = time.monotonic()
         self._head: tuple[str, int] | None = None
         self._next_look = 0.0
+        self._next_word = 0.0
         self._unheard = 0
 
     @property
@@ -117,6 +116,9 @@ class RayPool:
         self._connect()
         self._find_head()
         self._homeless_since = time.monotonic()
+        self._next_word = time.monotonic() + WORD_SECONDS / 10
+        if self._session is not None and (reason := self._lack()) is not None:
+            raise ConfigError(f"{reason}. Leave run.gpu_share out, or join a cluster that has one with run.address")
         for name in self._names:
             self._actors[name] = _Actor(None)
             self._place(name)
@@ -158,6 +160,10 @@ class RayPool:
             self._homeless_since = time.monotonic()
         elif time.monotonic() > self._homeless_since + PLACEMENT_SECONDS + self._job.start_deadline:
             events += self._never_placed()
+        elif time.monotonic() >= self._next_word:
+            self._next_word = time.monotonic() + WORD_SECONDS
+            if (reason := self._lack()) is not None:
+                events.append(Homeless(f"{reason}; a cluster that grows may still give it"))
         return events
 
     def steps(self) -> Mapping[str, int]:
@@ -202,7 +208,7 @@ class RayPool:
             ray.shutdown()
         if self._session is not None:
             shutil.rmtree(self._session, ignore_errors=True)
-            _sweep(self._session.parent)
+            sweep(self._session.parent)
 
     def _connect(self) -> None:
         # A worker without a GPU of its own must not be made blind: its child may render or infer on one.
@@ -211,29 +217,10 @@ class RayPool:
 
         if ray.is_initialized():
             return
-        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._address:
-            _join(self._address, quiet)
+            join(self._address)
         else:
-            folder = _own_ray_folder()
-            _sweep(folder)
-            try:
-                context = ray.init(
-                    address="local",
-                    num_cpus=len(self._names),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=str(folder),
-                    **quiet,
-                )
-            except Exception as error:  # Ray raises that very class when the machine is too busy for it
-                ray.shutdown()
-                reason = str(error).strip().partition("\n")[0].rstrip(".")
-                raise RunFailed(
-                    f"Ray did not start on this machine: {reason}. Type the same command again, or "
-                    "run.backend=local, which does without; python -m bench doctor says what may be missing"
-                ) from error
-            self._session = Path(context.address_info["session_dir"])
+            self._session = start_here(len(self._names))
         self._connected_here = True
 
     def _find_head(self) -> None:
@@ -304,10 +291,26 @@ class RayPool:
         self._place(worker)
         return [Answered(worker, Failure(reason))] if was_running else []
 
+    def _wanted(self) -> dict[str, float]:
+        return {"CPU": 1.0} | ({"GPU": self._gpu_share} if self._gpu_share else {})
+
+    def _lack(self) -> str | None:
+        """What no node of the cluster has, used or free, that a worker needs; None when one has it all."""
+        import ray
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        wanted = self._wanted()
+        if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+            return None
+        needs = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())
+        best = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in wanted}
+        offer = " and ".join(f"{amount:g} {kind}" for kind, amount in best.items())
+        return f"each worker needs {needs}, and no node has that (at most {offer}, on {len(nodes)} nodes)"
+
     def _never_placed(self) -> list[PoolEvent]:
         import ray
 
-        wanted = {"CPU": 1.0} | ({"GPU": self._gpu_share} if self._gpu_share else {})
+        wanted = self._wanted()
         there, free = ray.cluster_resources(), ray.available_resources()
         needs = " and ".join(
             f"{amount:g} {kind}, {free.get(kind, 0):g} of its {there.get(kind, 0):g} are free"
@@ -318,44 +321,3 @@ class RayPool:
         self._actors.clear()
         self._calls.clear()
         return [Gone(name, error, lasting=True) for name in names]
-
-
-def _join(address: str, options: Mapping[str, Any]) -> None:
-    import ray
-
-    def refuse(error: Exception, advice: str) -> ConfigError:
-        reason = str(error).splitlines()[0].rstrip(".")
-        return ConfigError(f"cannot join the Ray cluster run.address={address}: {reason}. {advice}")
-
-    # Ray itself would take minutes to say that nobody listens there.
-    host, separator, port = address.removeprefix("ray://").rpartition(":")
-    if separator and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
-        except OSError as error:
-            raise refuse(error, "Start one with 'ray start --head', or leave run.address out.") from None
-    try:
-        ray.init(address=address, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        advice = "If one runs there with token authentication, set RAY_AUTH_MODE=token; else start one with "
-        raise refuse(error, advice + "'ray start --head', or leave run.address out.") from None
-
-
-def _own_ray_folder() -> Path:
-    """Where a Ray started here keeps its sockets and logs; short, as socket paths have to be."""
-    parent = os.environ.get("RAY_TMPDIR", "/tmp")
-    return Path(parent) / f"vla-bench-ray-{os.getuid()}-{platform.node()}"
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what drivers that were killed have left, a session's name ending in its driver's pid, and
-    the folder with the last session."""
-    for session in folder.glob("session_*_*"):
-        try:
-            os.kill(int(session.name.rpartition("_")[2]), 0)
-        except (ProcessLookupError, ValueError):
-            shutil.rmtree(session, ignore_errors=True)
-        except PermissionError:
-            pass
-    if not any(folder.glob("session_*_*")):
-        shutil.rmtree(folder, ignore_errors=True)

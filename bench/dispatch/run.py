@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import FrameType
 
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.events import (
@@ -22,14 +19,16 @@ from vla_bench.bench.dispatch.events import (
     Event,
     Progress,
     StopAsked,
+    Waiting,
     WorkerLost,
     WorkerStarted,
 )
 from vla_bench.bench.dispatch.job import Job, job_to_plain
-from vla_bench.bench.dispatch.pool import Answered, Gone, Pool, PoolEvent, Ready
+from vla_bench.bench.dispatch.pool import Answered, Gone, Homeless, Pool, PoolEvent, Ready
 from vla_bench.bench.dispatch.queue import EpisodeQueue, Retry
 from vla_bench.bench.errors import ConfigError, RunFailed, UserError
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.stopping import StopButton
 
 PROGRESS_SECONDS = 0.5
 """How often a running episode is reported on."""
@@ -66,35 +65,13 @@ def run_episodes(
     queue = EpisodeQueue(episodes, max_attempts=max_attempts, lease_seconds=LEASE_SECONDS)
     if queue.finished:
         return True
-    with _StopButton() as stop:
+    with StopButton() as stop:
         try:
             pool.start(job)
             _Driver(queue, pool, on_event, stop).run()
         finally:
             pool.close()
     return queue.pending == queue.running == 0
-
-
-class _StopButton:
-    """Counts Ctrl-C instead of raising in the middle of whatever goes on; in the main thread only."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def __enter__(self) -> _StopButton:
-        self._mine = threading.current_thread() is threading.main_thread()
-        if self._mine:
-            self._before = signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._mine:
-            signal.signal(signal.SIGINT, self._before or signal.SIG_DFL)
-
-    def _press(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked += 1
-        if self.asked > 2:
-            raise KeyboardInterrupt
 
 
 class _Driver:
@@ -104,31 +81,36 @@ class _Driver:
     that waits for a disk does not keep them waiting.
     """
 
-    def __init__(self, queue: EpisodeQueue, pool: Pool, tell: Callable[[Event], None], stop: _StopButton) -> None:
+    def __init__(self, queue: EpisodeQueue, pool: Pool, tell: Callable[[Event], None], stop: StopButton) -> None:
         self._queue = queue
         self._pool = pool
         self._listener = tell
         self._untold: deque[Event] = deque()
         self._stop = stop
+        self._stops_told = 0
         self._lost: Gone | None = None
         self._idle: list[str] = []
         self._next_progress = time.monotonic() + PROGRESS_SECONDS
 
     def run(self) -> None:
-        stops_told = 0
         while not self._queue.finished and self._stop.asked < 2:
             for event in self._pool.wait(PROGRESS_SECONDS / 2):
                 self._take(event)
-            if self._stop.asked > stops_told:
-                stops_told = self._stop.asked
-                self._queue.close()
-                self._tell(StopAsked(self._queue.running))
+            self._heed_stops()
             self._hand_out()
             if time.monotonic() >= self._next_progress:
                 self._next_progress = time.monotonic() + PROGRESS_SECONDS
                 self._report_progress()
             self._tell_all()
             self._check_workers()
+        self._heed_stops()
+        self._tell_all()
+
+    def _heed_stops(self) -> None:
+        if self._stop.asked > self._stops_told:
+            self._stops_told = self._stop.asked
+            self._queue.close()
+            self._tell(StopAsked(self._queue.running, dropped=self._stop.asked > 1))
 
     def _tell(self, event: Event) -> None:
         self._untold.append(event)
@@ -150,6 +132,8 @@ class _Driver:
             case Answered(worker, EpisodeRecord() as record):
                 if self._queue.complete(worker, record.episode):
                     self._tell(EpisodeFinished(record))
+            case Homeless(reason):
+                self._tell(Waiting(reason))
             case Gone(worker, error):
                 self._lost = event
                 self._lose(worker, error)

@@ -16,6 +16,7 @@ from vla_bench.bench.dispatch.events import (
     EpisodeRetried,
     Event,
     StopAsked,
+    Waiting,
     WorkerLost,
     WorkerStarted,
 )
@@ -255,6 +256,9 @@ def mishap(event: Event) -> str:
             return f"{record.episode}: {record.error.kind}, given up: {record.error.message}"
         case WorkerLost(worker, error):
             return f"{worker} is lost: {error.message}"
-        case StopAsked(running):
-            return f"stopping: {counted(running, 'running episode')} to finish; Ctrl-C again drops them"
+        case StopAsked(running, dropped):
+            what = f"stopping: {counted(running, 'running episode')}"
+            return f"{what} dropped" if dropped else f"{what} to finish; Ctrl-C again drops them"
+        case Waiting(reason):
+            return f"waiting: {reason}"
     return ""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vla_bench import start
 from vla_bench.bench.errors import AssetError, UserError
-from vla_bench.bench.records.provenance import usable_cores
+from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.envs.errors import EnvironmentFault
 
 LOOK_SECONDS = 120.0

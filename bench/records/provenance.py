@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.records.journal import write_atomically
 
 PACKAGES = (
@@ -102,17 +103,6 @@ def describe_machine() -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
     }
-
-
-def usable_cores() -> int:
-    """Cores this process may run on; a container or a batch system may grant fewer than there are."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:  # control group v2: "<quota> <period>" or "max <period>", in microseconds
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        granted = allowed if quota == "max" else -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        granted = allowed
-    return max(1, min(allowed, granted))
 
 
 def _processor() -> str:

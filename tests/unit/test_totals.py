@@ -112,7 +112,7 @@ EVENTS = (
     Progress("a", "seq-0000", 12),
     EpisodeFinished(chain_record(0, 5)),
     EpisodeFinished(error_record(1)),
-    StopAsked(1),
+    StopAsked(1, dropped=False),
 )
 
 
