@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
         if value.dtype.kind not in "biufUS":
             raise ValueError(f"an array of {value.dtype} cannot be sent")
         buffer = io.BytesIO()
-        np.save(buffer, value, allow_pickle=False)
+        np.save(buffer, value)  # never a pickle: arrays of objects are refused above
         return {"__ndarray_class__": True, "as_npy": buffer.getvalue()}
     raise ValueError(f"can not serialize {type(value).__name__!r} object")
 
