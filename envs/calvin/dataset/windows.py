@@ -50,7 +50,9 @@ def windows(annotations: Iterable[Annotation], window: int, chunk: int, *, skip_
     ]
 
 
-def window_frames(first: int, end: int, window: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+def window_frames(
+    first: int, end: int, window: int, chunk: int, *, pad_with: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Frames of a window and which are real.
 
     Args:
@@ -58,10 +60,12 @@ def window_frames(first: int, end: int, window: int, chunk: int) -> tuple[np.nda
         end: Of its annotation.
         window: W.
         chunk: C.
+        pad_with: Frame in place of padding: ``end`` when None, as the original; the last real one where ``end`` is
+            not there.
 
     Returns:
-        (W + C,) int64 frames, ``end`` in place of padding, and (W + C,) bool, False where padded.
+        (W + C,) int64 frames, ``pad_with`` in place of padding, and (W + C,) bool, False where padded.
     """
     frames = np.arange(first, first + window + chunk, dtype=np.int64)
     real = frames < end
-    return np.where(real, frames, end), real
+    return np.where(real, frames, end if pad_with is None else pad_with), real
