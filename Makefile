@@ -14,7 +14,7 @@ TESTS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
 DEV := $(if $(filter 0,$(VLA)),dev,dev-vla)
-RUN := $(BIN)/python run_benchmark.py benchmark=calvin_smoke benchmark.sequences=20 run.results=$(RESULTS)
+RUN := $(BIN)/vla-bench run benchmark=calvin_smoke benchmark.sequences=20 run.results=$(RESULTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help benchmark test lint clean simpler
@@ -23,7 +23,7 @@ help: ## this text
 	@echo "make <target>"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "python run_benchmark.py --help says how to evaluate a policy of your own."
+	@echo "$(BIN)/vla-bench run --help says how to evaluate a policy of your own."
 
 benchmark: $(VENV)/.installed ## evaluate the scripted expert and a policy that does nothing, on the built-in play table
 	$(RUN) policy=stub $(ARGS)

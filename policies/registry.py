@@ -25,6 +25,7 @@ from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import Policy, PolicySpec, PrivilegedPolicy
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
+from vla_bench.program import installing
 
 BUILT_IN: Mapping[str, str] = {
     "stub": "vla_bench.policies.stub:StubPolicy",
@@ -263,7 +264,7 @@ def _import(path: str) -> Callable[..., Any]:
         found = getattr(module, name, None)  # may import in turn
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            hint = ": pip install -e '.[vla]'" if path == BUILT_IN["vla"] else ""
+            hint = f": {installing('vla')}" if path == BUILT_IN["vla"] else ""
             raise PolicyError(
                 f"policy {path!r} needs the package {error.name!r}, which is not installed{hint}"
             ) from error

@@ -21,9 +21,9 @@ if not (_HERE / "bench").is_dir():
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from vla_bench.bench.records.provenance import package_version
+        from vla_bench.program import version
 
-        return package_version()
+        return version()
     if name in __all__:
         from vla_bench import bench
 

@@ -21,6 +21,24 @@ def command(module: str, *words: object, python: str | os.PathLike[str] | None =
     return [str(python or sys.executable), os.path.join(_HERE, "start.py"), module, *map(str, words)]
 
 
+def import_path() -> str:
+    """The folder to put on ``PYTHONPATH`` for a process that others start, so that it finds this package.
+
+    Installed it holds whatever else is installed. A checkout's root will not do, since it also holds folders with
+    everyday names, ``envs`` and ``policies``, which would take the place of a user's own; there it is a folder
+    with nothing but a link to this one.
+    """
+    return os.path.dirname(_HERE) if os.path.isdir(os.path.join(_HERE, "bench")) else os.path.join(_HERE, "importable")
+
+
+def hide_checkout() -> None:
+    """Takes a checkout's folders off the path of this process and leaves the package alone on it."""
+    hidden = (_HERE, os.path.dirname(_HERE))
+    if not os.path.isdir(os.path.join(_HERE, "bench")):
+        sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") not in hidden]
+        sys.path.append(import_path())
+
+
 def load_package() -> None:
     """Makes ``vla_bench`` the package that this file belongs to, wherever that is."""
     if "vla_bench" in sys.modules:
@@ -36,6 +54,7 @@ def load_package() -> None:
 
 def _run() -> None:
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != _HERE]
+    hide_checkout()
     load_package()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

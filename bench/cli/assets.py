@@ -1,14 +1,14 @@
 """Fetches, checks and lists the files that scenes are made of.
 
-python -m bench assets fetch calvin                      from GitHub into the cache (14 MB)
-python -m bench assets fetch calvin --from ~/calvin_env --from ~/calvin
-                                                         from checkouts, no network
-python -m bench assets fetch calvin --from https://git.example.org/calvin_env.git --from ...
-                                                         from mirrors
-python -m bench assets fetch checkpoint kosmos_ph_calvin_abc --to checkpoints
-                                                         a published checkpoint, or owner/repository/file
-python -m bench assets check calvin                      every file against its checksum
-python -m bench assets list                              what is here, and where
+vla-bench assets fetch calvin                      from GitHub into the cache (14 MB)
+vla-bench assets fetch calvin --from ~/calvin_env --from ~/calvin
+                                                   from checkouts, no network
+vla-bench assets fetch calvin --from https://git.example.org/calvin_env.git --from ...
+                                                   from mirrors
+vla-bench assets fetch checkpoint kosmos_ph_calvin_abc --to checkpoints
+                                                   a published checkpoint, or owner/repository/file
+vla-bench assets check calvin                      every file against its checksum
+vla-bench assets list                              what is here, and where
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import shlex
 import sys
 import time
 from pathlib import Path
+
+from vla_bench.program import installing, program
 
 FAMILIES = ("calvin",)
 
@@ -56,7 +58,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
     if arguments.family == "checkpoint":
         return _fetch_checkpoint(arguments)
     if arguments.name or arguments.revision:
-        raise ConfigError("a name and --revision are a checkpoint's: python -m bench assets fetch checkpoint <name>")
+        raise ConfigError(f"a name and --revision are a checkpoint's: {program()} assets fetch checkpoint <name>")
     from vla_bench.envs.calvin.bundle import ENVIRONMENT_VARIABLE, AssetBundle, official_root
     from vla_bench.envs.calvin.official.fetch import fetch_official
     from vla_bench.envs.calvin.official.manifest import REPOSITORIES
@@ -97,11 +99,11 @@ def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
             revision=arguments.revision,
         )
     except ModuleNotFoundError as error:
-        raise AssetError(f"fetching needs the package {error.name}; type pip install -e '.[vla]'") from error
+        raise AssetError(f"fetching needs the package {error.name}; type {installing('vla')}") from error
     how = "verified" if fetched.verified else "which the hub does not state, so it was not verified"
     print(f"{fetched.path}, {fetched.size / 1e6:.1f} MB, revision {fetched.commit[:12]}")
     print(f"sha256 {fetched.sha256}, {how}")
-    print(f"what it is: python -m bench describe {shlex.quote(str(fetched.path))}")
+    print(f"what it is: {program()} describe {shlex.quote(str(fetched.path))}")
     return 0
 
 

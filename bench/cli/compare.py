@@ -1,11 +1,11 @@
 """Compares result sets on the episodes they share; the first one is the baseline.
 
-python -m bench compare results/base results/new           is new better than base, and by how much
-python -m bench compare base=results/a half=results/b mlp=results/c
-                                                           several against base, under names of your own
-python -m bench compare results/a results/b --format latex > table.tex
-python -m bench compare results/main results/branch --fail-if-worse
-                                                           exit code 3 when branch is worse beyond chance
+vla-bench compare results/base results/new           is new better than base, and by how much
+vla-bench compare base=results/a half=results/b mlp=results/c
+                                                     several against base, under names of your own
+vla-bench compare results/a results/b --format latex > table.tex
+vla-bench compare results/main results/branch --fail-if-worse
+                                                     exit code 3 when branch is worse beyond chance
 
 The difference of average chain length comes with a paired bootstrap interval and an exact test, each
 chain position with McNemar's exact test, each task with Holm's correction for there being many. A
@@ -20,6 +20,7 @@ import argparse
 import sys
 
 from vla_bench.bench.errors import ConfigError
+from vla_bench.program import program
 
 WORSE = 3
 """Exit code when ``--fail-if-worse`` found it so."""
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.records.lineup import open_sets
 
     if len(arguments.sets) < 2:
-        raise ConfigError("a comparison takes two result sets or more: python -m bench compare <A> <B>")
+        raise ConfigError(f"a comparison takes two result sets or more: {program()} compare <A> <B>")
     if arguments.difference is not None and arguments.difference <= 0:
         raise ConfigError(f"--difference {arguments.difference:g}: must be more than 0")
     (base, first), *others = open_sets(arguments.sets).items()

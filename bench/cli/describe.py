@@ -1,8 +1,8 @@
 """What a file or folder is: a checkpoint, or a result set.
 
-python -m bench describe kosmos_ph_calvin_abc.pt           groups of tensors, sizes, the structure they fit
-python -m bench describe model.safetensors --shapes        every tensor with its shape and dtype too
-python -m bench describe results/a                         what was measured, and what came out
+vla-bench describe kosmos_ph_calvin_abc.pt           groups of tensors, sizes, the structure they fit
+vla-bench describe model.safetensors --shapes        every tensor with its shape and dtype too
+vla-bench describe results/a                         what was measured, and what came out
 
 A checkpoint is mapped into memory, not read: 6.8 GB are described with a few megabytes.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from vla_bench.program import installing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,9 +62,7 @@ def _describe_checkpoint(path: Path, *, shapes: bool, trust: bool) -> int:
         from vla_bench.policies.vla.checkpoints import read_tensors
         from vla_bench.policies.vla.describe import as_text, describe_tensors, tensor_lines
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"a checkpoint is read with the package {error.name}; type pip install -e '.[vla]'"
-        ) from error
+        raise ConfigError(f"a checkpoint is read with the package {error.name}; type {installing('vla')}") from error
     tensors = read_tensors(path, trust=trust)
     if shapes:
         print(*tensor_lines(tensors), "", sep="\n")

@@ -1,7 +1,7 @@
 """Looks at what evaluations need on this machine, and says what to type where something is missing.
 
-python -m bench doctor                   what is here, what is not
-python -m bench doctor --fetch-vulkan    brings a software Vulkan driver into the cache, no root needed
+vla-bench doctor                   what is here, what is not
+vla-bench doctor --fetch-vulkan    brings a software Vulkan driver into the cache, no root needed
 """
 
 from __future__ import annotations

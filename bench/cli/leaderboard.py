@@ -1,7 +1,7 @@
 """All result sets of a folder, best first, one table per protocol and training split.
 
-python -m bench leaderboard results/
-python -m bench leaderboard results/ --format html > leaderboard.html
+vla-bench leaderboard results/
+vla-bench leaderboard results/ --format html > leaderboard.html
 
 Numbers that were not measured in the same way never stand in one table. Each row is compared with the
 best one on the episodes they share.

@@ -1,4 +1,4 @@
-"""The commands of ``python -m bench``.
+"""The commands of ``vla-bench``.
 
 A command is a module here with ``configure(parser)``, which adds its options, and
 ``run(arguments) -> int``, which returns the exit code; its line in :data:`COMMANDS` makes it known.
@@ -14,10 +14,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from vla_bench.bench.cli.run import main as run_evaluation
 from vla_bench.bench.cli.run import print_whatever_it_is
 from vla_bench.bench.errors import ConfigError, UserError, suggestion
+from vla_bench.program import as_typed, evaluation, introduce, program, version
 
+RUN = "run"
 COMMANDS = {
+    RUN: "evaluate a policy on a benchmark",
     "assets": "fetch, check and list the files that scenes are made of",
     "compare": "which of two result sets is better, by how much, on which tasks",
     "describe": "what a checkpoint or a result set is",
@@ -31,7 +35,6 @@ COMMANDS = {
 }
 """Name and one line of help of each command."""
 
-PROGRAM = "python -m bench"
 INTERRUPTED = 130
 
 
@@ -46,6 +49,10 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; user errors are printed, never raised."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        introduce()
+    if words[:1] == [RUN]:
+        return run_evaluation(words[1:])
     print_whatever_it_is()
     try:
         return _answer(words)
@@ -64,14 +71,16 @@ def _answer(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(help_text(), end="")
         return 0
+    if words[0] in ("-V", "--version"):
+        print(f"vla-bench {version()}")
+        return 0
     name = words[0]
     if name not in COMMANDS:
-        raise ConfigError(
-            f"there is no command {name!r}.{suggestion(name, COMMANDS)} Commands: {', '.join(COMMANDS)}. "
-            "An evaluation is started with run_benchmark.py"
-        )
+        if "=" in name or name.startswith("--"):
+            raise ConfigError(f"there is no command {name!r}. For an evaluation type: {evaluation()} {name} ...")
+        raise ConfigError(f"there is no command {name!r}.{suggestion(name, COMMANDS)} Commands: {', '.join(COMMANDS)}")
     command = importlib.import_module(f"vla_bench.bench.cli.{name}")
-    parser = Parser(prog=f"{PROGRAM} {name}", description=command.__doc__, formatter_class=_Formatter)
+    parser = Parser(prog=f"{program()} {name}", description=as_typed(command.__doc__ or ""), formatter_class=_Formatter)
     command.configure(parser)
     try:
         parsed = parser.parse_args(words[1:])
@@ -89,7 +98,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def help_text() -> str:
     """What commands there are."""
-    lines = [f"usage: {PROGRAM} <command> ...", "", "commands"]
+    lines = [f"usage: {program()} <command> ...", "", "commands"]
     lines += [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
-    lines += ["", f"{PROGRAM} <command> --help says more; run_benchmark.py --help is about evaluations"]
+    lines += ["", "options", f"  {'--version':<12} of this program", ""]
+    lines += [f"{program()} <command> --help says more"]
     return "\n".join(lines) + "\n"

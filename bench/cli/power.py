@@ -1,11 +1,11 @@
 """How many episodes it takes to show a difference, or what difference a number of episodes shows.
 
-python -m bench power --average 3.2 --difference 0.1      sequences of CALVIN, nothing run yet
-python -m bench power --average 0.4 --difference 0.05 --longest 1
-                                                          single tasks with 40 % success
-python -m bench power --average 3.2 --episodes 200        what 200 sequences can show
-python -m bench power results/a results/b --difference 0.1
-                                                          from two pilot runs on the same episodes
+vla-bench power --average 3.2 --difference 0.1      sequences of CALVIN, nothing run yet
+vla-bench power --average 0.4 --difference 0.05 --longest 1
+                                                    single tasks with 40 % success
+vla-bench power --average 3.2 --episodes 200        what 200 sequences can show
+vla-bench power results/a results/b --difference 0.1
+                                                    from two pilot runs on the same episodes
 
 Both policies run the same episodes, and the paired test of `compare` is made at the 5 % level. Without
 pilot runs the two policies are taken to have nothing in common, which is on the safe side: policies that

@@ -1,8 +1,8 @@
 """One HTML file of a result set, or of several and how they compare; opens offline, in any browser.
 
-python -m bench report results/a                           writes results/a/report.html
-python -m bench report results/a --output a.html
-python -m bench report base=results/a new=results/b        writes comparison.html; the first is the baseline
+vla-bench report results/a                           writes results/a/report.html
+vla-bench report results/a --output a.html
+vla-bench report base=results/a new=results/b        writes comparison.html; the first is the baseline
 
 It holds the numbers with their intervals, how far chains get, every task, failures by task and place,
 where the time went, every episode with filters, and the command that makes the run again.

@@ -1,4 +1,4 @@
-"""The command line: words in, tables out, an exit code.
+"""The command line of an evaluation: words in, tables out, an exit code.
 
 Imports nothing heavy; ``--help`` is text from the presets' first lines and the fields' docstrings.
 """
@@ -12,13 +12,13 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_bench.bench.errors import ConfigError, RunFailed, UserError
 from vla_bench.bench.setup.config import GROUPS, Config, FieldHelp, field_help
 from vla_bench.bench.setup.presets import presets
 from vla_bench.bench.stopping import answer_signals
+from vla_bench.program import evaluation
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
@@ -216,7 +216,7 @@ def preset_text() -> str:
 
 def help_text() -> str:
     """The whole help."""
-    command = f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_benchmark.py"
+    command = evaluation()
     lines = [
         f"usage: {command} [<group>=<preset>] [<group>.<field>=<value>] ...",
         "",

@@ -1,8 +1,8 @@
 """Shows SimplerEnv result sets as the paper does, and how well they rank policies that ran on real robots.
 
-python -m bench simpler results/simpler_bridge-octo-...
-python -m bench simpler --as octo-base results/a --as rt-1-x results/b
-                              with --as: which published policy each result set is of
+vla-bench simpler results/simpler_bridge-octo-...
+vla-bench simpler --as octo-base results/a --as rt-1-x results/b
+                        with --as: which published policy each result set is of
 
 Success is the unweighted mean over variants, then over tasks. MMRV and Pearson need at least two result
 sets that are named.

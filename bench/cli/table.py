@@ -1,11 +1,11 @@
 """Result sets in one table, beside published numbers.
 
-python -m bench table results/a results/b                  on the screen
-python -m bench table ours=results/a --format latex > table.tex
-                                                           a booktabs table, under a name of yours
-python -m bench table results/a --format csv --no-published
-python -m bench table ours=results/seed0,results/seed1,results/seed2
-                                                           several seeds or checkpoints in a row
+vla-bench table results/a results/b                  on the screen
+vla-bench table ours=results/a --format latex > table.tex
+                                                     a booktabs table, under a name of yours
+vla-bench table results/a --format csv --no-published
+vla-bench table ours=results/seed0,results/seed1,results/seed2
+                                                     several seeds or checkpoints in a row
 
 Every rate has its n and a 95 % interval. One table per training split. Letters behind a name say what
 keeps a row from being compared with the published ones: other assets, another renderer, fewer

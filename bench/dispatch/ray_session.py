@@ -5,15 +5,19 @@ Whatever Ray says of a failure is told with what can be mended: a folder, a vari
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vla_bench import start
 from vla_bench.bench.errors import ConfigError, RunFailed
 from vla_bench.bench.stopping import handlers_kept
+from vla_bench.program import is_checkout, program
 
 KNOCK_SECONDS = 5.0
 """What the head of a cluster gets to accept a connection."""
@@ -38,7 +42,7 @@ def start_here(workers: int) -> Path:
     _check_folders(folder)
     sweep(folder)
     try:
-        with handlers_kept():
+        with handlers_kept(), _found_by_workers():
             context = ray.init(
                 address="local",
                 num_cpus=workers,
@@ -52,7 +56,7 @@ def start_here(workers: int) -> Path:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise RunFailed(
             f"Ray did not start on this machine: {reason}. Type the same command again, or "
-            "run.backend=local, which does without; vla-bench doctor says what may be missing"
+            f"run.backend=local, which does without; {program()} doctor says what may be missing"
         ) from error
     return Path(context.address_info["session_dir"])
 
@@ -108,12 +112,33 @@ def join(address: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
         except OSError as error:
             raise refuse(error, "Start one with 'ray start --head', or leave run.address out.") from None
+    options = dict(_QUIET)
+    if is_checkout():  # which on the other machines is at the same place, or else installed
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": _python_path()}}
     try:
         with handlers_kept():
-            ray.init(address=address, **_QUIET)
+            ray.init(address=address, **options)
     except (OSError, ValueError, RuntimeError) as error:
         advice = "If one runs there with token authentication, set RAY_AUTH_MODE=token; else start one with "
         raise refuse(error, advice + "'ray start --head', or leave run.address out.") from None
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (start.import_path(), os.environ.get("PYTHONPATH"))))
+
+
+@contextlib.contextmanager
+def _found_by_workers() -> Iterator[None]:
+    """What Ray starts here inherits a path on which it finds this package, also in a checkout that nobody installed."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = _python_path()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _own_folder() -> Path:

@@ -22,6 +22,7 @@ from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import Simulation
 from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
+from vla_bench.program import program
 
 SLOT = 0
 FAR_OUT = 2.0
@@ -55,7 +56,7 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
             raise RendererError(
                 f"the camera {camera.name!r} shows one plain colour, {image[0, 0].tolist()}, in all of its "
                 "pixels: the renderer does not work here. Another one: benchmark.renderer=; what there is: "
-                "python -m bench doctor"
+                f"{program()} doctor"
             )
     if name := not_finite(observation):
         raise EnvironmentFault(f"the simulation's {name!r} holds numbers that are not finite at the very start")

@@ -1,6 +1,6 @@
 """SimplerEnv's own numbers: unweighted means over variants, and how well simulation ranks real policies.
 
-``python -m bench simpler RESULT_SET ...`` prints both. Formulas: ``simpler_env/utils/metrics.py`` of
+``vla-bench simpler RESULT_SET ...`` prints both. Formulas: ``simpler_env/utils/metrics.py`` of
 SimplerEnv 4ab7178 (arXiv 2405.05941, appendix).
 """
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from vla_bench.bench.errors import ConfigError
+from vla_bench.program import installing
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
@@ -28,7 +29,7 @@ def check_tracker(tracker: Tracker) -> None:
     package = PACKAGES.get(tracker)
     if package and importlib.util.find_spec(package) is None:
         raise ConfigError(
-            f"run.tracking={tracker} needs the package {package}: type pip install -e '.[tracking]', "
+            f"run.tracking={tracker} needs the package {package}: type {installing('tracking')}, "
             "or leave run.tracking out"
         )
 

@@ -1,4 +1,4 @@
-"""What every evaluation needs of a machine, looked at one by one; part of ``python -m bench doctor``.
+"""What every evaluation needs of a machine, looked at one by one; part of ``vla-bench doctor``.
 
 Simulators and drivers are asked in a child process: a bad one takes that process down, not this one.
 """
@@ -21,6 +21,7 @@ from vla_bench import start
 from vla_bench.bench.errors import AssetError, UserError
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.envs.errors import EnvironmentFault
+from vla_bench.program import installing
 
 LOOK_SECONDS = 120.0
 """For one simulation to be built and looked at."""
@@ -43,7 +44,7 @@ def _packages() -> str:
     try:
         requirements = importlib.metadata.requires("vla-bench") or ()
     except importlib.metadata.PackageNotFoundError:
-        raise EnvironmentFault("this project is not installed here. Type: pip install -e .") from None
+        raise EnvironmentFault(f"this project is not installed here. Type: {installing()}") from None
     for requirement in requirements:
         pinned, _, condition = requirement.partition(";")
         name, _, version = pinned.partition("==")
@@ -57,7 +58,7 @@ def _packages() -> str:
         if found != version.strip():
             wrong.append(f"{name} is {found}, {version.strip()} is pinned")
     if wrong:
-        raise EnvironmentFault(f"{'; '.join(wrong)}. Type: pip install -e .")
+        raise EnvironmentFault(f"{'; '.join(wrong)}. Type: {installing()}")
     return f"all {count} as pinned"
 
 
@@ -145,7 +146,7 @@ def _ray() -> str:
     try:
         version = importlib.metadata.version("ray")
     except importlib.metadata.PackageNotFoundError:
-        raise EnvironmentFault("not installed; run.backend=local does without, or: pip install -e .") from None
+        raise EnvironmentFault(f"not installed; run.backend=local does without, or: {installing()}") from None
     folder = os.environ.get("RAY_TMPDIR", "/tmp")
     if not os.access(folder, os.W_OK):
         raise EnvironmentFault(f"{folder} cannot be written to; type: export RAY_TMPDIR=<short folder>")

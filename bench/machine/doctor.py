@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vla_bench.bench.errors import UserError
 from vla_bench.bench.machine import checks as machine_checks
+from vla_bench.program import installing
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _modern() -> str:
     from vla_bench.envs.errors import EnvironmentFault
 
     if importlib.util.find_spec("mani_skill") is None:
-        raise EnvironmentFault(f"not installed in {sys.executable}; type: pip install -e '.[simpler]'")
+        raise EnvironmentFault(f"not installed in {sys.executable}; type: {installing('simpler')}")
     from vla_bench.envs.simpler.modern import modern_asset_root
 
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("mani_skill", "sapien", "torch"))

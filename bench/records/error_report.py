@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.program import evaluation
 
 _PLACEMENT = re.compile(r"\s'?run\.(only|backend|workers|address|overwrite|extend)=\S+")
 
@@ -20,7 +21,7 @@ def error_report(records: Sequence[EpisodeRecord], tries: Sequence[Mapping[str, 
     """
     failed = [record for record in records if record.error]
     command = str(tries[-1].get("command", "")) if tries else ""
-    typed = _PLACEMENT.sub("", command) or "python run_benchmark.py <as before>"
+    typed = _PLACEMENT.sub("", command) or f"{evaluation()} <as before>"
     lines = [
         f"# {len(failed)} of {len(records)} finished episodes ended in an error",
         "",

@@ -8,6 +8,7 @@ from pathlib import Path
 from vla_bench.bench.errors import ConfigError, ResultSetError, suggestion
 from vla_bench.bench.records.result_set import JOURNAL, ResultSet
 from vla_bench.bench.records.several_runs import SeveralRuns
+from vla_bench.program import evaluation
 
 
 def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
@@ -73,7 +74,7 @@ def find_sets(folder: Path) -> list[Path]:
         raise ResultSetError(f"there is no folder {folder}")
     found = sorted(path.parent for path in folder.rglob(JOURNAL))
     if not found:
-        raise ResultSetError(f"no result set in {folder}; run_benchmark.py makes some")
+        raise ResultSetError(f"no result set in {folder}; {evaluation()} makes some")
     return found
 
 

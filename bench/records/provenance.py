@@ -11,15 +11,14 @@ import inspect
 import json
 import os
 import platform
-import shlex
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.records.journal import write_atomically
+from vla_bench.program import command_line, is_checkout, version
 
 PACKAGES = (
     "numpy",
@@ -35,7 +34,7 @@ PACKAGES = (
 """Packages whose version may change a number or a file."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_CODE = ("bench", "envs", "policies", "configs", "run_benchmark.py", "pyproject.toml")
+_CODE = ("vla_bench", "bench", "envs", "policies", "configs", "run_benchmark.py", "pyproject.toml")
 """What of the checkout takes part in a run."""
 
 
@@ -58,6 +57,8 @@ def describe_code() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
+    if not is_checkout():  # installed, perhaps below some other project's repository
+        return None
     command = ["git", "-C", str(_ROOT), *arguments]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
@@ -131,7 +132,8 @@ class Provenance:
                 "started": now(),
                 "first_worker": None,
                 "ended": None,
-                "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+                "version": version(),
+                "command": command_line(),
                 "placement": dict(placement),
                 "python": platform.python_version(),
                 "code": describe_code(),

@@ -16,6 +16,7 @@ from typing import Any
 
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.video.trace import TRACES, Trace, file_name
+from vla_bench.program import installing
 
 VIDEOS, INDEX, LIST = "videos", "index.html", "index.json"
 FRAMES_PER_SECOND = 20
@@ -50,7 +51,7 @@ class Clip:
 def check_encoder() -> None:
     """ConfigError where nothing can encode."""
     if importlib.util.find_spec("av") is None:
-        raise ConfigError("clips need the package av: type pip install -e '.[video]', or run.video=none")
+        raise ConfigError(f"clips need the package av: type {installing('video')}, or run.video=none")
 
 
 def make_clips(

@@ -16,6 +16,7 @@ from shlex import quote
 from vla_bench.envs.calvin.official.manifest import Fault, cache_folder, first_fault, needed_files
 from vla_bench.envs.calvin.scenes import SCENES
 from vla_bench.envs.errors import AssetError, suggestion
+from vla_bench.program import program
 
 BUILTIN_ROOT = Path(__file__).parent / "builtin" / "assets"
 ENVIRONMENT_VARIABLE = "CALVIN_ASSETS"
@@ -23,8 +24,11 @@ ANNOTATIONS = "annotations/new_playtable_validation.yaml"
 PANDA = "data/franka_panda/panda_longer_finger.urdf"
 PLANE = "data/plane/plane.urdf"
 BUNDLES = ("official", "builtin")
-FETCH = "python -m bench assets fetch calvin"
-"""The command that brings the official files."""
+
+
+def fetch_command() -> str:
+    """The command that brings the official files."""
+    return f"{program()} assets fetch calvin"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,9 @@ class AssetBundle:
 
     def _fault(self, fault: Fault) -> AssetError:
         place = "" if self.root == cache_folder() else f" --to {quote(str(self.root))}"
-        return AssetError(f"{fault} in the official CALVIN assets in {self.root}; mend it with: {FETCH}{place}")
+        return AssetError(
+            f"{fault} in the official CALVIN assets in {self.root}; mend it with: {fetch_command()}{place}"
+        )
 
 
 def official_root() -> Path:
@@ -126,10 +132,10 @@ def find_bundle(name: str) -> AssetBundle:
             if os.environ.get(ENVIRONMENT_VARIABLE):
                 raise AssetError(
                     f"{ENVIRONMENT_VARIABLE} names {bundle.root}, which is no folder; "
-                    f"name one that holds data/ and annotations/, or type: {FETCH} --to {bundle.root}"
+                    f"name one that holds data/ and annotations/, or type: {fetch_command()} --to {bundle.root}"
                 )
             raise AssetError(
-                f"the official CALVIN assets (14 MB) are not on this machine; fetch them with: {FETCH}  "
+                f"the official CALVIN assets (14 MB) are not on this machine; fetch them with: {fetch_command()}  "
                 f"(or point {ENVIRONMENT_VARIABLE} at a folder of them, or choose benchmark.assets=builtin)"
             )
     bundle.check()

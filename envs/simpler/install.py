@@ -22,7 +22,6 @@ from vla_bench.envs.simpler import assets, vulkan
 
 SOURCES_VARIABLE = "SIMPLER_SOURCES"
 REQUIREMENTS = Path(__file__).with_name("requirements-original.txt")
-REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
 THIRD_PARTY = Path("third_party")
 
 
@@ -74,10 +73,6 @@ def install(folder: Path) -> None:
             [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", str(checkout)],
             f"install {source.name}",
         )
-    _run(
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--editable", str(REPOSITORY_ROOT)],
-        "install this project",
-    )
     _assets()
     _vulkan()
     stages = sorted((assets.asset_folder() / assets.STAGES).glob("*.glb"))
@@ -160,8 +155,7 @@ def _vulkan() -> None:
 
 
 def _run(command: list[str | Path], what: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY_ROOT)}
-    done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()[-4:]
         raise EnvironmentFault(f"could not {what}: " + " / ".join(lines))

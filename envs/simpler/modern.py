@@ -27,6 +27,7 @@ from vla_bench.envs.simpler.trial import Verdict
 from vla_bench.envs.simpler.variants import Variant
 from vla_bench.envs.simpler.vulkan import prepare, renderer_name
 from vla_bench.envs.simulation import EpisodeStart
+from vla_bench.program import installing
 
 ENVIRONMENTS_KEPT = 4
 LEAST_IMPULSE = 1e-6
@@ -237,7 +238,7 @@ def _import_package() -> dict[str, Any]:
         import torch
         from mani_skill.envs.tasks.digital_twins import bridge_dataset_eval as tasks
     except ImportError as error:
-        raise EnvironmentFault(f"ManiSkill3 cannot be imported ({error}); type: pip install -e '.[simpler]'") from error
+        raise EnvironmentFault(f"ManiSkill3 cannot be imported ({error}); type: {installing('simpler')}") from error
 
     class Silent:
         """Neither renders nor judges by itself, and lays the eggplant where the paper's package has it."""

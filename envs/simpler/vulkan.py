@@ -19,9 +19,8 @@ from typing import Any, Literal
 
 from vla_bench import start
 from vla_bench.envs.errors import RendererError
+from vla_bench.program import program
 
-FETCH = "python -m bench doctor --fetch-vulkan"
-"""The command that brings a software driver, without root and without touching the system's."""
 LAYER = "VK_LAYER_VLA_BENCH_semaphore_fd"
 SEMAPHORES = "VK_KHR_external_semaphore_fd"
 """sapien 2 insists on this extension, which lavapipe lacks and sapien does not use without CUDA."""
@@ -35,6 +34,11 @@ _LIBRARY_FOLDERS = (
 )
 
 Sapien = Literal[2, 3]
+
+
+def fetch_command() -> str:
+    """The command that brings a software driver, without root and without touching the system's."""
+    return f"{program()} doctor --fetch-vulkan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def settings(sapien: Sapien, device: Device | None = None) -> dict[str, str]:
         if library is None:
             raise RendererError(
                 "sapien 2 cannot use this software Vulkan: its layer libVkLayer_MESA_device_select.so is not "
-                f"beside the driver; type: {FETCH}"
+                f"beside the driver; type: {fetch_command()}"
             )
         others = [each for each in os.environ.get("VK_INSTANCE_LAYERS", "").split(":") if each]
         chosen |= {
@@ -231,6 +235,6 @@ def _layer_library(manifests: str | None) -> Path | None:
 
 def _other() -> str:
     return (
-        f"type: {FETCH}   (a software driver, no root needed; with root: apt-get install -t "
+        f"type: {fetch_command()}   (a software driver, no root needed; with root: apt-get install -t "
         "bookworm-backports mesa-vulkan-drivers libvulkan1), or install the driver of your GPU"
     )

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from vla_bench.envs.errors import UserError
+from vla_bench.program import installing
 
 _TIMED = ("policy_head", "interleaved")
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        print(f"vla needs the package {error.name!r}; type: pip install -e '.[vla]'", file=sys.stderr)
+        print(f"vla needs the package {error.name!r}; type: {installing('vla')}", file=sys.stderr)
         return 1
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.program import installing, program
 
 DROPPED = re.compile(
     r"(text_model\.model\.embed_positions\.weights|embeddings\.position_ids|rotary_emb\.inv_freq)$"
@@ -258,7 +259,7 @@ def _mismatch(source: str, missing: Sequence[str], unexpected: Sequence[str], mi
         parts.append("it has no state token, whatever use_state says: type policy.model.state_token=false")
     return (
         f"vla: {source} does not fit the configured structure. {'; '.join(parts)}. "
-        f"`python -m bench describe <checkpoint>` shows which structure it has."
+        f"`{program()} describe <checkpoint>` shows which structure it has."
     )
 
 
@@ -287,7 +288,7 @@ def merge_adapter(model: nn.Module, path: str | Path) -> None:
     try:
         from peft import PeftModel
     except ModuleNotFoundError:
-        raise PolicyError("vla: lora=... needs the package 'peft'; type: pip install -e '.[vla]'") from None
+        raise PolicyError(f"vla: lora=... needs the package 'peft'; type: {installing('vla')}") from None
     if not (Path(path) / "adapter_config.json").is_file():
         raise PolicyError(f"vla: {path} is no LoRA adapter; it has no adapter_config.json")
     PeftModel.from_pretrained(model.backbone, str(path)).merge_and_unload()

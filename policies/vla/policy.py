@@ -13,6 +13,7 @@ from vla_bench.policies.base import PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.embodiment import Embodiment, Rules, embodiment_in
 from vla_bench.policies.vla.options import VlaOptions
+from vla_bench.program import installing
 
 
 class VlaPolicy:
@@ -33,7 +34,7 @@ class VlaPolicy:
         try:
             from vla_bench.policies.vla.engine import Engine
         except ModuleNotFoundError as error:
-            raise PolicyError(f"policy 'vla' needs the package {error.name!r}; type: pip install -e '.[vla]'") from None
+            raise PolicyError(f"policy 'vla' needs the package {error.name!r}; type: {installing('vla')}") from None
         self._engine: Engine | None = Engine.from_options(options)
 
     @classmethod

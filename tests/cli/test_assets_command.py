@@ -1,4 +1,4 @@
-"""``python -m bench``: what people type is what is tested."""
+"""``vla-bench``: what people type is what is tested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ needs_assets = pytest.mark.skipif(not ASSETS, reason="CALVIN_ASSETS names no fol
 def bench(*words: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name != "CALVIN_ASSETS"}
     return subprocess.run(
-        [sys.executable, "-m", "bench", *words],
+        [sys.executable, "-m", "vla_bench", *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,7 +38,7 @@ def test_help_lists_the_commands(tmp_path):
         (("assets",), "fetch | check | list"),
         (("assets", "fetch", "kalvin"), "choose from"),
         (("assets", "fetch", "calvin", "--from", "/no/such/folder"), "there is no such folder"),
-        (("assets", "check", "calvin"), "python -m bench assets fetch calvin"),
+        (("assets", "check", "calvin"), "-m vla_bench assets fetch calvin"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_1(tmp_path, typed, told):
@@ -70,7 +70,7 @@ def test_fetch_check_alter_mend(tmp_path):
     altered = bench("assets", "check", "calvin", cache=tmp_path)
     assert altered.returncode == 1
     assert "data/plane/plane.urdf is altered" in altered.stderr
-    assert altered.stderr.strip().endswith("mend it with: python -m bench assets fetch calvin")
+    assert altered.stderr.strip().endswith("-m vla_bench assets fetch calvin")
 
     mended = bench("assets", "fetch", "calvin", "--from", ASSETS, cache=tmp_path)
     assert mended.returncode == 0 and "1 files fetched" in mended.stdout

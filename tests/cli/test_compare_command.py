@@ -1,4 +1,4 @@
-"""``python -m bench compare`` and ``power``, as typed."""
+"""``vla-bench compare`` and ``power``, as typed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from result_sets import chain_lengths, write_chains
 
 from vla_bench.bench.ablation import configurations, load_ablation
 from vla_bench.bench.cli import main as commands
-from vla_bench.bench.cli import run as command_line
 
 TEXT = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -35,11 +34,8 @@ def folder(tmp_path_factory):
 def test_command(line, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     words = shlex.split(line)
-    if words[1] == "run_benchmark.py":
-        code = command_line.main(words[2:])
-    else:
-        assert words[:3] == ["python", "-m", "bench"]
-        code = commands.main(words[3:])
+    assert words[0] == "vla-bench"
+    code = commands.main(words[1:])
     assert code == 0, capsys.readouterr().err
     assert capsys.readouterr().out
     if "--output" in words:

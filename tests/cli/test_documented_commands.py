@@ -27,33 +27,34 @@ def documented() -> list[tuple[str, str]]:
         blocks = re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
         blocks += re.findall(r"^(?:    .*\n)+", text, re.M)
         lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-        lines += re.findall(r"`(python [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+        lines += re.findall(r"`((?:python|vla-bench) [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
         for line in lines:
             line = " ".join(line.partition(" #")[0].split())
-            if line.startswith("python ") and not any(mark in line for mark in PLACEHOLDERS):
+            if line.startswith(("python ", "vla-bench ")) and not any(mark in line for mark in PLACEHOLDERS):
                 found.append((path.name, line))
     return list(dict.fromkeys(found))
 
 
 @pytest.mark.parametrize(("file", "line"), documented())
 def test_command_is_taken(file, line):
-    program, *words = shlex.split(line.replace("/app/", ""))[1:]
-    if program.endswith(".py"):
-        assert (ROOT / program).is_file()
-        if program == "run_benchmark.py":
-            typed = [word for word in words if not word.startswith(("--", "ablation="))]
-            load_config(typed)
-        return
-    assert program == "-m"
-    module, *words = words
-    if module == "bench":
+    program, *words = shlex.split(line)
+    if program == "vla-bench":
         command, *words = words
         assert command in COMMANDS
+        if command == "run":
+            load_config([word for word in words if not word.startswith(("--", "ablation="))])
+            return
         parser = Parser(prog=command)
         importlib.import_module(f"vla_bench.bench.cli.{command}").configure(parser)
         if words:
             parser.parse_args(words)
-    elif module != "pytest":
+        return
+    if words[0].endswith(".py"):
+        assert (ROOT / words[0]).is_file()
+        return
+    assert words[0] == "-m"
+    module = words[1]
+    if module != "pytest":
         path = ROOT.joinpath(*module.removeprefix("vla_bench.").split("."))
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 

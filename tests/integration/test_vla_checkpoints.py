@@ -128,7 +128,7 @@ def test_misfits_are_listed(tensors: dict[str, Any], tmp_path: Path) -> None:
         "1 missing: action_token",
         "1 unexpected: something_else",
         "act_head.rnn.weight_hh_l0 (3, 3), not (64, 16)",
-        "python -m bench describe",
+        "vla-bench describe",
     ):
         assert part in str(caught.value)
 

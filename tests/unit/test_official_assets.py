@@ -189,12 +189,12 @@ def test_an_altered_file_is_named_with_the_command_that_mends_it(tmp_path, monke
 
 
 def test_the_cache_is_found_without_being_named(tmp_path):
-    with pytest.raises(AssetError, match="python -m bench assets fetch calvin"):
+    with pytest.raises(AssetError, match="vla-bench assets fetch calvin"):
         bundles.find_bundle("official")
     fetch_official(cache_folder(), all_sources(*checkouts(tmp_path)))
     assert bundles.find_bundle("official").root == cache_folder()
     (cache_folder() / "data/plane/plane.obj").unlink()
-    with pytest.raises(AssetError, match=r"mend it with: python -m bench assets fetch calvin$"):
+    with pytest.raises(AssetError, match=r"mend it with: vla-bench assets fetch calvin$"):
         bundles.find_bundle("official")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers.tiny import TinyRenderer
 from vla_bench.envs.errors import RendererError, suggestion
+from vla_bench.program import installing
 
 if TYPE_CHECKING:
     from vla_bench.envs.calvin.world import World
@@ -75,7 +76,7 @@ def resolve_renderer(name: str) -> str:
 
         probe()
     elif name == "fast" and importlib.util.find_spec("numba") is None:
-        raise RendererError("the fast renderer needs the package numba: type pip install -e . once more")
+        raise RendererError(f"the fast renderer needs the package numba: type {installing('fast')}")
     return name
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
+from vla_bench.program import installing
 
 if TYPE_CHECKING:
     from vla_bench.policies.vla.backbones.contract import Backbone
@@ -47,5 +48,5 @@ def backbone_class(name: str) -> type[Backbone]:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise PolicyError(
-            f"vla: backbone {name!r} needs the package {error.name!r}; type: pip install -e '.[vla]'"
+            f"vla: backbone {name!r} needs the package {error.name!r}; type: {installing('vla')}"
         ) from None
