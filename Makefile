@@ -12,12 +12,12 @@ VLA ?= 1
 TESTS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt $(PIP_ARGS)
 DEV := $(if $(filter 0,$(VLA)),dev,dev-vla)
 RUN := $(BIN)/vla-bench run benchmark=calvin_smoke benchmark.sequences=20 run.results=$(RESULTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help benchmark test lint clean simpler
+.PHONY: help benchmark test coverage lint clean simpler
 
 help: ## this text
 	@echo "make <target>"
@@ -32,12 +32,16 @@ benchmark: $(VENV)/.installed ## evaluate the scripted expert and a policy that 
 test: $(VENV)/.installed-$(DEV) ## run all tests (VLA=0 leaves out those that need torch)
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: $(VENV)/.installed-$(DEV) ## check style and format
+coverage: $(VENV)/.installed-$(DEV) ## run the unit tests and print which lines they reach
+	$(BIN)/python -m pytest tests/unit --cov=vla_bench --cov-report=term:skip-covered $(TESTS)
+
+lint: $(VENV)/.installed-$(DEV) ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tools.check_types
 
 clean: ## remove the virtual environment and caches; results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # 3.11 before 3.12: PyBullet has no wheel for 3.12, and compiling it takes ten minutes.
 $(BIN)/python:
@@ -58,17 +62,17 @@ $(BIN)/python:
 	echo "Python 3.11 or 3.12 is needed$(if $(PYTHON),; $(PYTHON) is neither). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 	exit 1
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing dependencies into $(VENV)"
-	@$(PIP) -e .
+	@$(PIP) -e '.[fast]'
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing dependencies and test tools into $(VENV)"
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-dev-vla: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev-vla: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing dependencies, test tools, torch and transformers into $(VENV)"
 	@$(PIP) -e '.[dev,vla]' || { echo "Without torch: make test VLA=0" >&2; exit 1; }
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vla_bench.bench.dispatch.job import PolicyChoice
 from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
 from vla_bench.envs.calvin.initial_states import initial_state
 from vla_bench.envs.calvin.sequences import official_sequences
@@ -16,6 +15,7 @@ from vla_bench.envs.calvin.simulation import CalvinSimulation
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import SubtaskContext
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.registry import make_policy
 
 FOLDER = Path(__file__).parent / "pictures"

@@ -22,7 +22,7 @@ from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import UserError, suggestion
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
-from vla_bench.policies.base import Policy, PolicySpec, PrivilegedPolicy
+from vla_bench.policies.base import Policy, PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.program import installing
@@ -202,9 +202,16 @@ def _build(factory: Callable[..., Any], choice: Choice, environment: Environment
     with _blaming(choice, "be built"):
         built = factory(**arguments)
     if isinstance(getattr(built, "spec", None), PolicySpec):
-        if not isinstance(built, PrivilegedPolicy if built.spec.privileged else Policy):
-            needed = "see, reset, act and close" if built.spec.privileged else "reset, act and close"
-            raise PolicyError(f"{choice.target} has a spec, but not all of {needed}")
+        needed = ["reset", "act", "close"]
+        needed += ["see"] if built.spec.privileged else []
+        needed += ["ended"] if built.spec.ends else []
+        missing = [name for name in needed if not callable(getattr(built, name, None))]
+        if missing:
+            why = {
+                "see": ", which privileged=True in its spec asks for",
+                "ended": ", which ends=True in its spec asks for",
+            }
+            raise PolicyError(f"{choice.target} has a spec, but no method {missing[0]}(){why.get(missing[0], '')}")
         return built
     return OneSlotPolicy(built, environment)
 

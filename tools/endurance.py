@@ -162,7 +162,7 @@ def cost(pairs: int = 40, rounds: int = 5) -> bool:
     one process and in turns. Wall time: a worker's steps/s in a run with a journal, over one without.
     """
     from vla_bench.bench.dispatch.page import Page, create_page_file
-    from vla_bench.bench.episode.actions import connect
+    from vla_bench.bench.dispatch.placement import connect
     from vla_bench.bench.episode.rollout import NoMeter, run_episode
     from vla_bench.envs.simulation import make_simulation
 

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 INSTALLED = "vla-bench"
 _VARIABLE = "VLA_BENCH_PROGRAM"
@@ -28,7 +29,7 @@ def program() -> str:
 
 def evaluation() -> str:
     """What the words of an evaluation are typed after: ``f"{evaluation()} policy=stub"``."""
-    return program() if program().endswith(".py") else f"{program()} run"
+    return program() if shlex.split(program())[-1].endswith(".py") else f"{program()} run"
 
 
 def as_typed(text: str) -> str:
@@ -72,13 +73,26 @@ def is_checkout() -> bool:
 def version() -> str:
     """The version, e.g. ``0.2.0``; in a checkout what its pyproject.toml says."""
     if is_checkout():
-        import tomllib
-
-        with (_ROOT / "pyproject.toml").open("rb") as file:
-            return tomllib.load(file)["project"]["version"]
+        return _project()["version"]
     from importlib.metadata import version as installed
 
     return installed(INSTALLED)
+
+
+def needed_packages() -> list[str]:
+    """What this package cannot do without, as requirements (``numpy>=1.26``)."""
+    if is_checkout():
+        return _project()["dependencies"]
+    from importlib.metadata import requires
+
+    return [line for line in requires(INSTALLED) or () if "extra ==" not in line]
+
+
+def _project() -> dict[str, Any]:
+    import tomllib
+
+    with (_ROOT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)["project"]
 
 
 def installing(extra: str = "") -> str:

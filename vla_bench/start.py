@@ -21,6 +21,20 @@ def command(module: str, *words: object, python: str | os.PathLike[str] | None =
     return [str(python or sys.executable), os.path.join(_HERE, "start.py"), module, *map(str, words)]
 
 
+# One control step is too small a job for a thread pool: several workers would only fight over cores.
+_SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def simulation_environment() -> dict[str, str]:
+    """Variables of a process that owns a simulation: one thread per numeric library."""
+    return {
+        **os.environ,
+        **dict.fromkeys(_SINGLE_THREADED, "1"),
+        "PYTHONSAFEPATH": "1",  # a random.py beside the user is not the standard library's
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 def import_path() -> str:
     """The folder to put on ``PYTHONPATH`` for a process that others start, so that it finds this package.
 

@@ -4,6 +4,7 @@
 cluster. Episodes travel to the workers and records come back; control steps never leave the child.
 """
 
+from vla_bench.bench.dispatch.backends import make_pool
 from vla_bench.bench.dispatch.events import (
     EpisodeFinished,
     EpisodeRetried,
@@ -15,9 +16,10 @@ from vla_bench.bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from vla_bench.bench.dispatch.job import Job, PolicyChoice
-from vla_bench.bench.dispatch.pool import Pool, make_pool
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.pool import Pool
 from vla_bench.bench.dispatch.run import run_episodes
+from vla_bench.policies.choice import PolicyChoice
 
 __all__ = [
     "EpisodeFinished",

@@ -22,12 +22,12 @@ from typing import Any
 from vla_bench.bench.dispatch.job import Job, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
 from vla_bench.bench.dispatch.page import Page
-from vla_bench.bench.dispatch.wire import STACK_SIGNAL, receive, send
-from vla_bench.bench.episode.actions import connect
+from vla_bench.bench.dispatch.placement import connect
 from vla_bench.bench.episode.preflight import try_out
 from vla_bench.bench.episode.rollout import Phase, run_episode
 from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
+from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import Simulation, make_simulation
 from vla_bench.policies.base import Policy

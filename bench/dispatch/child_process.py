@@ -22,9 +22,9 @@ from vla_bench import start
 from vla_bench.bench.dispatch.job import Job, job_to_plain
 from vla_bench.bench.dispatch.lifeline import tie
 from vla_bench.bench.dispatch.page import Page, create_page_file
-from vla_bench.bench.dispatch.wire import STACK_SIGNAL, receive, send
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.protocol import EpisodeError
+from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 
 POLL_SECONDS = 0.2
 """How often the page is looked at while the child works."""
@@ -34,9 +34,6 @@ LOG_TAIL = 4000
 """Characters of the child's log that go into an error."""
 LOG_LIMIT = 1 << 20
 """Bytes above which the child's log is emptied between episodes."""
-
-# One control step is too small a job for a thread pool: several workers would only fight over cores.
-_SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class ChildProcess:
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
                 cwd=job.directory if os.path.isdir(job.directory) else None,
-                env=child_environment(),
+                env=start.simulation_environment(),
                 start_new_session=True,  # its own process group: Ctrl-C passes it by, a kill takes all
             )
             tie(lifeline, self._process.pid)
@@ -197,13 +194,3 @@ class ChildProcess:
     def _empty_long_log(self) -> None:
         if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
             os.ftruncate(self._log.fileno(), 0)
-
-
-def child_environment() -> dict[str, str]:
-    """Variables of a process that owns a simulation: one thread per numeric library."""
-    return {
-        **os.environ,
-        **dict.fromkeys(_SINGLE_THREADED, "1"),
-        "PYTHONSAFEPATH": "1",  # a random.py beside the user is not the standard library's
-        "PYTHONUNBUFFERED": "1",
-    }

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from vla_bench.bench.episode.actions import Placement
 from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import SimulationSpec
+from vla_bench.policies.choice import PolicyChoice
 
-
-@dataclass(frozen=True, slots=True)
-class PolicyChoice:
-    """How any process builds the policy."""
-
-    target: str
-    """A registry name (``stub``, ``expert``) or the path of a class (``my_module:MyPolicy``)."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of its constructor; plain data."""
+Placement = Literal["child", "server"]
+"""Where decisions are made: in the child process that owns the simulation, or in one process for all
+workers of a machine."""
 
 
 @dataclass(frozen=True, slots=True)

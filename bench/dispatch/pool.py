@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job
-from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
-
-Backend = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +79,3 @@ class Pool(Protocol):
     def close(self) -> None:
         """Ends all workers, running episodes included, and returns when nothing of them is left."""
         ...
-
-
-def make_pool(backend: Backend, workers: int, address: str | None = None, gpu_share: float = 0.0) -> Pool:
-    """A pool of ``workers``: ``local`` in threads of this process, or Ray actors.
-
-    ``address``: an existing Ray cluster to join (``auto``, ``ray://host:10001``); None starts one on this
-    machine. ``gpu_share``: what each Ray actor reserves of a GPU. ConfigError: values that cannot be.
-    """
-    if workers < 1:
-        raise ConfigError(f"run.workers is {workers}; at least 1 is needed")
-    if backend == "local":
-        if address:
-            raise ConfigError(f"run.address={address} needs run.backend=ray")
-        from vla_bench.bench.dispatch.local_pool import LocalPool
-
-        return LocalPool(workers)
-    if backend == "ray":
-        from vla_bench.bench.dispatch.ray_pool import RayPool
-
-        return RayPool(workers, address, gpu_share)
-    raise ConfigError(f"run.backend is {backend!r}; known: local, ray")

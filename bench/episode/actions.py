@@ -1,32 +1,18 @@
-"""How a worker asks for a decision, and what becomes of the answer.
+"""What becomes of a policy's answer on its way to the simulation.
 
-A worker talks to a :class:`vla_bench.policies.base.Policy`. :func:`connect` says which: the policy itself, in
-the same process, or one that stands for a server on the same machine (:mod:`vla_bench.bench.policy_server`), whose
-``act`` sends the observations and waits for the chunks. Nothing else in the engine has to know.
-
-Whatever comes back passes :class:`Actions`, the one place where chunks are checked and where the
-numbers of a bounded convention are brought into their range.
+Whatever comes back passes :class:`Actions`, the one place where chunks are checked and where the numbers of a bounded
+convention are brought into their range.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vla_bench.envs.simulation import environment_spec
-from vla_bench.policies.base import Policy, PolicySpec
+from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.registry import make_policy
-
-if TYPE_CHECKING:
-    from vla_bench.bench.dispatch.job import Job
-
-Placement = Literal["child", "server"]
-"""Where decisions are made: in the child process that owns the simulation, or in one process for all
-workers of a machine."""
 
 
 class PolicyServerError(RuntimeError):
@@ -35,28 +21,6 @@ class PolicyServerError(RuntimeError):
 
 class PolicyServerLost(PolicyServerError):
     """The server itself has died; the next worker that needs one starts another."""
-
-
-def connect(job: Job) -> Policy:
-    """The policy a worker asks. PolicyError: it cannot be built, or cannot be served."""
-    simulation = job.simulation
-    if job.inference == "child":
-        return make_policy(job.policy, environment_spec(simulation.family, simulation.options))
-    from vla_bench.bench.policy_server.client import ServedPolicy
-    from vla_bench.bench.policy_server.node import HUNG_SECONDS, ServerOrder
-
-    return ServedPolicy(
-        ServerOrder(
-            run=job.run,
-            policy={"target": job.policy.target, "arguments": dict(job.policy.arguments)},
-            family=simulation.family,
-            options=dict(simulation.options),
-            servers=job.servers,
-            python=job.policy_python,
-            hung_seconds=job.decision_deadline or HUNG_SECONDS,
-            start_seconds=job.start_deadline,
-        )
-    )
 
 
 def chunks_of(answer: object, slots: int, name: str) -> Sequence[np.ndarray]:

@@ -8,17 +8,20 @@ tell a long decision from a stuck simulator.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from vla_bench.bench.episode.actions import Actions, chunks_of
-from vla_bench.bench.episode.preflight import SLOT, Watch
+from vla_bench.bench.episode.watch import Look, Watch
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
-from vla_bench.envs.simulation import Simulation
-from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.envs.simulation import Outcome, Simulation
+from vla_bench.policies.base import EndingPolicy, Policy, PrivilegedPolicy, SubtaskContext
+
+SLOT = 0
+"""The only one of a worker: one simulation, one running episode."""
 
 
 class Phase(IntEnum):
@@ -85,10 +88,11 @@ def run_episode(
     meter.enter(Phase.SIMULATE)
     simulation.reset(episode.start)
     parts.lap("reset")
-    actions, watch = Actions(policy.spec), Watch(policy.spec.sensors)
+    look = Watch(policy.spec.sensors)
     records: list[SubtaskRecord] = []
     for position in range(len(episode.subtasks)):
-        record = _run_subtask(simulation, policy, actions, watch, episode, position, seed, parts, meter, recorder)
+        pieces = play_subtask(simulation, policy, episode, position, seed=seed, look=look, meter=meter, lap=parts.lap)
+        record = _judge(pieces, simulation, episode, position, meter, recorder)
         records.append(record)
         if not record.success and episode.judged == "chain":
             break
@@ -119,44 +123,71 @@ class _Parts:
         self._last = now
 
 
-def _run_subtask(
+class Piece(NamedTuple):
+    """What came of one decision."""
+
+    chunk: np.ndarray
+    """(k, A), as the policy returned it."""
+    executed: np.ndarray
+    """(n, A), what the simulation was handed of it."""
+    outcome: Outcome
+    through: bool
+    """Whether the policy says that the subtask is over for it."""
+
+
+def _no_lap(_part: str) -> None:
+    """Measures nothing."""
+
+
+def play_subtask(
     simulation: Simulation,
     policy: Policy,
-    actions: Actions,
-    watch: Watch,
     episode: EpisodeSpec,
     position: int,
+    *,
     seed: int,
-    parts: _Parts,
-    meter: Meter,
-    recorder: Recorder | None,
-) -> SubtaskRecord:
+    look: Look,
+    meter: Meter = NoMeter(),  # noqa: B008 - stateless
+    lap: Callable[[str], None] = _no_lap,
+    step_limit: int | None = None,
+) -> Iterator[Piece]:
+    """Plays one subtask of an episode that has been reset, decision by decision, until it is over.
+
+    Args:
+        simulation: stands where the subtask begins.
+        policy: is reset, then asked whenever a chunk has been executed.
+        episode: which, at ``position``.
+        position: of the subtask in it, from 0.
+        seed: the run's.
+        look: sees every observation before the policy does.
+        meter: is told of every change of hands.
+        lap: is told which part of the work (``policy``, ``physics``, ``rendering``) has just ended.
+        step_limit: control steps; the episode's unless given.
+    """
+    spec = policy.spec
     subtask, instruction = episode.subtasks[position], episode.instructions[position]
-    context = SubtaskContext(episode.episode, position, episode.seed(seed, position))
-    see = getattr(policy, "see", None) if policy.spec.privileged else None
-    ended = policy.ended if policy.spec.ends and episode.judged == "last" else None
-    lap, enter = parts.lap, meter.enter
-    slots = (SLOT,)
+    limit = episode.step_limit if step_limit is None else step_limit
+    actions, enter, slots = Actions(spec), meter.enter, (SLOT,)
+    see = policy.see if isinstance(policy, PrivilegedPolicy) and spec.privileged else None
+    ended = policy.ended if isinstance(policy, EndingPolicy) and spec.ends and episode.judged == "last" else None
 
     enter(Phase.DECIDE)
-    policy.reset(SLOT, instruction, context)
+    policy.reset(SLOT, instruction, SubtaskContext(episode.episode, position, episode.seed(seed, position)))
     lap("policy")
     enter(Phase.SIMULATE)
     simulation.begin(subtask)
     lap("physics")
 
-    steps = decisions = 0
-    success = ever = stopped = False
-    flags: Mapping[str, float] = {}
-    while steps < episode.step_limit and not stopped:
+    steps, stopped = 0, False
+    while steps < limit and not stopped:
         observation = simulation.observe()
-        watch.check(observation)
+        look.check(observation)
         lap("rendering")
         enter(Phase.DECIDE)
         if see is not None:
             see(SLOT, simulation.privileged())
-        (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, policy.spec.name)
-        executed = actions.executed(chunk, episode.step_limit - steps)
+        (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, spec.name)
+        executed = actions.executed(chunk, limit - steps)
         through = ended is not None and ended(SLOT)
         lap("policy")
         enter(Phase.SIMULATE)
@@ -164,18 +195,35 @@ def _run_subtask(
         lap("physics")
         if outcome.steps < 1:
             raise RuntimeError(f"the simulation executed none of {len(executed)} actions in {subtask!r}")
+        steps += outcome.steps
+        stopped = outcome.stopped or through
+        yield Piece(chunk, executed, outcome, through)
+
+
+def _judge(
+    pieces: Iterator[Piece],
+    simulation: Simulation,
+    episode: EpisodeSpec,
+    position: int,
+    meter: Meter,
+    recorder: Recorder | None,
+) -> SubtaskRecord:
+    steps = decisions = 0
+    success = ever = False
+    flags: Mapping[str, float] = {}
+    for _, executed, outcome, _ in pieces:
         decisions += 1
         steps += outcome.steps
         meter.stepped(outcome.steps)
         if recorder is not None:
             recorder.executed(position, executed[: outcome.steps])
-        success, stopped, flags = outcome.success, outcome.stopped or through, outcome.flags
+        success, flags = outcome.success, outcome.flags
         ever = ever or outcome.ever or success
 
     return SubtaskRecord(
         position=position,
-        subtask=subtask,
-        instruction=instruction,
+        subtask=episode.subtasks[position],
+        instruction=episode.instructions[position],
         success=bool(success),
         steps=int(steps),
         decisions=decisions,

@@ -16,7 +16,7 @@ from vla_bench.bench.setup.plan import Plan, policy_facts
 from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
 from vla_bench.envs.calvin.family import BACKENDS
 from vla_bench.envs.calvin.initial_states import initial_state
-from vla_bench.envs.calvin.renderers import resolve_renderer
+from vla_bench.envs.calvin.renderers import choice_of_auto, resolve_renderer
 from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
@@ -53,6 +53,8 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         **policy_facts(policy, environment),
     }
     notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
+    if benchmark.renderer == "auto" and renderer == "tiny" and options["backend"] != "calvin_env":
+        notes += [choice_of_auto(renderer)]
     notes += _renderer_notes(renderer)
     return Plan(
         protocol=EvaluationProtocol(f"calvin-{benchmark.kind}", facts, episodes),

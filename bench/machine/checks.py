@@ -21,7 +21,7 @@ from vla_bench import start
 from vla_bench.bench.errors import AssetError, UserError
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.envs.errors import EnvironmentFault
-from vla_bench.program import installing
+from vla_bench.program import installing, needed_packages
 
 LOOK_SECONDS = 120.0
 """For one simulation to be built and looked at."""
@@ -40,26 +40,21 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    wrong, count = [], 0
-    try:
-        requirements = importlib.metadata.requires("vla-bench") or ()
-    except importlib.metadata.PackageNotFoundError:
-        raise EnvironmentFault(f"this project is not installed here. Type: {installing()}") from None
+    from packaging.requirements import Requirement
+
+    requirements = [Requirement(line) for line in needed_packages()]
+    wrong = []
     for requirement in requirements:
-        pinned, _, condition = requirement.partition(";")
-        name, _, version = pinned.partition("==")
-        if not version or "extra" in condition:
-            continue
-        count += 1
         try:
-            found = importlib.metadata.version(name)
+            found = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            found = "missing"
-        if found != version.strip():
-            wrong.append(f"{name} is {found}, {version.strip()} is pinned")
+            wrong.append(f"{requirement.name} is missing")
+        else:
+            if not requirement.specifier.contains(found, prereleases=True):
+                wrong.append(f"{requirement.name} is {found}, {requirement.specifier} is needed")
     if wrong:
         raise EnvironmentFault(f"{'; '.join(wrong)}. Type: {installing()}")
-    return f"all {count} as pinned"
+    return f"all {len(requirements)} are here"
 
 
 def _cores_and_memory() -> str:
@@ -170,7 +165,7 @@ def look(assets: str) -> str:
     """
     import numpy as np
 
-    from vla_bench.bench.episode.preflight import is_plain, not_finite
+    from vla_bench.bench.episode.watch import is_plain, not_finite
     from vla_bench.envs.calvin.initial_states import initial_state
     from vla_bench.envs.calvin.sequences import official_sequences
     from vla_bench.envs.observation import Sensors

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from vla_bench.bench.dispatch.wire import send
 from vla_bench.bench.episode.actions import PolicyServerError, PolicyServerLost
 from vla_bench.bench.policy_server.exchange import Outbox, receive_answer
 from vla_bench.bench.policy_server.node import Node, ServerOrder
+from vla_bench.bench.wire import send
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.policies.base import PolicySpec, SubtaskContext

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vla_bench.bench.dispatch.wire import receive, receive_bytes, send
 from vla_bench.bench.policy_server.decisions import Decision
+from vla_bench.bench.wire import receive, receive_bytes, send
 from vla_bench.envs.observation import Observation
 
 _ALIGNMENT = 64

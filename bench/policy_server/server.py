@@ -26,15 +26,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from vla_bench.bench.dispatch.job import PolicyChoice
-from vla_bench.bench.dispatch.wire import receive, send
 from vla_bench.bench.policy_server.decisions import Answer, Decisions
 from vla_bench.bench.policy_server.exchange import Inbox, send_decision
 from vla_bench.bench.policy_server.per_slot import PolicyPerSlot
 from vla_bench.bench.protocol import to_plain
+from vla_bench.bench.wire import receive, send
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.policies.registry import make_policy

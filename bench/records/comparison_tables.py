@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vla_bench.bench.records.comparison import Comparison
 from vla_bench.bench.records.formats import markdown
 from vla_bench.bench.records.paired import POWER, PairedRates, difference_shown, pairs_needed
 from vla_bench.bench.records.statistics import CONFIDENCE, Mean
@@ -14,6 +13,8 @@ from vla_bench.bench.records.tables import Cell, Table, counted, screen_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from vla_bench.bench.records.comparison import Comparison
 
 WANTED = {"chains": 0.1, "tasks": 0.05}
 """Difference that a sample size is named for: subtasks per sequence, or share of trials."""

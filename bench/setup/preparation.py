@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla_bench.bench.dispatch import PolicyChoice
-from vla_bench.bench.episode.actions import Placement
+from vla_bench.bench.dispatch.job import Placement
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.live.tracking import check_tracker
 from vla_bench.bench.protocol import EpisodeSpec, canonical_json, to_plain
@@ -18,6 +17,7 @@ from vla_bench.bench.records.provenance import now
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.plan import Plan, environment_of, plan
 from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.registry import NEED_NUMPY_ONLY, describe_policy
 
 

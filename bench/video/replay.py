@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from vla_bench.bench.dispatch.wire import receive, send
 from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.video.trace import Trace
+from vla_bench.bench.wire import receive, send
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import Simulation, SimulationSpec, environment_spec, make_simulation
 

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from vla_bench import start
-from vla_bench.bench.dispatch.child_process import child_environment
-from vla_bench.bench.dispatch.wire import receive, receive_bytes, send
 from vla_bench.bench.video.replay import Moment
 from vla_bench.bench.video.trace import Trace
+from vla_bench.bench.wire import receive, receive_bytes, send
 
 _REPLAYERS: dict[str, Replayer] = {}
 
@@ -36,7 +35,7 @@ class Replayer:
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                env=child_environment(),
+                env=start.simulation_environment(),
             )
         self.seconds = 0.0
         """CPU time of the last trace."""

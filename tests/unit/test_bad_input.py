@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sample_records import chain_record, error_record, header
 
-from vla_bench.bench.dispatch import PolicyChoice
 from vla_bench.bench.episode.actions import Actions
 from vla_bench.bench.errors import ConfigError, ResultSetError, UserError
 from vla_bench.bench.protocol import to_plain
@@ -29,6 +28,7 @@ from vla_bench.bench.setup.plan import environment_of, plan
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config
 from vla_bench.envs.fake import environment_spec
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.policies.registry import describe_policy

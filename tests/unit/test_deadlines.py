@@ -1,7 +1,8 @@
 from vla_bench.bench.dispatch.deadlines import FIRST, LEAST, MARGIN, MOST, Deadlines
-from vla_bench.bench.dispatch.job import Job, PolicyChoice
+from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.envs.simulation import SimulationSpec
+from vla_bench.policies.choice import PolicyChoice
 
 
 def deadlines(**fields):

@@ -7,11 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vla_bench.bench.dispatch.job import Job, PolicyChoice
-from vla_bench.bench.episode.actions import Actions, connect
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.placement import connect
+from vla_bench.bench.episode.actions import Actions
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE
 from vla_bench.envs.simulation import SimulationSpec
 from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vla_bench.bench.dispatch.job import PolicyChoice
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE
 from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
 from vla_bench.policies import registry
 from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.hold import holding_action
 from vla_bench.policies.registry import checked_spec, describe_policy, find_policy, make_policy
@@ -93,7 +93,9 @@ def test_a_class_is_given_the_environment_when_it_asks_for_it(my_module):
         ("replay", {}, "'replay' needs the argument 'path'; give it as policy.path="),
         ("my_module:Broken", {}, "could not be built: ZeroDivisionError"),
         ("my_module:NotOne", {}, "NotOne has no method 'reset'"),
-        ("my_module:Half", {}, "has a spec, but not all of reset, act and close"),
+        ("my_module:Half", {}, r"has a spec, but no method reset\(\)"),
+        ("my_module:Whole", {"ends": True}, r"no method ended\(\), which ends=True in its spec asks for"),
+        ("my_module:Whole", {"privileged": True}, r"no method see\(\), which privileged=True in its spec asks for"),
         ("hasty:X", {}, "'hasty:X' cannot be imported: NameError"),
         ("needy:X", {}, "needs the package 'no_such_package', which is not installed"),
         ("my_module:Top", {}, "asks for the camera 'top', but fake has front, wrist"),
@@ -109,6 +111,11 @@ def test_says_what_is_wrong_with_a_choice(my_module, target: str, arguments: dic
         + "class Top(MyPolicy): sensors = ('top',)\n"
         + "from vla_bench.policies.base import PolicySpec\nfrom vla_bench.envs.fake import RELATIVE\n"
         + "class Half: spec = PolicySpec('half', RELATIVE)\n"
+        + "class Whole:\n"
+        + "    def __init__(self, **asked): self.spec = PolicySpec('whole', RELATIVE, **asked)\n"
+        + "    def reset(self, slot, instruction, context): pass\n"
+        + "    def act(self, slots, observations): return [self.gain]\n"
+        + "    def close(self): pass\n"
     )
     for use in (describe_policy, make_policy):
         with pytest.raises(PolicyError, match=message):
@@ -193,7 +200,7 @@ def test_what_is_no_policy_at_all_is_said_to_be_none(my_module):
     for name, message in (
         ("Leaves", r"could not be built: SystemExit: usage: \.\.\."),
         ("Nothing", r"describes itself by a policies\.PolicySpec, not by None"),
-        ("Blind", "not all of see, reset, act and close"),
+        ("Blind", r"no method see\(\)"),
         ("Stays", "could not be closed: OSError: busy"),
     ):
         with pytest.raises(PolicyError, match=message):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from vla_bench.bench.episode.preflight import Watch, is_plain, try_out
+from vla_bench.bench.episode.preflight import try_out
 from vla_bench.bench.episode.rollout import run_episode
+from vla_bench.bench.episode.watch import Watch, is_plain
 from vla_bench.bench.protocol import EpisodeSpec
 from vla_bench.envs.errors import EnvironmentFault, RendererError
 from vla_bench.envs.fake import environment_spec

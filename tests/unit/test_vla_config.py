@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from vla_bench.bench.dispatch.job import PolicyChoice
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config
 from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.registry import describe_policy
 from vla_bench.policies.vla.config import VlaConfig

@@ -67,7 +67,7 @@ def resolve_renderer(name: str) -> str:
         RendererError: when there is no such renderer, or it does not work here.
     """
     if name == "auto":
-        return "egl" if _gpu_renders() else "fast"
+        return "egl" if _gpu_renders() else "fast" if _has_numba() else "tiny"
     if name not in RENDERERS:
         offered = ", ".join(RENDERERS)
         raise RendererError(f"unknown renderer {name!r}; there are auto, {offered}.{suggestion(name, RENDERERS)}")
@@ -75,9 +75,25 @@ def resolve_renderer(name: str) -> str:
         from vla_bench.envs.calvin.renderers.egl_plugin import probe
 
         probe()
-    elif name == "fast" and importlib.util.find_spec("numba") is None:
+    elif name == "fast" and not _has_numba():
         raise RendererError(f"the fast renderer needs the package numba: type {installing('fast')}")
     return name
+
+
+def choice_of_auto(taken: str) -> str:
+    """Why ``auto`` took that renderer, in a sentence for whoever did not choose."""
+    if taken == "egl":
+        return "renderer auto took egl: there is a GPU that OpenGL uses"
+    if taken == "fast":
+        return "renderer auto took fast: there is no GPU that OpenGL uses"
+    return (
+        "renderer auto took tiny, which is slow: there is no GPU that OpenGL uses, and the renderer fast needs the "
+        f"package numba (type {installing('fast')})"
+    )
+
+
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 def _gpu_renders() -> bool:

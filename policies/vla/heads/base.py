@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.resampler import PerceiverResampler
 
@@ -117,17 +116,3 @@ def xavier_(module: nn.Module) -> None:
             nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-
-
-def build_head(config: VlaConfig, width: int) -> ActionHead | None:
-    """The head of that configuration on features of ``width`` d; None when actions are generated tokens."""
-    from vla_bench.policies.vla.heads.recurrent import LstmHead
-    from vla_bench.policies.vla.heads.single import FcHead
-    from vla_bench.policies.vla.heads.transformer import GptHead
-
-    if config.head == "none":
-        return None
-    heads = {"fc": FcHead, "lstm": LstmHead, "gpt": GptHead}
-    if config.head not in heads:
-        raise PolicyError(f"vla: unknown head {config.head!r}; known: {', '.join(heads)}, none")
-    return heads[config.head](config, width)

@@ -1,4 +1,4 @@
-"""Messages between a supervisor and its child: JSON objects, each after its length, on a Unix socket."""
+"""Messages between a process and one that it started: JSON objects, each after its length, on a Unix socket."""
 
 from __future__ import annotations
 
