@@ -16,14 +16,10 @@ def recording(
 ) -> Recording:
     """A smooth walk whose images show where the arm is."""
     random = np.random.default_rng(seed)
-    robot_obs = np.cumsum(random.uniform(-0.01, 0.01, (steps + 1, 15)), axis=0)
+    speed = random.gamma(1, 1, (steps + 1, 1))  # of the arm as a whole
+    robot_obs = np.cumsum(random.uniform(-0.008, 0.008, (steps + 1, 15)) * speed, axis=0)
     robot_obs[:, 14] = random.choice([-1.0, 1.0], steps + 1)
-    images = {}
-    for key, size in (sizes or SIZES).items():
-        images[key] = np.full((steps + 1, size, size, 3), 90, np.uint8)
-        for step, row in enumerate(robot_obs):
-            x, y = (int((value + 0.2) / 0.4 * (size - 4)) % (size - 4) for value in row[:2])
-            images[key][step, y : y + 4, x : x + 4] = 240
+    images = {key: waves(robot_obs, size) for key, size in (sizes or SIZES).items()}
     return Recording(
         scene=scene,
         robot_obs=robot_obs,
@@ -35,6 +31,14 @@ def recording(
             else annotations
         ),
     )
+
+
+def waves(robot_obs: np.ndarray, size: int) -> np.ndarray:
+    """(n, size, size, 3) uint8 of waves that move as the arm does: any motion changes the picture, more the more."""
+    y, x = np.mgrid[:size, :size] * (12 / size)
+    shift = 12 * robot_obs[:, :3, None, None]
+    waves = np.stack([np.sin(x + shift[:, 0]), np.sin(y + shift[:, 1]), np.sin(x + y + shift[:, 2])], -1)
+    return (128 + 120 * waves).astype(np.uint8)
 
 
 def write_set(folder: Path, count: int = 3, **more: object) -> Path:

@@ -1,0 +1,88 @@
+"""Finds the known defects of a data set, and says where they are.
+
+python -m bench data check task_D_D                  every frame of both splits
+python -m bench data check task_ABC_D --frames 20000 about so many, in blocks spread over the set
+python -m bench data check packed                    a packed set: every row against its sum
+
+Exit code 0 when nothing is wrong (what is only worth knowing is printed as a note), 3 when something is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+FAULTY = 3
+"""Exit code when a fault was found."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the folder and how thorough to be."""
+    parser.add_argument("folder", type=Path, help="a data set, or one of its splits")
+    parser.add_argument("--frames", type=int, metavar="N", help="read about so many frames (all)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads that read (one a core)")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Checks each split and prints what was found."""
+    from vla_bench.bench.errors import ConfigError
+    from vla_bench.envs.calvin.dataset.findings import KINDS, faults
+    from vla_bench.envs.calvin.dataset.opening import splits_of
+
+    if arguments.frames is not None and arguments.frames < 1:
+        raise ConfigError(f"--frames {arguments.frames}: must be 1 or more")
+    opened, everything = [], []
+    for split in splits_of(arguments.folder):
+        dataset, found, said = _check(arguments, split)
+        opened.append(dataset)
+        everything.append((said, found))
+    if len(opened) == 2 and all(type(each).__name__ == "CalvinDataset" for each in opened):
+        from vla_bench.envs.calvin.dataset.check import shared_frames
+
+        shared = shared_frames(*opened)
+        if shared:
+            everything.append(("both splits", shared))
+    if arguments.json:
+        rows = [
+            {"split": said, "kind": each.kind, "text": each.text, "where": each.where, "fault": each.fault}
+            for said, found in everything
+            for each in found
+        ]
+        print(json.dumps(rows, indent=1))
+    else:
+        for said, found in everything:
+            print(said if found else f"{said}: nothing to say")
+            for each in found:
+                where = f" {each.places()}" if each.where else ""
+                print(f"  {'!!' if each.fault else '--'}  {each.kind} ({KINDS[each.kind]}): {each.text}{where}")
+    return FAULTY if any(faults(found) for _, found in everything) else 0
+
+
+def _check(arguments: argparse.Namespace, split: str | None) -> tuple:
+    from vla_bench.bench.data.progress import ProgressLine, threads_given
+    from vla_bench.envs.calvin.dataset import open_dataset
+    from vla_bench.envs.calvin.dataset.check import check
+    from vla_bench.envs.calvin.dataset.findings import Finding
+    from vla_bench.envs.calvin.dataset.packed import PackedDataset
+    from vla_bench.envs.calvin.dataset.packing import damaged_blocks
+
+    dataset = open_dataset(arguments.folder, split)
+    if isinstance(dataset, PackedDataset):
+        with ProgressLine("rows checked") as show:
+            damaged = damaged_blocks(dataset, show)
+        found = [Finding("sum", f"{key} is not what was packed; rows", ((a, b),)) for key, a, b in damaged]
+        return dataset, found, f"{dataset.folder}: {dataset.index['rows']} packed frames"
+    with ProgressLine("frames read") as show:
+        found = check(dataset, frames=arguments.frames, threads=threads_given(arguments.threads), progress=show)
+    frames = int((dataset.recordings[:, 1] - dataset.recordings[:, 0] + 1).sum())
+    some = "" if arguments.frames is None or arguments.frames >= frames else f", about {arguments.frames} read"
+    return (
+        dataset,
+        found,
+        (
+            f"{dataset.folder}: {frames} frames{some}, {len(dataset.recordings)} recordings, "
+            f"{len(dataset.annotations)} annotations"
+        ),
+    )
