@@ -12,7 +12,7 @@ from calvin_sets import recording, write_set
 from vla_bench.bench.cli.main import main
 from vla_bench.envs.calvin.dataset import CalvinDataset, DatasetWriter, RecordedAnnotation, Recording
 from vla_bench.envs.calvin.dataset.check import check
-from vla_bench.envs.calvin.dataset.out_of_step import best_shift
+from vla_bench.envs.calvin.dataset.out_of_step import POOLED_BETTER, POOLED_CLEAR, POOLED_FEWEST, best_shift, products
 from vla_bench.envs.calvin.dataset.pickles import load_object, save_array, save_object
 from vla_bench.envs.calvin.dataset.scene_evidence import FIXTURES
 
@@ -115,10 +115,21 @@ def test_images_that_run_behind(copy):
 def test_shifts_are_found_and_noise_is_not_one(shift):
     random = np.random.default_rng(3)
     motion = random.gamma(1, 0.01, 300)
-    change = np.roll(motion * 100, shift) * random.uniform(0.7, 1.3, 300)
-    assert best_shift(motion, np.stack([change, random.random(300)], 1)) == shift
-    assert best_shift(motion, random.random((300, 2))) == 0
-    assert best_shift(motion[:20], np.stack([change, change], 1)[:20]) == 0
+    change = np.roll(motion * 1000, shift) * random.uniform(0.7, 1.3, 300)
+    other = random.gamma(1, 10, (300, 2))
+    assert best_shift(products(motion, np.stack([change, other[:, 0]], 1))) == shift
+    assert best_shift(products(motion, other)) == 0
+    assert best_shift(products(motion[:20], np.stack([change, change], 1)[:20])) == 0
+
+
+def test_a_set_of_short_recordings_is_judged_as_a_whole():
+    """No recording alone says enough; together they do."""
+    random, sums = np.random.default_rng(3), 0.0
+    for _ in range(40):
+        motion = random.gamma(1, 0.01, 30)
+        sums = sums + (each := products(motion, np.stack([np.roll(motion * 1000, 1) + random.gamma(1, 5, 30)] * 2, 1)))
+        assert best_shift(each) == 0
+    assert best_shift(sums, POOLED_FEWEST, POOLED_CLEAR, POOLED_BETTER) == 1
 
 
 def at_fixtures(scene: str, seed: int = 0) -> Recording:
@@ -140,13 +151,15 @@ def test_the_scene_is_known_by_its_fixtures(tmp_path, true):
     for said in "ABCD":
         folder = tmp_path / said / "training"
         with DatasetWriter(folder) as writer:
-            made = at_fixtures(true)
-            writer.write(Recording(said, made.robot_obs, made.scene_obs, made.images, made.annotations))
+            for seed in range(2):
+                made = at_fixtures(true, seed)
+                writer.write(Recording(said, made.robot_obs, made.scene_obs, made.images, made.annotations))
         found = faults(folder).get("scene")
         if said == true:
             assert found is None
         else:
-            assert found.where == ((0, 64),) and f"says {said}, but" in found.text and f"where {true} has" in found.text
+            assert found.where == ((0, 64), (65, 129))
+            assert f"says {said}, but" in found.text and f"where {true} has" in found.text
 
 
 def test_a_sample_of_the_frames(copy):

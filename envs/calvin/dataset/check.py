@@ -88,7 +88,8 @@ class Check:
         found += [*self._duplicates(), *self.scenes.findings(self.dataset), *self.steps.findings()]
         share = self.saturated / max(self.entries, 1)
         if self.saturated:
-            text = f"{self.saturated} of {self.entries} entries ({share:.1%}) are at their limit; four or more at"
+            text = f"{self.saturated} of {self.entries} entries ({share:.1%}) are at their limit"
+            text += "; four or more at" if self.most_saturated else ""
             add(Finding("saturated", text, stretches(self.most_saturated), fault=False))
         return sorted(found, key=lambda each: not each.fault)
 

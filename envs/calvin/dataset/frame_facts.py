@@ -16,8 +16,8 @@ RELATIVE_TOLERANCE = 1e-3
 """The same for relative actions, whose rounding is divided by 0.02."""
 MOVED = {"rgb_static": 5e-3, "rgb_gripper": 2e-3}
 """Metres of the tool in a frame from which an image must change: a pixel, where images are small."""
-COARSE = 4
-"""Images are compared at every so-many-th pixel."""
+SAMPLES = 50
+"""Images are compared at about so many pixels a side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,4 +101,5 @@ def _differ(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
 def _change(now: np.ndarray | None, before: np.ndarray | None) -> float:
     if now is None or before is None or now.shape != before.shape:
         return np.nan
-    return float(np.abs(now[::COARSE, ::COARSE].astype(np.int16) - before[::COARSE, ::COARSE].astype(np.int16)).mean())
+    step = max(1, now.shape[0] // SAMPLES)
+    return float(np.abs(now[::step, ::step].astype(np.int16) - before[::step, ::step].astype(np.int16)).mean())
