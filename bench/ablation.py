@@ -63,7 +63,7 @@ def load_ablation(choice: str) -> Ablation:
     sound = isinstance(rows, dict) and all(
         isinstance(words, list) and all(isinstance(word, str) for word in words) for words in rows.values()
     )
-    if not sound or len(rows) < 2:
+    if not isinstance(rows, dict) or not sound or len(rows) < 2:
         raise ConfigError(f"{path}: `rows:` must name two rows or more, each with a list of words: base: [a=b]")
     return Ablation(path.stem, {str(name): tuple(words) for name, words in rows.items()})
 

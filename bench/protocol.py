@@ -110,7 +110,7 @@ class EpisodeRecord:
 
     def outcome(self) -> dict[str, Any]:
         """The part that must not depend on workers, order or retries, as plain data."""
-        record = to_plain(self)
+        record: dict[str, Any] = to_plain(self)
         for name in ("worker", "attempt", "timings"):
             del record[name]
         return record

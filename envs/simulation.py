@@ -142,9 +142,11 @@ def _family(name: str) -> Any:
 
 def environment_spec(family: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
     """What that family offers, without loading a simulator."""
-    return _family(family).environment_spec(dict(options or {}))
+    spec: EnvironmentSpec = _family(family).environment_spec(dict(options or {}))
+    return spec
 
 
 def make_simulation(spec: SimulationSpec) -> Simulation:
     """Builds the simulation that ``spec`` describes."""
-    return _family(spec.family).build(spec)
+    simulation: Simulation = _family(spec.family).build(spec)
+    return simulation

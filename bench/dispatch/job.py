@@ -57,7 +57,8 @@ class Job:
 
 def job_to_plain(job: Job) -> dict[str, Any]:
     """The job as JSON's own types."""
-    return to_plain(job)
+    plain: dict[str, Any] = to_plain(job)
+    return plain
 
 
 def job_from_plain(plain: Mapping[str, Any]) -> Job:

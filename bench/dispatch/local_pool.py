@@ -78,10 +78,11 @@ class LocalPool:
             while not self._closing.is_set():
                 info = None
                 if not supervisor.ready:
-                    info = supervisor.start()
-                    if isinstance(info, Failure):
-                        self._events.put(Gone(name, info.error, info.lasting))
+                    told = supervisor.start()
+                    if isinstance(told, Failure):
+                        self._events.put(Gone(name, told.error, told.lasting))
                         return
+                    info = told
                 self._events.put(Ready(name, info))
                 task = self._tasks[name].get()
                 if task is None:

@@ -59,7 +59,8 @@ class Supervisor:
             return Failure(EpisodeError("exception", **reply["start_error"]), lasting=reply["lasting"])
         self._ready = True
         self._job = replace(self._job, trial=None)  # what has worked once need not be tried again
-        return reply["ready"]
+        info: dict[str, Any] = reply["ready"]
+        return info
 
     @property
     def ready(self) -> bool:

@@ -25,10 +25,11 @@ class PolicyServerLost(PolicyServerError):
 
 def chunks_of(answer: object, slots: int, name: str) -> Sequence[np.ndarray]:
     """What a policy answered for so many slots. PolicyError: it has not one chunk for each."""
-    listed = isinstance(answer, Sequence) or (isinstance(answer, np.ndarray) and answer.ndim > 0)
-    if listed and len(answer) == slots:
-        return answer
-    what = f"{type(answer).__name__} of {len(answer)}" if listed else type(answer).__name__
+    what = type(answer).__name__
+    if isinstance(answer, Sequence) or (isinstance(answer, np.ndarray) and answer.ndim > 0):
+        if len(answer) == slots:
+            return answer  # type: ignore[return-value]  # an array's rows are as good as a list of arrays
+        what += f" of {len(answer)}"
     raise PolicyError(
         f"policy {name!r} was asked for {slots} and returned a {what}; act() must return a list with one "
         "NumPy array (k, A) for each slot"

@@ -184,7 +184,7 @@ def look(assets: str) -> str:
     began = time.perf_counter()
     simulation.advance(np.tile(np.array([0, 0, 0, 0, 0, 0, 1.0]), (10, 1)))
     step = (time.perf_counter() - began) / 10
-    renderer = getattr(simulation, "describe", dict)().get("renderer", "unknown")
+    renderer = getattr(simulation, "describe", dict[str, str])().get("renderer", "unknown")
     simulation.close()
     return f"renderer {renderer}, both frames in {1000 * frame:.1f} ms, a step in {1000 * step:.2f} ms"
 

@@ -11,7 +11,7 @@ import numpy as np
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
-from vla_bench.policies.base import Policy
+from vla_bench.policies.base import EndingPolicy, Policy
 
 
 class Decision(NamedTuple):
@@ -91,6 +91,7 @@ class Decisions:
     def _checked(self, slot: int, chunk: np.ndarray) -> Answer:
         try:
             self._actions.executed(chunk, len(chunk))
-            return Decision(chunk, self.policy.spec.ends and bool(self.policy.ended(slot)))
+            policy = self.policy
+            return Decision(chunk, isinstance(policy, EndingPolicy) and policy.spec.ends and bool(policy.ended(slot)))
         except Exception as error:
             return error

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from vla_bench.bench.policy_server.decisions import Answer, Decisions
 from vla_bench.bench.policy_server.exchange import Inbox, send_decision
@@ -102,7 +102,7 @@ def main() -> None:
             policy.close()
 
 
-def _start_watcher(first_worker: int) -> TextIO | None:
+def _start_watcher(first_worker: int) -> IO[str] | None:
     """What tells :mod:`vla_bench.bench.policy_server.watch` of the workers; None where the system cannot watch."""
     if not hasattr(os, "pidfd_open"):
         return None
@@ -134,7 +134,7 @@ class Server:
         page: mmap.mmap,
         policy: Policy | None,
         failure: Exception | None,
-        watcher: TextIO | None,
+        watcher: IO[str] | None,
     ) -> None:
         self._listener, self._page = listener, page
         self._policy, self._failure = policy, failure

@@ -209,5 +209,5 @@ def _episodes(kind: str) -> str:
 
 def rounded(number: int) -> int:
     """Upwards to two digits: a plan is no more exact than that."""
-    step = 10 ** max(0, len(str(number)) - 2)
+    step = int(10 ** max(0, len(str(number)) - 2))
     return -(-number // step) * step

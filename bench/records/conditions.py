@@ -12,7 +12,7 @@ from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.result_set import CONFIG
 
 if TYPE_CHECKING:
-    from vla_bench.bench.records.result_set import ResultSet
+    from vla_bench.bench.records.results import Results
 
 ANYWAY = "--anyway"
 """What is typed to have sets of different protocols in one table."""
@@ -30,7 +30,7 @@ class FieldDifference:
         return f"{self.field} {self.first} / {self.second}"
 
 
-def differences(first: ResultSet, second: ResultSet) -> tuple[FieldDifference, ...]:
+def differences(first: Results, second: Results) -> tuple[FieldDifference, ...]:
     """The fields that keep two result sets from being compared without a word.
 
     That one set has more episodes than the other is no such field: what they share can be compared. Nor
@@ -55,7 +55,7 @@ def refuse(first: str, second: str, fields: Sequence[FieldDifference]) -> Protoc
     )
 
 
-def _fields(of: ResultSet) -> dict[str, Any]:
+def _fields(of: Results) -> dict[str, Any]:
     protocol = of.header["protocol"]
     fields = {"protocol": protocol.get("name", ""), **flat(protocol["facts"])}
     fields["split"] = of.header["identity"]["split"]
@@ -70,13 +70,13 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def _episode_differences(first: ResultSet, second: ResultSet) -> list[FieldDifference]:
+def _episode_differences(first: Results, second: Results) -> list[FieldDifference]:
     """What is not the same in the episodes that two sets share by name."""
     theirs = {record.episode: record for record in second.records}
     pairs = [(mine, theirs[mine.episode]) for mine in first.records if mine.episode in theirs]
     a, b = first.header.get("episode_digests"), second.header.get("episode_digests")
     exact = bool(a and b)
-    if exact:
+    if a and b:
         changed = sum(a[mine.index] != b[their.index] for mine, their in pairs)
     else:
         changed = sum(_visibly_other(mine, their) for mine, their in pairs)
@@ -96,7 +96,7 @@ def _step_limit(path: Path) -> int | None:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))["benchmark"]["step_limit"]
+        return int(yaml.safe_load(path.read_text(encoding="utf-8"))["benchmark"]["step_limit"])
     except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError):
         return None
 

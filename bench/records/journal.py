@@ -199,7 +199,7 @@ def _header(line: bytes, path: Path) -> Mapping[str, Any]:
             f"{path}: the header line is damaged, so nobody can say whose run this is. "
             "Move the folder away, or type run.overwrite=true to start afresh."
         )
-    header = entry["header"]
+    header: Mapping[str, Any] = entry["header"]
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
         raise ResultSetError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vla_bench.bench.errors import ConfigError, ResultSetError, suggestion
 from vla_bench.bench.records.result_set import JOURNAL, ResultSet
+from vla_bench.bench.records.results import Results
 from vla_bench.bench.records.several_runs import SeveralRuns
 from vla_bench.program import evaluation
 
@@ -30,17 +31,18 @@ def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
     return dict(zip(names, sets, strict=True))
 
 
-def open_rows(words: Sequence[str]) -> dict[str, ResultSet | SeveralRuns]:
+def open_rows(words: Sequence[str]) -> dict[str, Results]:
     """As :func:`open_sets`, but ``name=folder,folder,…`` is a row of several runs.
 
     Raises:
         ConfigError: several runs have no name, or one is given twice.
         ProtocolMismatch: the runs of a row were not measured in the same way.
     """
-    rows: dict[str, ResultSet | SeveralRuns] = {}
+    rows: dict[str, Results] = {}
     single = open_sets([word for word in words if "," not in word]) if words else {}
     left = iter(single.items())
     for word in words:
+        each: Results
         if "," not in word:
             name, each = next(left)
         else:
@@ -54,7 +56,7 @@ def open_rows(words: Sequence[str]) -> dict[str, ResultSet | SeveralRuns]:
     return rows
 
 
-def short_names(sets: Sequence[ResultSet]) -> list[str]:
+def short_names(sets: Sequence[Results]) -> list[str]:
     """What result sets are called in a table: their policies, or their folders where those are alike."""
     policies = [each.summary.policy for each in sets]
     if len(set(policies)) == len(sets):

@@ -21,7 +21,7 @@ from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
-    from vla_bench.bench.records.several_runs import SeveralRuns
+    from vla_bench.bench.records.results import Results
 
 OFFICIAL_RENDERERS = ("egl", "none")
 """Renderers of published CALVIN numbers; ``none``: the policy never looks."""
@@ -51,9 +51,7 @@ def _letter(index: int) -> str:
     return (_letter(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
-def side_by_side(
-    sets: Mapping[str, ResultSet | SeveralRuns], *, published: bool = True, anyway: bool = False
-) -> list[Table]:
+def side_by_side(sets: Mapping[str, Results], *, published: bool = True, anyway: bool = False) -> list[Table]:
     """One table per training split: the sets in their order, then published numbers, best first.
 
     Args:
@@ -75,7 +73,7 @@ def side_by_side(
     ]
 
 
-def _table_of(sets: Mapping[str, ResultSet | SeveralRuns], published: bool, anyway: bool) -> Table:
+def _table_of(sets: Mapping[str, Results], published: bool, anyway: bool) -> Table:
     first_name, first = next(iter(sets.items()))
     marks = _Marks()
     rows, clean = [], []
@@ -113,26 +111,26 @@ def _table_of(sets: Mapping[str, ResultSet | SeveralRuns], published: bool, anyw
     return Table(_title(first), _columns(first), _with_best(rows, clean), " ".join(parts))
 
 
-def _title(of: ResultSet) -> str:
+def _title(of: Results) -> str:
     summary = of.summary
     trained = f", trained on {summary.split}" if summary.split != "none" else ""
     what = "solved in a row, % of sequences" if summary.chain else "success, % of trials"
     return f"{_name_of(of)}{trained}: {what}"
 
 
-def _name_of(of: ResultSet) -> str:
+def _name_of(of: Results) -> str:
     family = of.header["protocol"]["facts"].get("family", "")
     return {"calvin": "CALVIN", "simpler": "SimplerEnv"}.get(family, of.summary.benchmark)
 
 
-def _columns(of: ResultSet) -> tuple[str, ...]:
+def _columns(of: Results) -> tuple[str, ...]:
     if not of.summary.chain:
         return ("method", "n", "%")
     longest = len(of.summary.chain.rates)
     return ("method", "n", *(f"{k}/{longest}" for k in range(1, longest + 1)), "average chain length")
 
 
-def _numbers(of: ResultSet) -> tuple[Cell, ...]:
+def _numbers(of: Results) -> tuple[Cell, ...]:
     summary = of.summary
     if summary.chain:
         return (Cell(str(summary.done)), *_chain_cells(summary.chain.rates), mean_cell(summary.chain.average))
@@ -178,7 +176,7 @@ def _differs_from(name: str, fields: Sequence[FieldDifference]) -> list[str]:
     return [f"not measured like {name}: {'; '.join(map(str, fields))}"] if fields else []
 
 
-def _unlike_published(of: ResultSet) -> list[str]:
+def _unlike_published(of: Results) -> list[str]:
     """How a CALVIN set differs from what published numbers were measured with, beyond its own notes."""
     summary, said = of.summary, " ".join(of.summary.notes)
     if of.header["protocol"]["facts"].get("family") != "calvin" or not summary.chain:
@@ -250,14 +248,14 @@ def _against(best_name: str, best: ResultSet, name: str, each: ResultSet) -> tup
     return difference_cell(found.average.difference, chains=chains), Cell(p_value(found.average.p))
 
 
-def _score(of: ResultSet) -> float:
+def _score(of: Results) -> float:
     summary = of.summary
     if summary.chain:
         return summary.chain.average.value
     return summary.overall.value if summary.overall else float("-inf")
 
 
-def _not_empty(sets: Mapping[str, ResultSet]) -> None:
+def _not_empty(sets: Mapping[str, Results]) -> None:
     for name, each in sets.items():
         if not each.summary.done:
             raise ResultSetError(f"{name} ({each.folder}) has no judged episode yet")

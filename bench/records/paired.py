@@ -114,7 +114,7 @@ def mcnemar(first: int, second: int) -> float:
     """
     n = first + second
     tail = sum(math.comb(n, k) for k in range(min(first, second) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, float(2 * tail / 2**n))
 
 
 def sign_flip(differences: Mapping[int, int]) -> float:

@@ -100,7 +100,7 @@ class ResultSet:
         if len(pixels := pixels_of(tries)) > 1:
             drawn = "; ".join(f"{frame} on {who}" for frame, who in pixels.items())
             header["notes"] = [*header["notes"], f"the workers drew different pixels ({drawn})"]
-        records = self.records
+        records: Sequence[EpisodeRecord] = self.records
         if stop := self.early_stop:
             header["episodes"] = stop.n
             header["notes"] = [*header["notes"], str(stop)]

@@ -55,7 +55,7 @@ class Timing:
     @property
     def busy(self) -> float:
         """Seconds in any part, summed over all workers."""
-        return sum(getattr(self.parts, part.name) for part in dataclasses.fields(self.parts))
+        return float(sum(getattr(self.parts, part.name) for part in dataclasses.fields(self.parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Summary:
         return self.missing == 0
 
     @property
-    def single_task(self) -> Rate | None:
+    def single_task(self) -> Rate | Mean | None:
         """Single-task success: share of sequences whose first subtask was solved."""
         return self.chain.rates[0] if self.chain else self.overall
 
@@ -137,9 +137,10 @@ def summarize(
     longest = header["longest"]
     chain = chain_table(Counter(record.chain_length for record in judged), longest) if chains else None
     overall: Rate | Mean | None = None
+    overall_bounds = None
     if not chains:
-        overall = rate(sum(record.chain_length for record in judged), len(judged))
-    overall_bounds = _rate_bounds(overall, errors) if overall and errors else None
+        overall = pooled = rate(sum(record.chain_length for record in judged), len(judged))
+        overall_bounds = _rate_bounds(pooled, errors) if errors else None
     rows: tuple[Row, ...] = ()
     variants: tuple[VariantRate, ...] = ()
     if facts["family"] == "simpler":

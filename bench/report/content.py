@@ -143,9 +143,9 @@ def clips(of: ResultSet, budget: int = CLIPS_BUDGET) -> list[dict[str, str]]:
             smallest[clip.subtask] = clip
     found = []
     for task in order:
-        clip = smallest.get(task)
-        if clip is None or clip.bytes > budget:
+        if task not in smallest or smallest[task].bytes > budget:
             continue
+        clip = smallest[task]
         budget -= clip.bytes
         video = base64.b64encode((of.folder / VIDEOS / clip.file).read_bytes()).decode()
         found.append(

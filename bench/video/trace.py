@@ -76,7 +76,8 @@ class Trace:
         }
         content = io.BytesIO()
         arrays = {f"actions_{position}": actions for position, actions in enumerate(self.actions)}
-        np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)
+        arrays["about"] = np.array(json.dumps(about))
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # any name, NumPy's stubs think of one
         folder.mkdir(exist_ok=True)
         path = folder / f"{file_name(self.episode.episode)}.npz"
         part = path.with_name(f".{path.name}.{os.getpid()}")
