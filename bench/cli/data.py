@@ -1,12 +1,12 @@
 """Data sets of demonstrations: CALVIN's own layout, its packed form for training, and other people's forms.
 
-python -m bench data check task_D_D                        known defects, and where they are
-python -m bench data describe task_D_D --picture d.png     counts, tasks, lengths, quantiles, a look at it
-python -m bench data pack task_D_D packed --size 224       for training: flat arrays, resumable
-python -m bench data choose task_D_D --per-task 10 --to few.json
+vla-bench data check task_D_D                        known defects, and where they are
+vla-bench data describe task_D_D --picture d.png     counts, tasks, lengths, quantiles, a look at it
+vla-bench data pack task_D_D packed --size 224       for training: flat arrays, resumable
+vla-bench data choose task_D_D --per-task 10 --to few.json
                                                            a part that is like the whole
-python -m bench data import lerobot calvin_lerobot calvin_from_lerobot
-python -m bench data export lerobot task_D_D calvin_lerobot
+vla-bench data import lerobot calvin_lerobot calvin_from_lerobot
+vla-bench data export lerobot task_D_D calvin_lerobot
 """
 
 from __future__ import annotations

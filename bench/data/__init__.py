@@ -1,1 +1,1 @@
-"""The actions of ``python -m bench data``, each a module with ``configure(parser)`` and ``run(arguments) -> int``."""
+"""The actions of ``vla-bench data``, each a module with ``configure(parser)`` and ``run(arguments) -> int``."""

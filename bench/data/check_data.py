@@ -1,8 +1,8 @@
 """Finds the known defects of a data set, and says where they are.
 
-python -m bench data check task_D_D                  every frame of both splits
-python -m bench data check task_ABC_D --frames 20000 about so many, in blocks spread over the set
-python -m bench data check packed                    a packed set: every row against its sum
+vla-bench data check task_D_D                  every frame of both splits
+vla-bench data check task_ABC_D --frames 20000 about so many, in blocks spread over the set
+vla-bench data check packed                    a packed set: every row against its sum
 
 Exit code 0 when nothing is wrong (what is only worth knowing is printed as a note), 3 when something is.
 """
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace, split: str | None) -> tuple:
     from vla_bench.bench.data.progress import ProgressLine, threads_given
-    from vla_bench.envs.calvin.dataset import open_dataset
+    from vla_bench.envs.calvin.dataset import CalvinDataset, open_dataset
     from vla_bench.envs.calvin.dataset.check import check
     from vla_bench.envs.calvin.dataset.findings import Finding
     from vla_bench.envs.calvin.dataset.packed import PackedDataset
@@ -74,6 +74,7 @@ def _check(arguments: argparse.Namespace, split: str | None) -> tuple:
             damaged = damaged_blocks(dataset, show)
         found = [Finding("sum", f"{key} is not what was packed; rows", ((a, b),)) for key, a, b in damaged]
         return dataset, found, f"{dataset.folder}: {dataset.index['rows']} packed frames"
+    assert isinstance(dataset, CalvinDataset)
     with ProgressLine("frames read") as show:
         found = check(dataset, frames=arguments.frames, threads=threads_given(arguments.threads), progress=show)
     frames = int((dataset.recordings[:, 1] - dataset.recordings[:, 0] + 1).sum())

@@ -1,8 +1,8 @@
 """Chooses annotations so that the part is like the whole: over tasks, scenes and lengths, by a seed.
 
-python -m bench data choose task_ABCD_D --count 2400 --to tenth.json   a tenth
-python -m bench data choose task_D_D --per-task 10 --to few.json       ten of each task
-python -m bench data choose task_ABCD_D --count 500 --scene D --to d.json
+vla-bench data choose task_ABCD_D --count 2400 --to tenth.json   a tenth
+vla-bench data choose task_D_D --per-task 10 --to few.json       ten of each task
+vla-bench data choose task_ABCD_D --count 500 --scene D --to d.json
 
 The file names frames and tasks; `data pack --choice` and training take it.
 """

@@ -1,8 +1,8 @@
 """What a data set holds: counts, tasks, lengths, and the least, 1 %, 99 % and greatest of every number.
 
-python -m bench data describe task_D_D                          both splits
-python -m bench data describe task_D_D --picture overview.png   and a look at it, one row a task
-python -m bench data describe task_D_D --json                   for programs
+vla-bench data describe task_D_D                          both splits
+vla-bench data describe task_D_D --picture overview.png   and a look at it, one row a task
+vla-bench data describe task_D_D --json                   for programs
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gives a data set in LeRobot's form v3.0: an episode for each annotation.
 
-python -m bench data export lerobot task_D_D calvin_lerobot           images as PNG, exact
-python -m bench data export lerobot task_D_D calvin_lerobot --video   H.264, a tenth of the size, other pixels
+vla-bench data export lerobot task_D_D calvin_lerobot           images as PNG, exact
+vla-bench data export lerobot task_D_D calvin_lerobot --video   H.264, a tenth of the size, other pixels
 
 Absolute actions are `action`, relative ones `action.relative`; the state is `observation.state`.
 """

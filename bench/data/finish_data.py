@@ -1,6 +1,6 @@
 """Closes a data set whose writing was cut off: lists for readers what is written of it.
 
-python -m bench data finish demonstrations/training
+vla-bench data finish demonstrations/training
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Takes a data set of another form: writes it in CALVIN's layout, a recording for each of its episodes.
 
-python -m bench data import lerobot calvin_abc_d-lerobot imported    LeRobot v3.0
-python -m bench data import hdf5 trajectories imported --map robot_obs=obs/state
+vla-bench data import lerobot calvin_abc_d-lerobot imported    LeRobot v3.0
+vla-bench data import hdf5 trajectories imported --map robot_obs=obs/state
                                                                      HDF5, a file a trajectory or groups
-python -m bench data import lmdb calvin_lmdb imported --unpickle     the LMDB of GR-1's training code
+vla-bench data import lmdb calvin_lmdb imported --unpickle     the LMDB of GR-1's training code
 
 Needs pip install -e '.[datasets]'. Where actions are the poses reached next, the set is labelled achieved, as
-CALVIN's; else commanded. Stopped, the same command goes on. Check the result: python -m bench data check imported
+CALVIN's; else commanded. Stopped, the same command goes on. Check the result: vla-bench data check imported
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             source, target, scene=arguments.scene, where=f"{arguments.form} {arguments.source}", progress=show
         )
     print(f"{target}: {writer.recordings} episodes, {writer.next_frame} frames, actions are {writer.label}")
-    print(f"check it: python -m bench data check {arguments.target}")
+    print(f"check it: vla-bench data check {arguments.target}")
     return 0
 
 

@@ -1,9 +1,9 @@
 """Makes the form that training reads fastest: flat arrays that are read at random without decompression.
 
-python -m bench data pack task_D_D packed                    images as they are (141 kB a frame)
-python -m bench data pack task_D_D packed --size 224         both cameras at 224 pixels, as networks see them
-python -m bench data pack task_D_D packed --size static=224 --size gripper=84
-python -m bench data pack task_ABC_D packed --choice few.json
+vla-bench data pack task_D_D packed                    images as they are (141 kB a frame)
+vla-bench data pack task_D_D packed --size 224         both cameras at 224 pixels, as networks see them
+vla-bench data pack task_D_D packed --size static=224 --size gripper=84
+vla-bench data pack task_ABC_D packed --choice few.json
                                                              only what `data choose` chose
 
 Packed are the frames that annotations reach, each once. Stopped, the same command goes on. Resizing is Pillow's

@@ -211,7 +211,11 @@ def _outside(dataset: CalvinDataset) -> Iterator[Finding]:
 
 def _annotation_findings(dataset: CalvinDataset) -> Iterator[Finding]:
     order = dataset.recordings[np.argsort(dataset.recordings[:, 0])]
-    cannot, across, unknown, unplaced, many = [], [], [], [], {}
+    cannot: list[int] = []
+    across: list[int] = []
+    unknown: list[int] = []
+    unplaced: list[int] = []
+    many: dict[tuple, list[int]] = {}
     for each in dataset.annotations:
         place = int(np.searchsorted(order[:, 0], each.start, side="right")) - 1
         inside = place >= 0 and each.start <= order[place, 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def facts_of(read: Mapping[int, Mapping[str, np.ndarray]], last: int) -> FrameFa
 
 def _facts(
     index: int, frame: Mapping[str, np.ndarray], before: Mapping | None, after: Mapping | None
-) -> tuple[object, ...]:
+) -> tuple[Any, ...]:
     robot, action, relative = (frame[key].astype(float) for key in ("robot_obs", "actions", "rel_actions"))
     finite = all(np.isfinite(frame[key]).all() for key in ("robot_obs", "scene_obs", "actions", "rel_actions"))
     wrong_action = False
@@ -75,7 +76,8 @@ def _facts(
         gripper = -1.0 if following[14] == 0 else following[14]
         wrong_action = _differ(action, np.append(following[:6], gripper), TOLERANCE)
     wrong_relative = finite and _differ(relative, relative_actions(action[None], robot[None])[0], RELATIVE_TOLERANCE)
-    motion, change, still = np.nan, (np.nan, np.nan), False
+    motion, still = np.nan, False
+    change: tuple[float, ...] = (np.nan, np.nan)
     if before is not None and finite:
         was = before["robot_obs"].astype(float)
         moved = float(np.linalg.norm(robot[:3] - was[:3]))

@@ -17,7 +17,7 @@ from vla_bench.envs.calvin.dataset.pickles import replace_file
 from vla_bench.envs.errors import DatasetError
 
 NOTES = "dataset.json"
-FINISH = "python -m bench data finish"
+FINISH = "vla-bench data finish"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

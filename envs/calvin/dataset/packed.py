@@ -89,7 +89,7 @@ class PackedDataset:
         if not index["complete"]:
             raise DatasetError(
                 f"{self.folder} is not packed to its end; the command that began it goes on from where it was: "
-                f"python -m bench data pack {index['source']} {self.folder}"
+                f"vla-bench data pack {index['source']} {self.folder}"
             )
         put(self, "index", index)
         put(self, "recordings", np.array(index["recordings"], np.int64).reshape(-1, 2))
@@ -147,7 +147,7 @@ class PackedDataset:
                 raise DatasetError(f"{self.folder} has no {key}; it was packed with {', '.join(self.columns)}")
             column = self.columns[key]
             array = np.empty((len(rows), *column.shape), column.dtype)
-            content = memoryview(array.reshape(-1).view(np.uint8))
+            content = array.reshape(-1).view(np.uint8).data
             descriptor = self._descriptor(key, column.path)
             for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
                 part = content[begin * column.row : end * column.row]

@@ -246,7 +246,7 @@ def _write_block(
         sums[key] = zlib.crc32(content.data)
         descriptor = os.open(columns[key].path, os.O_WRONLY)
         try:
-            view, place = memoryview(content.reshape(-1).view(np.uint8)), columns[key].offset + begin * columns[key].row
+            view, place = content.reshape(-1).view(np.uint8).data, columns[key].offset + begin * columns[key].row
             while view:
                 written = os.pwrite(descriptor, view, place)
                 view, place = view[written:], place + written

@@ -39,13 +39,13 @@ class _FromBuffer:
 
     __slots__ = ()
 
-    def __call__(self, buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    def __call__(self, buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
         return np.frombuffer(bytearray(buffer), dtype=dtype).reshape(shape, order=order)
 
 
 def _numpy_names() -> dict[tuple[str, str], Any]:
-    reconstruct, _, _ = np.zeros(0).__reduce__()
-    scalar, _ = np.float32(0).__reduce__()
+    reconstruct: Any = np.zeros(0).__reduce__()[0]
+    scalar: Any = np.float32(0).__reduce__()[0]
     names: dict[tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
     for module in (_OLD, _NEW):
         names[module, "_reconstruct"] = reconstruct
@@ -134,7 +134,11 @@ def load_object(path: Path) -> Any:
         raise DatasetError(f"{path} is truncated or no .npy file ({error}); take it from its source again") from error
 
 
-class _OldNames(pickle._Pickler):  # type: ignore[name-defined]
+_Pickler: Any = pickle._Pickler  # type: ignore[attr-defined]
+"""The one written in Python, whose methods can be replaced."""
+
+
+class _OldNames(_Pickler):
     """Writes numpy's functions under the names that every numpy since 1.0 knows."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:

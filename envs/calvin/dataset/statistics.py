@@ -132,12 +132,13 @@ def read_statistics(path: Path) -> Statistics:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     try:
-        parts = [
+        robot_mean, robot_deviation, scene_mean, scene_deviation = (
             _vector(next((entry for entry in held.get(key) or () if "NormalizeVector" in entry["_target_"]), {}), name)
             for key in ("robot_obs", "scene_obs")
             for name in ("mean", "std")
-        ]
-        return Statistics(*parts, _vector(held, "act_min_bound"), _vector(held, "act_max_bound"))
+        )
+        bounds = _vector(held, "act_min_bound"), _vector(held, "act_max_bound")
+        return Statistics(robot_mean, robot_deviation, scene_mean, scene_deviation, *bounds)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{path} is not of CALVIN's form: {error!r}") from error
 

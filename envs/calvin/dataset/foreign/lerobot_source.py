@@ -170,7 +170,7 @@ class _Video:
         begin = round(float(row[f"videos/{self._name}/from_timestamp"]) * self._source.fps)
         if path != self._path or begin < self._place:
             self._path, self._place, self._decoded = path, 0, _decode(path)
-        images = []
+        images: list[np.ndarray] = []
         while len(images) < row["length"]:
             frame = next(self._decoded, None)
             if frame is None:

@@ -147,7 +147,7 @@ def recording_of(trajectory: Trajectory, label: str, scene: str) -> Recording:
     steps = len(states) - 1
     if steps < 1:
         raise DatasetError(f"the trajectory {trajectory.instruction!r} has {length} frames; two or more are needed")
-    given: dict[str, np.ndarray] = {}
+    given: dict[str, Any] = {}
     if label == "commanded":
         relative = trajectory.rel_actions
         if relative is None:
