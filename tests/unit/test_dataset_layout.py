@@ -197,6 +197,19 @@ def test_statistics_are_of_the_frames(tmp_path):
     np.testing.assert_allclose(found.action_high, frames["actions"].max(0), atol=1e-6)
 
 
+def test_the_environment_can_be_built_again(tmp_path):
+    """What the original's ``get_env`` reads, resolved as it resolves it."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.load(write_set(tmp_path) / "training" / ".hydra" / "merged_config.yaml")
+    del config.cameras["gripper"]  # as it does with cameras that nobody looks through
+    env = OmegaConf.to_container(config.env, resolve=True)
+    assert env["_target_"] == "calvin_env.envs.play_table_env.PlayTableSimEnv" and list(env["cameras"]) == ["static"]
+    assert env["cameras"]["static"]["width"] == 20 and env["robot_cfg"]["tcp_link_id"] == 15
+    assert list(env["scene_cfg"]["objects"]["movable_objects"]) == ["block_red", "block_blue", "block_pink"]
+    assert env["scene_cfg"]["surfaces"]["table"] == [[0.0, -0.15, 0.46], [0.35, -0.03, 0.46]]
+
+
 def test_scenes_that_come_back_are_still_known(tmp_path):
     with DatasetWriter(tmp_path / "training") as writer:
         for seed, scene in enumerate("AABA"):

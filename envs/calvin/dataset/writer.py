@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from vla_bench.envs.calvin.dataset.annotations import write_annotations
+from vla_bench.envs.calvin.dataset.environment_config import FILE as MERGED_CONFIG
+from vla_bench.envs.calvin.dataset.environment_config import merged_config
 from vla_bench.envs.calvin.dataset.journal import JOURNAL, NOTES, add_line, read_lines, read_notes, write_notes
 from vla_bench.envs.calvin.dataset.labels import LABELS, absolute_actions, relative_actions
 from vla_bench.envs.calvin.dataset.layout import (
@@ -29,7 +31,7 @@ from vla_bench.envs.calvin.dataset.layout import (
     STATISTICS,
     Naming,
 )
-from vla_bench.envs.calvin.dataset.pickles import save_array, save_object
+from vla_bench.envs.calvin.dataset.pickles import replace_file, save_array, save_object
 from vla_bench.envs.calvin.dataset.statistics import Moments, write_statistics
 from vla_bench.envs.errors import DatasetError
 
@@ -238,7 +240,10 @@ class DatasetWriter:
         ends = np.array([(line["first"], line["last"]) for line in self.lines], np.int64)
         items = [tuple(item) for line in self.lines for item in line["annotations"]]
         scenes = _scene_ranges(self.lines)
+        configuration = merged_config(str(self.lines[-1]["scene"]), self._shapes())
         try:
+            if configuration:
+                replace_file(self.folder / MERGED_CONFIG, configuration.encode())
             write_statistics(self.folder / STATISTICS, Moments.sum(line["moments"] for line in self.lines))
             write_annotations(self.folder / ANNOTATION_FOLDER / ANNOTATION_FILE, items, embeddings)
             save_object(self.folder / SCENE_INFO, _one_range_each(scenes))
