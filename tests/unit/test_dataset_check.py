@@ -162,6 +162,19 @@ def test_the_scene_is_known_by_its_fixtures(tmp_path, true):
             assert f"says {said}, but" in found.text and f"where {true} has" in found.text
 
 
+def test_the_scene_that_the_name_promises(copy):
+    """Old copies of task_D_D say scene A of their training frames."""
+    (copy / "dataset.json").unlink()
+    (copy / "recordings.jsonl").unlink()
+    folder = copy.parent / "task_D_D" / "training"
+    shutil.copytree(copy, folder)
+    save_object(folder / "scene_info.npy", {"calvin_scene_A": [0, 182]})
+    found = faults(folder)["scene"]
+    assert found.where == ((0, 182),) and "says A of these, but task_D_D has none" in found.text
+    (folder / "scene_info.npy").unlink()
+    assert {each.scene for each in CalvinDataset(folder).annotations} == {"D"} and "scene" not in faults(folder)
+
+
 def test_a_sample_of_the_frames(copy):
     (copy / "episode_0000100.npz").unlink()
     seen = []

@@ -54,6 +54,29 @@ def test_lerobot_there_and_back(tmp_path, video, capsys):
     assert video or no_fault(tmp_path / "back")
 
 
+def test_an_import_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    source = write_set(tmp_path / "source", 3)
+    there = str(tmp_path / "lerobot")
+    main(["data", "export", "lerobot", str(source), there])
+    assert main(["data", "import", "lerobot", there, str(tmp_path / "whole")]) == 0
+    asked, real = [], LeRobotSource.trajectories
+
+    def stopping(self, first):
+        for number, each in enumerate(real(self, first), first):
+            asked.append(number)
+            yield each
+            if number == 1 and len(asked) < 5:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(LeRobotSource, "trajectories", stopping)
+    assert main(["data", "import", "lerobot", there, str(tmp_path / "cut")]) == 130
+    monkeypatch.setattr(LeRobotSource, "trajectories", real)
+    assert main(["data", "import", "lerobot", there, str(tmp_path / "cut")]) == 0
+    for path in (tmp_path / "whole" / "training").rglob("*.np?"):
+        other = tmp_path / "cut" / "training" / path.relative_to(tmp_path / "whole" / "training")
+        assert path.read_bytes() == other.read_bytes()
+
+
 def test_lerobot_tables_are_of_its_form(tmp_path):
     """What LeRobot's own reader looks for."""
     import pandas as pd

@@ -16,7 +16,7 @@ import numpy as np
 
 from vla_bench.envs.calvin.dataset.findings import Finding, stretches
 from vla_bench.envs.calvin.dataset.frame_facts import FrameFacts, facts_of
-from vla_bench.envs.calvin.dataset.layout import CAMERAS, LENGTHS, NEEDED, OFFICIAL_SCENES, SCENE_INFO
+from vla_bench.envs.calvin.dataset.layout import CAMERAS, LENGTHS, NEEDED, OFFICIAL_SCENES, SCENE_INFO, scenes_by_name
 from vla_bench.envs.calvin.dataset.out_of_step import Steps
 from vla_bench.envs.calvin.dataset.pickles import load_object
 from vla_bench.envs.calvin.dataset.reader import CalvinDataset, read_frame
@@ -244,7 +244,12 @@ def _annotation_findings(dataset: CalvinDataset) -> Iterator[Finding]:
 
 
 def _official_ranges(dataset: CalvinDataset) -> Iterator[Finding]:
-    """Scenes against the numbering of ABC and ABCD, where a set has several scenes and no notes of ours."""
+    """Scenes against the set's name, and against the numbering of ABC and ABCD where it has several scenes."""
+    named = scenes_by_name(dataset.folder)
+    for scene, first, last in dataset.scenes:
+        if named and scene not in named:
+            text = f"{SCENE_INFO} says {scene} of these, but {dataset.folder.parent.name} has none of it here"
+            yield Finding("scene", text, ((first, last),))
     if dataset.notes or len(dataset.scenes) < 2 or dataset.recordings[-1, 1] < OFFICIAL_SCENES["A"][1]:
         return
     for scene, first, last in dataset.scenes:

@@ -118,6 +118,15 @@ def split_folder(folder: Path, split: str | None = None) -> Path:
     )
 
 
+def scenes_by_name(folder: Path) -> str:
+    """Scene letters that a published set's name promises for a split's folder; empty for other names.
+
+    ``task_ABC_D/training`` is of A, B and C, ``task_ABC_D/validation`` of D.
+    """
+    found = re.fullmatch(r"task_([A-D]+)_([A-D])", folder.resolve().parent.name)
+    return "" if not found else found[2 if folder.name == SPLITS[1] else 1]
+
+
 def scene_letter(name: str) -> str:
     """``A`` of ``calvin_scene_A``; other names stay what they are."""
     return name.removeprefix(SCENE_PREFIX)

@@ -24,6 +24,7 @@ from vla_bench.envs.calvin.dataset.layout import (
     check_shape,
     find_naming,
     scene_letter,
+    scenes_by_name,
     split_folder,
 )
 from vla_bench.envs.calvin.dataset.pickles import load_object
@@ -138,11 +139,14 @@ class CalvinDataset:
             raise DatasetError(f"{path} must be a dictionary of scene to first and last frame: {error}") from error
 
     def scene_of(self, index: int) -> str | None:
-        """Scene letter of a frame by ``scene_info.npy``, None when it does not say."""
+        """Scene letter of a frame by ``scene_info.npy``, else by the set's name; None when neither says."""
         notes = self.notes.get("scenes")
         if notes:  # a set of ours may come back to a scene, which a dictionary of ranges cannot say
             return next((scene for scene, first, last in notes if first <= index <= last), None)
-        return next((scene for scene, first, last in self.scenes if first <= index <= last), None)
+        if self.scenes:
+            return next((scene for scene, first, last in self.scenes if first <= index <= last), None)
+        named = scenes_by_name(self.folder)  # the validation splits of published sets have no scene_info
+        return named if len(named) == 1 else None
 
     @cached_property
     def annotations(self) -> tuple[Annotation, ...]:
