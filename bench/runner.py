@@ -26,7 +26,7 @@ from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal
-from vla_bench.bench.records.provenance import Provenance
+from vla_bench.bench.records.provenance import Provenance, describe_policy
 from vla_bench.bench.records.result_set import (
     DERIVED,
     ERRORS,
@@ -37,6 +37,7 @@ from vla_bench.bench.records.result_set import (
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.preparation import Preparation, journal_header, placement, prepare, wanted_episodes
 from vla_bench.bench.setup.run_folder import check_no_orphans, check_same_run, write_config, writing_to
+from vla_bench.policies.identity.content import content_from_plain, named, shared_differences
 
 ERRORS_BEFORE_GIVING_UP = 3
 """A run with fewer errors is finished before ``run.max_error_rate`` is held against it; one that has so
@@ -129,6 +130,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         match event:
             case WorkerStarted(worker, info):
                 _check_worker(worker, info, facts)
+                _check_policy(worker, info, ready)
                 provenance.add_worker(worker, info)
             case EpisodeFinished(record):
                 journal.append(record)
@@ -156,13 +158,16 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         recycle_mb=run.recycle_mb,
         video=run.video,
         folder=str(ready.folder.absolute()),
+        results=str(ready.folder.parent.absolute()),
         inference=inference,
         servers=run.servers,
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
     )
     how = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
-    provenance.begin(job.policy.target, {**how, "inference": inference, "workers": workers})
+    provenance.begin(
+        describe_policy(job.policy.target, ready.content), {**how, "inference": inference, "workers": workers}
+    )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
         with contextlib.suppress(_Enough):
@@ -182,6 +187,19 @@ def _check_worker(worker: str, info: Mapping[str, Any], facts: Mapping[str, Any]
                 f"{worker} on {info.get('host')} has {name} {info[name]!r}, the run has {facts[name]!r}. "
                 f"Make both machines alike, or name the {name} with benchmark.{name.partition('_')[0]}="
             )
+
+
+def _check_policy(worker: str, info: Mapping[str, Any], ready: Preparation) -> None:
+    """Refuses a worker that has other code or other files than this process."""
+    if ready.config.run.same_policy or not isinstance(info.get("content"), Mapping):
+        return
+    edits = shared_differences(ready.content, content_from_plain(info["content"]), f"on {worker}")
+    if edits:
+        raise ProtocolMismatch(
+            f"{worker} on {info.get('host')} has another state of the policy than the run: {named(edits)}. Bring "
+            "both to the same state (an edit while a run goes on waits for its end), or go on with "
+            "run.same_policy=true; every table then says so"
+        )
 
 
 def _too_many_errors(errors: int, last: EpisodeError, ready: Preparation) -> RunFailed:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from vla_bench.envs.action_spec import ActionSpec
-from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.envs.simulation import SceneState
 
 
@@ -99,3 +99,9 @@ class EndingPolicy(Policy, Protocol):
         """Called after every :meth:`act`: whether the subtask is to end once that decision's actions are
         executed."""
         ...
+
+
+def spec_from_plain(plain: Mapping[str, Any]) -> PolicySpec:
+    """The inverse of ``dataclasses.asdict`` for a spec."""
+    cameras = tuple(Camera(**camera) for camera in plain["sensors"]["cameras"])
+    return PolicySpec(**{**plain, "action": ActionSpec(**plain["action"]), "sensors": Sensors(cameras)})

@@ -32,11 +32,14 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import Simulation, make_simulation
 from vla_bench.policies.base import Policy
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity.content import content_to_plain, read_content
+from vla_bench.policies.specification import policy_parts
 
 
 def main() -> None:
     """Runs the process."""
     socket_fd, page_fd, lifeline_fd = (int(number) for number in sys.argv[1:4])
+    sys.argv[:] = sys.argv[:1]  # a policy that reads the command line finds nothing of ours
     for descriptor in (socket_fd, page_fd, lifeline_fd):
         os.set_inheritable(descriptor, False)
     tie(lifeline_fd, os.getpid())
@@ -55,10 +58,11 @@ def serve(connection: socket.socket, page: Page) -> None:
         return
     job = job_from_plain(message["job"])
     try:
-        started = time.perf_counter()
+        started, before = time.perf_counter(), set(sys.modules)
         simulation, policy = _build(job)
         remark = "" if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
         info = _describe(simulation, policy, time.perf_counter() - started)
+        info["content"] = _content(job, policy, before)
         if remark:
             info["remark"] = remark
     except Exception as error:
@@ -114,6 +118,16 @@ def _describe(simulation: Simulation, policy: Policy, seconds: float) -> dict[st
     info = {"pid": os.getpid(), "host": platform.node(), "policy": policy.spec.name, "start_seconds": seconds}
     describe = getattr(simulation, "describe", None)  # e.g. CALVIN names its renderer
     return info if describe is None else {**info, **to_plain(describe())}
+
+
+def _content(job: Job, policy: Policy, before: set[str]) -> dict[str, Any]:
+    """What the policy is made of, as the process that decides sees it."""
+    served = getattr(policy, "content", None) if job.inference == "server" else None
+    if served is not None:
+        return content_to_plain(served)
+    left_out = Path(job.results) if job.results else None
+    parts = policy_parts(job.policy, job.simulation.family, policy.spec, before, left_out)
+    return content_to_plain(read_content(parts))
 
 
 def _explain(error: Exception) -> dict[str, str]:

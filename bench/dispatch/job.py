@@ -48,6 +48,8 @@ class Job:
     """Which episodes' executed actions are kept, for clips (:mod:`vla_bench.bench.video`)."""
     folder: str = ""
     """The run's, for what a worker writes itself; nothing is written where there is no such folder."""
+    results: str = ""
+    """Folder of the run's folder, whose files are no part of the policy wherever its arguments lead."""
     directory: str = ""
     """Folder in which the processes run, where it exists, so that relative paths and modules beside the
     user are found; empty: the driver's current one."""

@@ -31,5 +31,6 @@ def connect(job: Job) -> Policy:
             python=job.policy_python,
             hung_seconds=job.decision_deadline or HUNG_SECONDS,
             start_seconds=job.start_deadline,
+            results=job.results,
         )
     )

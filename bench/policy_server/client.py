@@ -15,10 +15,10 @@ from vla_bench.bench.episode.actions import PolicyServerError, PolicyServerLost
 from vla_bench.bench.policy_server.exchange import Outbox, receive_answer
 from vla_bench.bench.policy_server.node import Node, ServerOrder
 from vla_bench.bench.wire import send
-from vla_bench.envs.action_spec import ActionSpec
-from vla_bench.envs.observation import Camera, Observation, Sensors
-from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.envs.observation import Observation
+from vla_bench.policies.base import PolicySpec, SubtaskContext, spec_from_plain
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity.content import Content, content_from_plain
 
 LOOK_SECONDS = 1.0
 """How often a worker that waits for a server's policy to be built looks whether the server is stuck."""
@@ -40,6 +40,8 @@ class ServedPolicy:
         self._connection: socket.socket | None = None
         self._number = 0
         self._ended = False
+        self.content: Content | None = None
+        """Digests of what the served policy is made of."""
         self._spec = self._connect()
 
     @property
@@ -95,7 +97,8 @@ class ServedPolicy:
             self.close()
             raise
         self.server_pid = hello["pid"]
-        return _spec_from_plain(hello["spec"])
+        self.content = content_from_plain(hello["content"])
+        return spec_from_plain(hello["spec"])
 
     def _disconnect(self) -> None:
         self._connection.close()
@@ -135,8 +138,3 @@ class ServedPolicy:
         self._disconnect()
         log = self._node.log_tail(self._number)
         return PolicyServerLost(f"the policy server died\n{log}".rstrip())
-
-
-def _spec_from_plain(plain: dict[str, Any]) -> PolicySpec:
-    cameras = tuple(Camera(**camera) for camera in plain["sensors"]["cameras"])
-    return PolicySpec(**{**plain, "action": ActionSpec(**plain["action"]), "sensors": Sensors(cameras)})

@@ -56,6 +56,8 @@ class ServerOrder:
     hung_seconds: float
     start_seconds: float
     """How long it may take to build the policy."""
+    results: str = ""
+    """Folder whose files are not the policy's."""
 
 
 class Node:
@@ -182,7 +184,7 @@ class Node:
             )
             with contextlib.suppress(BrokenPipeError), process.stdin:
                 told = {"policy": order.policy, "family": order.family, "options": order.options}
-                told["worker"] = os.getpid()
+                told |= {"worker": os.getpid(), "results": order.results}
                 process.stdin.write(json.dumps(told).encode())
         return {"number": number, "pid": process.pid, "workers": []}
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
@@ -36,8 +37,10 @@ from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import Policy, SubtaskContext
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity.content import content_to_plain, read_content
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.policies.registry import make_policy
+from vla_bench.policies.specification import policy_parts
 
 LINGER_SECONDS = 10.0
 """How long a server waits for a worker when it has none: as long as a crashed one takes to be replaced."""
@@ -87,14 +90,16 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     faulthandler.enable()
     listener, page = socket.socket(fileno=int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), _PULSE.size)
+    sys.argv[:] = sys.argv[:1]  # a policy that reads the command line finds nothing of ours
     order = json.load(sys.stdin)
     watcher = _start_watcher(order["worker"])
+    content: dict[str, Any] = {}
     try:
-        policy, failure = _build(order), None
+        policy, content, failure = *_build(order), None
     except Exception as error:
         policy, failure = None, error
         traceback.print_exc()
-    server = Server(listener, page, policy, failure, watcher)
+    server = Server(listener, page, policy, failure, watcher, content)
     try:
         server.run()
     finally:
@@ -113,8 +118,9 @@ def _start_watcher(first_worker: int) -> IO[str] | None:
     return watcher.stdin
 
 
-def _build(order: dict[str, Any]) -> Policy:
-    choice = PolicyChoice(**order["policy"])
+def _build(order: dict[str, Any]) -> tuple[Policy, dict[str, Any]]:
+    """The policy, and the digests of what it is made of."""
+    choice, before = PolicyChoice(**order["policy"]), set(sys.modules)
     make = partial(make_policy, choice, environment_spec(order["family"], order["options"]))
     policy = make()
     if policy.spec.privileged:
@@ -122,7 +128,9 @@ def _build(order: dict[str, Any]) -> Policy:
             f"policy {policy.spec.name!r} is shown the simulator's state, which no policy server gets: type "
             "run.inference=child"
         )
-    return PolicyPerSlot(policy, make) if isinstance(policy, OneSlotPolicy) else policy
+    left_out = Path(order["results"]) if order["results"] else None
+    content = content_to_plain(read_content(policy_parts(choice, order["family"], policy.spec, before, left_out)))
+    return (PolicyPerSlot(policy, make) if isinstance(policy, OneSlotPolicy) else policy), content
 
 
 class Server:
@@ -135,7 +143,9 @@ class Server:
         policy: Policy | None,
         failure: Exception | None,
         watcher: IO[str] | None,
+        content: Mapping[str, Any],
     ) -> None:
+        self._content = content
         self._listener, self._page = listener, page
         self._policy, self._failure = policy, failure
         self._decisions = Decisions(policy) if policy is not None else None
@@ -232,7 +242,8 @@ class Server:
                     send(worker.connection, told(self._failure))
                 else:
                     spec = to_plain(self._policy.spec)
-                    send(worker.connection, {"spec": spec, "pid": os.getpid()})
+                    hello = {"spec": spec, "pid": os.getpid(), "content": self._content}
+                    send(worker.connection, hello)
             case "memory":
                 worker.inbox.arrange(worker.connection, message["places"])
             case "reset":

@@ -5,9 +5,9 @@ A run may take several tries (a crash, then the same command again); each try le
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
-import inspect
 import json
 import os
 import platform
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.records.journal import write_atomically
+from vla_bench.policies.identity.content import Content, content_from_plain, content_to_plain, shared_differences
 from vla_bench.program import command_line, is_checkout, version
 
 PACKAGES = (
@@ -68,17 +69,9 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-def describe_policy(target: str) -> dict[str, Any]:
-    """The policy's target, and for a class of the user's own its source file and that file's SHA-256."""
-    from vla_bench.policies.registry import find_policy
-
-    try:
-        file = inspect.getsourcefile(find_policy(target))
-    except TypeError:
-        file = None
-    if file is None or Path(file).is_relative_to(_ROOT):
-        return {"target": target}
-    return {"target": target, "file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+def describe_policy(target: str, content: Content) -> dict[str, Any]:
+    """The policy's target, the digests of its code and files, and what could not be compared."""
+    return {"target": target, **content_to_plain(content)}
 
 
 def describe_packages() -> dict[str, str | None]:
@@ -125,8 +118,9 @@ class Provenance:
         self._path = path
         self._content: dict[str, Any] = {**fixed, "tries": [] if fresh else tries_of(path)}
 
-    def begin(self, policy: str, placement: Mapping[str, Any]) -> None:
-        """Opens a try; ``policy`` is its target, ``placement`` says how it is run (workers, backend…)."""
+    def begin(self, policy: Mapping[str, Any], placement: Mapping[str, Any]) -> None:
+        """Opens a try; ``policy`` as :func:`describe_policy` has it, ``placement`` says how it is run (workers,
+        backend…)."""
         self._content["tries"].append(
             {
                 "started": now(),
@@ -137,7 +131,7 @@ class Provenance:
                 "placement": dict(placement),
                 "python": platform.python_version(),
                 "code": describe_code(),
-                "policy": describe_policy(policy),
+                "policy": dict(policy),
                 "packages": describe_packages(),
                 "machine": describe_machine(),
                 "workers": [],
@@ -183,12 +177,11 @@ def _is_try(each: Any) -> bool:
 
 
 def changes_between(tries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What was not the same in all tries that finished an episode: ``code``, ``policy``, a package…"""
+    """What was not the same in all tries that finished an episode: ``code``, a package… (The policy is
+    looked after by the journal's header.)"""
     counted = [each for each in tries if each.get("episodes") != 0]
     changed = [
-        name
-        for name in ("code", "policy", "python")
-        if len({json.dumps(each.get(name), sort_keys=True) for each in counted}) > 1
+        name for name in ("code", "python") if len({json.dumps(each.get(name), sort_keys=True) for each in counted}) > 1
     ]
     packages = [each.get("packages", {}) for each in counted]
     names = sorted({name for each in packages for name in each})
@@ -207,6 +200,17 @@ def pixels_of(tries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             driver = details.get("gl_renderer") or details.get("renderer")
             pixels.setdefault(str(details["reference_frame"]), f"{worker.get('host')}: {driver}")
     return pixels
+
+
+def policies_of(tries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What workers had of the policy that the process which began their try had otherwise, in words."""
+    found: dict[str, None] = {}
+    for each in tries:
+        for worker in each.get("workers", ()):
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                mine, theirs = content_from_plain(each["policy"]), content_from_plain(worker["content"])
+                found |= dict.fromkeys(shared_differences(mine, theirs, f"on {worker.get('host')}"))
+    return list(found)
 
 
 class Elapsed(NamedTuple):

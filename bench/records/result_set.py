@@ -36,9 +36,10 @@ from vla_bench.bench.records.error_report import error_report
 from vla_bench.bench.records.formats import html as html_table
 from vla_bench.bench.records.formats import latex
 from vla_bench.bench.records.journal import JournalContents, read_journal, write_atomically
-from vla_bench.bench.records.provenance import changes_between, elapsed, pixels_of, tries_of
+from vla_bench.bench.records.provenance import changes_between, elapsed, pixels_of, policies_of, tries_of
 from vla_bench.bench.records.summary import Summary, summarize, summary_to_plain
 from vla_bench.bench.records.tables import counts_line, headline, key_line, tables, to_markdown
+from vla_bench.policies.identity.content import named
 
 if TYPE_CHECKING:
     import pandas
@@ -96,6 +97,12 @@ class ResultSet:
             header["notes"] = [
                 *header["notes"],
                 f"made in several tries that differ in {', '.join(changed)}; see {PROVENANCE}",
+            ]
+        edits = [line for edit in header.get("edited", ()) for line in edit["changed"]]
+        if edits := [*edits, *policies_of(tries)]:
+            header["notes"] = [
+                *header["notes"],
+                f"more than one state of the policy made this (run.same_policy=true): {named(edits)}",
             ]
         if len(pixels := pixels_of(tries)) > 1:
             drawn = "; ".join(f"{frame} on {who}" for frame, who in pixels.items())

@@ -101,6 +101,8 @@ class RunConfig:
     """Start afresh, discarding what the run's folder holds."""
     extend: bool = False
     """Add sequences, rollouts, tasks or scenes to the result set in run.name, which is a part of this run."""
+    same_policy: bool = False
+    """Go on although the policy's code or files have changed since; every table says so."""
     only: tuple[str, ...] = ()
     """Run these episodes alone, e.g. seq-0007; empty or all means whatever is missing."""
     workers: int | None = None

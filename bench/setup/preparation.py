@@ -18,7 +18,9 @@ from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.plan import Plan, environment_of, plan
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
-from vla_bench.policies.registry import NEED_NUMPY_ONLY, describe_policy
+from vla_bench.policies.identity.content import Content
+from vla_bench.policies.registry import NEED_NUMPY_ONLY
+from vla_bench.policies.specification import ask_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Preparation:
     identity: Mapping[str, Any]
     """What a run's folder belongs to, as plain data; another identity may not add to it."""
     folder: Path
+    content: Content
+    """Digests of what the policy is made of."""
 
 
 def prepare(config: Config) -> Preparation:
@@ -39,8 +43,15 @@ def prepare(config: Config) -> Preparation:
     Raises:
         UserError: the policy, the assets or the benchmark are not as configured; says what to type.
     """
-    choice = PolicyChoice(config.policy.target, config.policy.arguments)
-    policy = describe_policy(choice, environment_of(config.benchmark))
+    environment_of(config.benchmark)  # a mistake in the benchmark is told before the policy is asked
+    asked = ask_policy(
+        PolicyChoice(config.policy.target, config.policy.arguments),
+        config.benchmark.family,
+        config.benchmark.options,
+        left_out=Path(config.run.results),
+        seconds=config.run.start_deadline,
+    )
+    policy = asked.spec
     if config.run.inference == "server" and policy.privileged:
         raise ConfigError(
             f"policy={config.policy.target} is shown the simulator's state, which no policy server "
@@ -64,10 +75,10 @@ def prepare(config: Config) -> Preparation:
         "seed": config.run.seed,
         "protocol": made.protocol.hash,
     }
-    if policy.files:
-        identity["files"] = dict(policy.files)
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
-    return Preparation(config, policy, made, identity, Path(config.run.results) / name)
+    # Not in the name: the same command leads to the same folder, where what has been edited is noticed.
+    identity["content"] = asked.content.digests
+    return Preparation(config, policy, made, identity, Path(config.run.results) / name, asked.content)
 
 
 def placement(ready: Preparation) -> Placement:

@@ -17,6 +17,7 @@ from vla_bench.bench.records.provenance import now
 from vla_bench.bench.records.result_set import CONFIG, DERIVED, JOURNAL
 from vla_bench.bench.setup.config import Config, config_to_plain
 from vla_bench.bench.setup.preparation import Preparation
+from vla_bench.policies.identity.content import differences, named
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DISK_FAULTS = _FULL | {errno.EIO, errno.EROFS, errno.ESTALE, errno.EACCES, errno.EPERM}
@@ -53,19 +54,49 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 def check_same_run(ready: Preparation, journal: Journal, mine_header: Mapping[str, Any]) -> None:
     """Refuses to add to another run's journal, naming what differs; gives one that is to be extended
-    the header of the longer run."""
+    the header of the longer run, and one that another state of the policy goes on with a mark."""
     header = journal.contents.header
-    theirs, mine = header["identity"], dict(ready.identity)
-    if theirs == mine:
-        return
-    places = _places_here(ready, header)
-    if places and ready.config.run.extend:
+    theirs, mine = dict(header["identity"]), dict(ready.identity)
+    edits = differences(theirs.pop("content", {}), mine.pop("content"))
+    places = _places_here(ready, header, theirs, mine)
+    if theirs != mine and not (places and ready.config.run.extend):
+        raise _another_run(ready, header, theirs, mine, edits, places)
+    if edits and not ready.config.run.same_policy:
+        raise ResultSetError(
+            f"{ready.folder} was made by another state of the policy: {named(edits)}. Give this one its own folder "
+            "with run.name=<name>, discard that one with run.overwrite=true, or go on with run.same_policy=true if "
+            "you know that both are the same policy; every table then says so."
+        )
+    about = dict(header)
+    if theirs != mine:
         before = {"episodes": header["episodes"], "protocol": theirs["protocol"], "until": now()}
         extended = [*header.get("extended", []), before]
         about = {**mine_header, "created": header.get("created"), "extended": extended}
-        journal.replace_header(about, places)
-        return
-    differences = [
+        about["edited"] = list(header.get("edited", []))
+    if edits and journal.contents.records and _something_missing(ready, journal):
+        about["edited"] = [*about.get("edited", []), {"until": now(), "changed": edits}]
+    elif edits and journal.contents.records:
+        return  # nothing is run, so nothing of the new state gets into it
+    about["identity"] = dict(ready.identity)
+    if about != header:
+        about.pop("format", None)
+        journal.replace_header(about, places or range(header["episodes"]))
+
+
+def _something_missing(ready: Preparation, journal: Journal) -> bool:
+    judged = sum(record.status == "done" for record in journal.contents.records)
+    return judged < len(ready.plan.protocol.episodes)
+
+
+def _another_run(
+    ready: Preparation,
+    header: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    edits: list[str],
+    places: list[int],
+) -> ResultSetError:
+    found = [
         f"{name} {theirs.get(name)!r} there, {mine[name]!r} now"
         for name in mine
         if name != "protocol" and theirs.get(name) != mine[name]
@@ -74,34 +105,38 @@ def check_same_run(ready: Preparation, journal: Journal, mine_header: Mapping[st
         then, today = flat(header["protocol"]["facts"]), flat(to_plain(ready.plan.protocol.facts))
         then["episodes"], today["episodes"] = header["episodes"], len(ready.plan.protocol.episodes)
         changed = [name for name in {**then, **today} if then.get(name) != today.get(name)]
-        differences += [f"{name} {then.get(name)!r} there, {today.get(name)!r} now" for name in changed]
+        found += [f"{name} {then.get(name)!r} there, {today.get(name)!r} now" for name in changed]
         if not changed:
-            differences.append("the episodes themselves (states, subtasks, instructions or step limit)")
+            found.append("the episodes themselves (states, subtasks, instructions or step limit)")
+    if edits:
+        found.append(named(edits))
     more = "Add the further episodes to it with run.extend=true, or give" if places else "Give"
-    raise ResultSetError(
-        f"{ready.folder} holds another run, which differs in: {'; '.join(differences)}. "
+    return ResultSetError(
+        f"{ready.folder} holds another run, which differs in: {'; '.join(found)}. "
         f"{more} this run its own folder with run.name=<name>, or discard that one with run.overwrite=true."
     )
 
 
-def _places_here(ready: Preparation, header: Mapping[str, Any]) -> list[int]:
+def _places_here(
+    ready: Preparation, header: Mapping[str, Any], theirs: Mapping[str, Any], mine: Mapping[str, Any]
+) -> list[int]:
     """The places that the episodes of the run in the folder have in this one, when that run is a part of it:
     the same but for further sequences, rollouts, tasks or scenes. Empty when it is not."""
     protocol, digests = ready.plan.protocol, header.get("episode_digests")
-    mine = {episode.digest: episode for episode in protocol.episodes}
-    if not isinstance(digests, list) or len(digests) >= len(mine):
+    here = {episode.digest: episode for episode in protocol.episodes}
+    if not isinstance(digests, list) or len(digests) >= len(here):
         return []
-    theirs = [mine[digest] for digest in digests if isinstance(digest, str) and digest in mine]
-    part = tuple(dataclasses.replace(episode, index=index) for index, episode in enumerate(theirs))
-    same = {**ready.identity, "protocol": dataclasses.replace(protocol, episodes=part).hash}
-    return [episode.index for episode in theirs] if header["identity"] == same else []
+    episodes = [here[digest] for digest in digests if isinstance(digest, str) and digest in here]
+    part = tuple(dataclasses.replace(episode, index=index) for index, episode in enumerate(episodes))
+    same = {**mine, "protocol": dataclasses.replace(protocol, episodes=part).hash}
+    return [episode.index for episode in episodes] if theirs == same else []
 
 
 def write_config(folder: Path, config: Config) -> None:
     """Writes what was asked for, so that it can be asked for again."""
     import yaml
 
-    lasting = dataclasses.replace(config.run, overwrite=False, extend=False, only=())
+    lasting = dataclasses.replace(config.run, overwrite=False, extend=False, same_policy=False, only=())
     plain = config_to_plain(dataclasses.replace(config, run=lasting))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     write_atomically(folder / CONFIG, lambda temporary: temporary.write_text(text, encoding="utf-8"))

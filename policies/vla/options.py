@@ -14,7 +14,7 @@ from vla_bench.envs.observation import Sensors
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import Compatibility, VlaConfig
-from vla_bench.policies.vla.files import DESCRIPTIONS, digest
+from vla_bench.policies.vla.files import descriptions_digest
 
 Batching = Literal["exact", "fast"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -197,12 +197,11 @@ class VlaOptions:
         )
 
     def _files(self) -> dict[str, str]:
-        """Digests of what is here; a hub's name has none."""
-        parts = {"config": self.config, "checkpoint": self.checkpoint, "lora": self.lora}
-        found = {name: digest(Path(path)) for name, path in parts.items() if path and Path(path).exists()}
-        if self.backbone_path != self.checkpoint and Path(self.backbone_path).is_dir():
-            found["backbone_path"] = digest(Path(self.backbone_path), DESCRIPTIONS)
-        return found
+        """Of a backbone's folder only the descriptions count: the weights are the checkpoint's. What the other
+        arguments name is read whole by :mod:`vla_bench.policies.identity`."""
+        if self.backbone_path == self.checkpoint or not Path(self.backbone_path).is_dir():
+            return {}
+        return {"backbone_path": descriptions_digest(Path(self.backbone_path))}
 
 
 def _typed(value: bool | str) -> str:

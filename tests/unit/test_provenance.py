@@ -13,14 +13,16 @@ from vla_bench.bench.records.provenance import (
     describe_policy,
     elapsed,
     pixels_of,
+    policies_of,
     tries_of,
 )
+from vla_bench.policies.identity.content import Content, content_from_plain, content_to_plain
 
 
 def test_a_try_says_where_it_was_made(tmp_path):
     path = tmp_path / "provenance.json"
     made = Provenance(path, {"protocol": {"hash": "12"}})
-    made.begin("stub", {"workers": 2})
+    made.begin({"target": "stub"}, {"workers": 2})
     assert tries_of(path)[0]["ended"] is None
     made.add_worker("local-0", {"pid": 7})
     made.end(5)
@@ -34,9 +36,9 @@ def test_a_try_says_where_it_was_made(tmp_path):
 def test_tries_add_up_unless_the_run_starts_afresh(tmp_path):
     path = tmp_path / "provenance.json"
     for _ in range(2):
-        Provenance(path, {}).begin("stub", {})
+        Provenance(path, {}).begin({"target": "stub"}, {})
     assert len(tries_of(path)) == 2
-    Provenance(path, {}, fresh=True).begin("stub", {})
+    Provenance(path, {}, fresh=True).begin({"target": "stub"}, {})
     assert len(tries_of(path)) == 1
 
 
@@ -84,10 +86,18 @@ def test_packages_and_machine():
     assert describe_machine()["processor"]
 
 
-def test_a_policy_of_ones_own_is_known_by_its_source(tmp_path, monkeypatch):
-    (tmp_path / "their_policy.py").write_text("class Mine:\n    pass\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    described = describe_policy("their_policy.Mine")
-    assert described["file"] == str(tmp_path / "their_policy.py")
-    assert len(described["sha256"]) == 64
-    assert describe_policy("stub") == {"target": "stub"}
+def test_a_policy_is_known_by_its_content():
+    content = Content({"mine.py": "a" * 64}, {"policy.checkpoint=model.pt": "b" * 64})
+    described = describe_policy("mine:Mine", content)
+    assert described["target"] == "mine:Mine"
+    assert content_from_plain(described) == content
+
+
+def test_workers_that_had_another_state_of_the_policy_are_named():
+    policy = describe_policy("mine:Mine", Content({"mine.py": "a" * 64}))
+    other = content_to_plain(Content({"mine.py": "c" * 64, "late.py": "d" * 64}))
+    alike = content_to_plain(Content({"mine.py": "a" * 64, "late.py": "d" * 64}))
+    assert policies_of([{"policy": policy, "workers": [{"host": "far", "content": alike}]}]) == []
+    (said,) = policies_of([{"policy": policy, "workers": [{"host": "far", "content": other}]}])
+    assert said == "mine.py aaaa… there, cccc… on far"
+    assert policies_of([{"policy": {"target": "stub"}, "workers": [{"content": 3}, {}]}]) == []

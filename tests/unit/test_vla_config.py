@@ -308,15 +308,15 @@ def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:
         *(f"policy.checkpoint={paths['model.pt']}", f"policy.config={paths['config.json']}"),
     ]
 
-    def run(content: bytes) -> tuple[str, str]:
+    def run(content: bytes) -> tuple[str, str, dict[str, str]]:
         paths["model.pt"].write_bytes(content)
         ready = prepare(load_config(words))
-        return ready.folder.name, ready.plan.protocol.hash
+        return ready.folder.name, ready.plan.protocol.hash, ready.identity["content"]
 
     large = bytes(5_000_000)
     first, again, longer, other = run(large), run(large), run(large + b"1"), run(large[:-1] + b"1")
     assert first == again
-    assert len({name for name, _ in (first, longer, other)}) == 3
-    assert len({protocol for _, protocol in (first, longer, other)}) == 1
-    paths["config.json"].write_text(json.dumps({**RELEASED, "window_size": 4}))
+    assert len({content["policy.checkpoint=model.pt"] for _, _, content in (first, longer, other)}) == 3
+    assert len({(name, protocol) for name, protocol, _ in (first, longer, other)}) == 1
+    (tmp_path / "config.json").write_text(json.dumps({**RELEASED, "note": 1}))
     assert run(large) != first

@@ -1,0 +1,119 @@
+"""The files that a policy is given: every argument that names one, or a folder of them."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+LEFT_OUT = frozenset(("__pycache__", ".git", ".cache", ".ipynb_checkpoints", ".venv", ".DS_Store"))
+"""Names within a folder that say nothing of a policy."""
+MOST_FILES = 50_000
+"""Files of a folder, and"""
+MOST_BYTES = 1 << 38
+"""bytes, above which names, sizes and times are compared in place of the content."""
+LONGEST_NAME = 4000
+_INDEX = ".index.json"
+"""Ends the name of the list of a sharded checkpoint's files."""
+
+
+def named_paths(
+    arguments: Mapping[str, Any], places: Iterable[Path], left_out: Path | None = None
+) -> tuple[dict[str, Path], list[str]]:
+    """The files that arguments name, and what cannot be compared, in sentences.
+
+    A file goes by the argument and its name, ``policy.checkpoint=model.pt``, one in a folder by
+    ``policy.lora=adapter/adapter_model.safetensors``.
+
+    Args:
+        arguments: of the policy's constructor; nested lists and mappings are looked into.
+        places: folders that relative paths start from; the first where something lies counts.
+        left_out: a folder whose files are not the policy's (the results).
+    """
+    found: dict[str, Path] = {}
+    remarks: list[str] = []
+    for label, text in _strings("", arguments):
+        for place in places:
+            paths = _meant(text, place)
+            for path in paths:
+                _take(f"policy.{label}={path.name or text}", path, found, remarks, left_out)
+            if paths:
+                break
+    return found, remarks
+
+
+def _strings(label: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str | os.PathLike):
+        yield label, os.fspath(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _strings(f"{label}.{key}" if label else str(key), item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, item in enumerate(value):
+            yield from _strings(f"{label}[{number}]", item)
+
+
+def _meant(text: str, place: Path) -> list[Path]:
+    """What a text names, seen from a folder; nothing for a text that is no path."""
+    if not text or len(text) > LONGEST_NAME or "\0" in text or "\n" in text:
+        return []
+    try:
+        path = place / Path(text).expanduser()
+        if path.exists():
+            return [path]
+        if "/" not in text:
+            return []
+        # A pattern, or the common beginning of several files' names, as TensorFlow has it.
+        pattern = str(path) if glob.has_magic(text) else f"{glob.escape(str(path))}.*"
+        return sorted(map(Path, glob.glob(pattern)))[:MOST_FILES]
+    except (OSError, RuntimeError, ValueError):
+        return []
+
+
+def _take(label: str, path: Path, found: dict[str, Path], remarks: list[str], left_out: Path | None) -> None:
+    if path.is_file():
+        found[label] = path
+        if path.name.endswith(_INDEX):
+            for shard in _shards(path):
+                found[f"{label.rpartition(path.name)[0]}{shard.name}"] = shard
+        return
+    if not path.is_dir():
+        return  # a device, a socket
+    whole, here = path.resolve(), Path.cwd()
+    if whole in here.parents:
+        remarks.append(f"{label} ({path}) holds the folder you are in; its content is not compared")
+        return
+    for file in folder_files(path, left_out):
+        found[f"{label}/{file.relative_to(path)}"] = file
+
+
+def folder_files(folder: Path, left_out: Path | None = None) -> list[Path]:
+    """The files in a folder and below, by name; links are followed, once each."""
+    beside = left_out.resolve() if left_out is not None else None
+    files: list[Path] = []
+    seen: set[str] = set()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(top)
+        if real in seen or (beside is not None and Path(real) == beside):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
+        for name in names:
+            path = Path(top, name)
+            if name not in LEFT_OUT and not name.endswith((".pyc", ".lock")) and path.is_file():
+                files.append(path)
+        if len(files) > 4 * MOST_FILES:
+            break
+    return sorted(files)
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return sorted(path for name in names if (path := index.parent / str(name)).is_file())

@@ -1,0 +1,240 @@
+"""The user's own modules that a policy's class is made of.
+
+What the class's module imports is followed from file to file, also where it is imported only inside a
+function, and joined with what the interpreter has loaded on the policy's behalf (plug-ins that are found by
+name). Left out are the standard library and installed packages, whose versions are recorded, and this package.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import inspect
+import os
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[2]
+_OURS = tuple(str(_ROOT / name) + os.sep for name in ("bench", "policies", "envs", "vla_bench", "tools"))
+_INSTALLED = ("site-packages", "dist-packages")
+_WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors", ".npz", ".npy", ".onnx", ".pkl", ".pickle", ".h5", ".msgpack")
+"""Ends of names that in a source file stand for weights."""
+
+
+def source_files(factory: Callable[..., Any], loaded_before: Iterable[str] | None = None) -> dict[str, Path]:
+    """The files of the modules, by a name that is the same on every machine (``pkg/helper.py``).
+
+    Args:
+        factory: the class or function that makes the policy, imported already.
+        loaded_before: modules that were there before it was imported; all later ones of the user's own are
+            taken for its own. None: only what the files say.
+    """
+    found: dict[str, Path] = {}
+    queue = [*_homes(factory)]
+    first = set(queue)
+    if loaded_before is not None:
+        queue += [name for name in set(sys.modules) - set(loaded_before) if name != "__main__"]
+    seen: set[str] = set()
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        file, is_package = _locate(name)
+        if file is None or not (is_own(file) or (name in first and _is_ours(file))):
+            continue
+        parts = name.split(".")
+        queue += [".".join(parts[:count]) for count in range(1, len(parts))]
+        found[label_of(name, file, is_package)] = file
+        queue += _imports(file, name if is_package else name.rpartition(".")[0])
+    return found
+
+
+def is_own(file: Path) -> bool:
+    """Whether a module's file is the user's own: neither installed, nor of Python, nor of this package."""
+    text = str(file.resolve())
+    if any(part in _INSTALLED for part in file.resolve().parts) or _is_ours(file):
+        return False
+    return not text.startswith(_python())
+
+
+def installed_package(factory: Callable[..., Any]) -> tuple[str, str] | None:
+    """Name and version of the installed package that the class comes from; None for the user's own."""
+    import importlib.metadata
+
+    name = getattr(inspect.unwrap(_plain(factory)), "__module__", None) or ""
+    file, _ = _locate(name)
+    if file is None or is_own(file) or _is_ours(file):
+        return None
+    top = name.partition(".")[0]
+    listed = getattr(importlib.metadata, "packages_distributions", dict)()  # from Python 3.10 on
+    for package in listed.get(top, ()):
+        return package, importlib.metadata.version(package)
+    return top, str(getattr(sys.modules.get(top), "__version__", "unknown"))
+
+
+def code_digest(factory: Callable[..., Any]) -> str:
+    """Digest of the code of a class or function that no file holds (a notebook's, a generated one)."""
+    import hashlib
+
+    seen = hashlib.sha256()
+    plain = _plain(factory)
+    for part in plain.__mro__[:-1] if inspect.isclass(plain) else (plain,):
+        try:
+            seen.update(inspect.getsource(part).encode())
+        except (OSError, TypeError):
+            for text in _code_of(part):
+                seen.update(text.encode())
+    return seen.hexdigest()
+
+
+def has_file(factory: Callable[..., Any]) -> bool:
+    """Whether some module's file holds it."""
+    names = [getattr(_plain(factory), "__module__", None) or ""]
+    return any(_locate(name)[0] is not None for name in names if name and name != "__main__")
+
+
+def named_weights(files: Iterable[Path]) -> dict[str, str]:
+    """Texts in the sources that end as a weights file does: ``torch.load("model.pt")``, and in which folder."""
+    found: dict[str, str] = {}
+    for file in files:
+        for node in ast.walk(_tree(str(file), file.stat().st_mtime_ns)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+                if text.endswith(_WEIGHTS) and len(text) < 500 and "\n" not in text:
+                    found[text] = str(file.parent)
+    return found
+
+
+def _plain(factory: Any) -> Any:
+    while hasattr(factory, "func") and not inspect.isclass(factory):  # functools.partial
+        factory = factory.func
+    return factory if inspect.isclass(factory) or hasattr(factory, "__code__") else type(factory)
+
+
+def _homes(factory: Callable[..., Any]) -> Iterator[str]:
+    plain = _plain(factory)
+    for part in (factory, plain, inspect.unwrap(plain), *getattr(plain, "__mro__", ())):
+        name = getattr(part, "__module__", None)
+        if isinstance(name, str) and name not in ("builtins", "__main__"):
+            yield name
+
+
+def _locate(name: str) -> tuple[Path | None, bool]:
+    """A module's file and whether it is a package, loaded or not; nothing of it is run."""
+    module = sys.modules.get(name)
+    if isinstance(module, types.ModuleType):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not os.path.isfile(file):
+            return None, hasattr(module, "__path__")
+        return Path(file), hasattr(module, "__path__")
+    spec = _find(name)
+    if spec is None or not spec.has_location or not spec.origin or not os.path.isfile(spec.origin):
+        return None, spec is not None and spec.submodule_search_locations is not None
+    return Path(spec.origin), spec.submodule_search_locations is not None
+
+
+def _find(name: str) -> importlib.machinery.ModuleSpec | None:
+    parent, _, last = name.rpartition(".")
+    if not last or not last.isidentifier():
+        return None
+    path: Any = None
+    if parent:
+        loaded = sys.modules.get(parent)
+        path = getattr(loaded, "__path__", None) if loaded is not None else None
+        if path is None:
+            above = _find(parent)
+            path = above.submodule_search_locations if above is not None else None
+        if path is None:
+            return None
+        path = list(path)
+    try:
+        return importlib.machinery.PathFinder.find_spec(name, path)
+    except (ImportError, ValueError, AttributeError, OSError):
+        return None
+
+
+def label_of(name: str, file: Path, is_package: bool) -> str:
+    """``pkg/helper.py`` for the module ``pkg.helper``."""
+    path = name.replace(".", "/")
+    return f"{path}/{file.name}" if is_package else f"{path}{file.suffix}"
+
+
+def _imports(file: Path, package: str) -> list[str]:
+    """Names of modules that a file may import; ``from a import b`` may mean the module ``a.b``."""
+    names: list[str] = []
+    for node in ast.walk(_tree(str(file), file.stat().st_mtime_ns)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node.module or "", node.level, package)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            text = node.args[0].value
+            if called in ("import_module", "__import__") and isinstance(text, str):
+                level = len(text) - len(text.lstrip("."))
+                names.append(_absolute(text.lstrip("."), level, package))
+    return [name for name in names if name]
+
+
+def _absolute(name: str, level: int, package: str) -> str:
+    if not level:
+        return name
+    parts = package.split(".") if package else []
+    above = parts[: len(parts) - (level - 1)] if level > 1 else parts
+    return ".".join([*above, *([name] if name else [])])
+
+
+@lru_cache(maxsize=512)
+def _tree(file: str, _changed: int) -> ast.AST:
+    try:
+        with open(file, "rb") as opened:
+            return ast.parse(opened.read()) if file.endswith((".py", ".pyw")) else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
+def _is_ours(file: Path) -> bool:
+    return str(file.resolve()).startswith(_OURS)
+
+
+@lru_cache(maxsize=1)
+def _python() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    places = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib") if name in paths}
+    places.add(os.path.dirname(os.path.realpath(os.__file__)))
+    return tuple(place + os.sep for place in places)
+
+
+def _code_of(part: Any) -> Iterator[str]:
+    members = vars(part).items() if inspect.isclass(part) else (("", part),)
+    for name, member in sorted(members, key=lambda item: item[0]):
+        function = getattr(member, "__func__", getattr(member, "fget", member))
+        code = getattr(function, "__code__", None)
+        if isinstance(code, types.CodeType):
+            yield name
+            yield from _constants(code)
+            yield repr(getattr(function, "__defaults__", None))
+        elif isinstance(member, str | int | float | bool | tuple | type(None)) and name not in _UNTELLING:
+            yield f"{name}={member!r}"
+
+
+_UNTELLING = ("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
+
+
+def _constants(code: types.CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield repr((code.co_names, code.co_varnames))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _constants(constant)
+        elif isinstance(constant, frozenset):  # whose order is another in every process
+            yield repr(sorted(constant, key=repr))
+        else:
+            yield repr(constant)
