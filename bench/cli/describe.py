@@ -59,11 +59,13 @@ def _describe_checkpoint(path: Path, *, shapes: bool, trust: bool) -> int:
     from vla_bench.bench.errors import ConfigError
 
     try:
-        from vla_bench.policies.vla.checkpoints import read_tensors
+        from vla_bench.policies.vla.checkpoints import read_checkpoint
         from vla_bench.policies.vla.describe import as_text, describe_tensors, tensor_lines
     except ModuleNotFoundError as error:
         raise ConfigError(f"a checkpoint is read with the package {error.name}; type {installing('vla')}") from error
-    tensors = read_tensors(path, trust=trust)
+    tensors, remark = read_checkpoint(path, trust=trust)
+    if remark:
+        print(f"note: {remark}")
     if shapes:
         print(*tensor_lines(tensors), "", sep="\n")
     print(as_text(describe_tensors(tensors)))

@@ -63,8 +63,8 @@ def serve(connection: socket.socket, page: Page) -> None:
         remark = "" if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
         info = _describe(simulation, policy, time.perf_counter() - started)
         info["content"] = _content(job, policy, before)
-        if remark:
-            info["remark"] = remark
+        if remarks := [each for each in (remark, getattr(policy, "remark", "")) if isinstance(each, str) and each]:
+            info["remark"] = "; ".join(remarks)
     except Exception as error:
         send(connection, {"start_error": _explain(error), "lasting": isinstance(error, UserError)})
         return

@@ -34,24 +34,39 @@ def digest_of(path: str | Path, progress: Progress = lambda _: None) -> str:
     Remembered by size, times and inode; a file whose content changed under all of them would pass for the old
     one. OSError: it cannot be read.
     """
-    path = Path(path)
+    path, told = Path(path), 0
+
+    def advance(count: int) -> None:
+        nonlocal told
+        told += count
+        progress(count)
+
+    size = path.stat().st_size
+    done = once(path, "content", lambda: _read(path, size, advance))
+    progress(max(0, size - told))
+    return done
+
+
+def once(path: Path, purpose: str, find: Callable[[], str]) -> str:
+    """What ``find`` finds out of the file; for a large file remembered until it changes.
+
+    The processes of a machine take turns: one finds it out, the others are told.
+    """
     about = path.stat()
     if about.st_size < REMEMBERED:
-        done = _read(path, about.st_size)
-        progress(about.st_size)
-        return done
+        return find()
     key = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
-    note = cache_folder() / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.json"
-    with _turn(note):  # the workers of a machine start at once: one reads, the others are told
+    name = hashlib.sha256(f"{purpose} {path.resolve()}".encode()).hexdigest()[:32]
+    note = cache_folder() / f"{name}.json"
+    with _turn(note):
         if (known := _remembered(note, key)) is not None:
-            progress(about.st_size)
             return known
-        done = _read(path, about.st_size, progress)
+        found = find()
         after = path.stat()
         same = [after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino] == key
         if same and time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > _FRESH_NS:
-            _remember(note, key, done)
-    return done
+            _remember(note, key, found)
+    return found
 
 
 def cache_folder() -> Path:
@@ -102,14 +117,14 @@ def _turn(note: Path) -> Iterator[None]:
 def _remembered(note: Path, key: list[int]) -> str | None:
     try:
         found = json.loads(note.read_text())
-        digest = found["digest"]
-        return digest if found["key"] == key and isinstance(digest, str) and len(digest) == 64 else None
+        value = found["found"]
+        return value if found["key"] == key and isinstance(value, str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remember(note: Path, key: list[int], digest: str) -> None:
+def _remember(note: Path, key: list[int], found: str) -> None:
     temporary = note.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):
-        temporary.write_text(json.dumps({"key": key, "digest": digest}))
+        temporary.write_text(json.dumps({"key": key, "found": found}))
         temporary.replace(note)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.adapters import merge_adapter
 from vla_bench.policies.vla.backbones import backbone_class
 from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer, load_tokenizer
-from vla_bench.policies.vla.checkpoints import load_into, merge_adapter, parameters_on_meta, read_tensors
+from vla_bench.policies.vla.checkpoints import load_into, parameters_on_meta, read_checkpoint
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.describe import describe_tensors
 from vla_bench.policies.vla.model import VlaModel
@@ -31,6 +32,8 @@ class Built:
 
     model: VlaModel
     tokenizer: Any
+    remark: str = ""
+    """What has to be said of the weights that were taken."""
 
 
 def device_named(name: str) -> torch.device:
@@ -69,6 +72,7 @@ def build(
     device: str = "cpu",
     dtype: str = "float32",
     trust: bool = False,
+    weights: str | None = None,
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
 ) -> Built:
@@ -78,18 +82,20 @@ def build(
         backbone_path: a folder (or hub name) with the backbone's ``config.json`` and tokenizer, or ``tiny``.
         checkpoint: weights of the whole policy. None: random ones drawn from ``seed``.
         lora: folder of a peft adapter for the backbone, merged into it.
+        weights: which of several sets in the file; see :func:`vla_bench.policies.vla.checkpoints.read_checkpoint`.
         allow_missing, allow_unexpected: prefixes; see :func:`vla_bench.policies.vla.checkpoints.load_into`.
     """
     place, number = device_named(device), dtype_named(dtype)
     adapter_class = backbone_class(config.backbone)
     if checkpoint is None and seed is None:
         raise PolicyError("vla: no weights; give checkpoint=<file>, or seed=<number> for random ones (a smoke run)")
+    remark = ""
     if checkpoint is None:
         with _seeded(seed):
             model = _network(config, adapter_class, backbone_path)
         model.to(device=place, dtype=number)
     else:
-        tensors = read_tensors(checkpoint, trust=trust)
+        tensors, remark = read_checkpoint(checkpoint, trust=trust, weights=weights)
         with contextlib.ExitStack() as stack:
             if allow_missing:
                 # What the file lacks keeps an initial value, so there must be one.
@@ -113,7 +119,7 @@ def build(
     if lora is not None:
         merge_adapter(model, lora)
     tokenizer = byte_tokenizer() if str(backbone_path) == TINY else load_tokenizer(backbone_path)
-    return Built(model.eval().requires_grad_(False), tokenizer)
+    return Built(model.eval().requires_grad_(False), tokenizer, remark)
 
 
 def _fitting(tensors: Mapping[str, Tensor], config: VlaConfig) -> str:

@@ -7,10 +7,7 @@ converted one by one when the dtype differs, so that a file as large as the memo
 from __future__ import annotations
 
 import json
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +18,9 @@ from torch import Tensor, nn
 
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
-from vla_bench.program import installing, program
+from vla_bench.policies.vla.weight_files import read_weights
+from vla_bench.policies.vla.weight_sets import choose_set
+from vla_bench.program import program
 
 DROPPED = re.compile(
     r"(text_model\.model\.embed_positions\.weights|embeddings\.position_ids|rotary_emb\.inv_freq)$"
@@ -29,33 +28,46 @@ DROPPED = re.compile(
 )
 """Keys of older files that hold constants or a second name of ``act_head``; they are not loaded."""
 _STATE_TOKEN = ("embed_arm_state.", "embed_gripper_state.", "embed_state.")
-_PICKLE = b"\x80"
-"""First byte of a pickle of protocol 2 or later."""
+_WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:_forward_module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_BESIDE_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|rng_state|scaler|random_states|adapter_model")
+"""Files that trainers leave beside the weights."""
+INDEX = ".index.json"
+"""Ends the name of the list of a sharded checkpoint's files."""
 OWN_WEIGHTS, OWN_CONFIG = "model.safetensors", "vla.json"
 """Files of a folder in our own format."""
 
 
-def read_tensors(path: str | Path, *, trust: bool = False) -> dict[str, Tensor]:
-    """All tensors of a checkpoint, memory-mapped, under names without ``module.`` and the leading ``model.``.
+def read_tensors(path: str | Path, *, trust: bool = False, weights: str | None = None) -> dict[str, Tensor]:
+    """All tensors of a checkpoint; see :func:`read_checkpoint`."""
+    return read_checkpoint(path, trust=trust, weights=weights)[0]
 
-    Reads safetensors, a folder in our own format, and ``torch.save`` files: a bare state dict, or one under
-    ``state_dict``, ``model_state_dict`` or ``module`` (Lightning, RoboVLMs, DeepSpeed).
+
+def read_checkpoint(
+    path: str | Path, *, trust: bool = False, weights: str | None = None
+) -> tuple[dict[str, Tensor], str]:
+    """All tensors of a checkpoint, memory-mapped, under the network's names, and what to say of the choice.
+
+    Reads safetensors, ``torch.save`` files (a bare state dict, or one under ``state_dict``,
+    ``model_state_dict``, ``module``, ``model`` and the like: Lightning, RoboVLMs, DeepSpeed), a folder in our own
+    format or with transformers' names, and files that an ``index.json`` lists.
 
     Args:
         trust: allow a file that holds more than tensors and plain containers. Such a file can run any code
             when it is read; say so only of files whose maker you trust.
+        weights: which of several sets in the file to take; None: the usual one.
+
+    Raises:
+        PolicyError: it is not there, no checkpoint, damaged, or has no such set.
     """
     path = Path(path)
     if path.is_dir():
         path = _weights_in(path)
-    if not path.exists():
-        raise PolicyError(f"vla: there is no checkpoint {path}; give its path as checkpoint=...")
-    raw = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, trust)
+    raw, said = _read(path, trust, weights)
     tensors: dict[str, Tensor] = {}
     for key, value in raw.items():
         if not isinstance(value, Tensor):
             continue
-        name = plain_name(key)
+        name = plain_name(str(key))
         if DROPPED.search(name):
             continue
         if name in tensors and not _same(tensors[name], value):
@@ -63,16 +75,47 @@ def read_tensors(path: str | Path, *, trust: bool = False) -> dict[str, Tensor]:
         tensors[name] = value
     if not tensors:
         raise PolicyError(f"vla: {path} holds no tensors; it is not a checkpoint")
+    return tensors, said
+
+
+def _read(path: Path, trust: bool, weights: str | None) -> tuple[Mapping[str, Any], str]:
+    if path.name.endswith(INDEX) and path.is_file():
+        return choose_set(_read_shards(path, trust), weights, path)
+    return choose_set(read_weights(path, trust=trust), weights, path)
+
+
+def _read_shards(index: Path, trust: bool) -> dict[str, Any]:
+    """The tensors of all files that an index lists."""
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted({str(name) for name in listed.values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise PolicyError(f"vla: {index} lists no weights (it has no weight_map); fetch it again") from None
+    absent = [name for name in names if not (index.parent / name).exists()]
+    if absent:
+        raise PolicyError(
+            f"vla: {index} lists {len(names)} files of which {len(absent)} are not there: {some_names(absent)}. Fetch "
+            "them, too"
+        )
+    tensors: dict[str, Any] = {}
+    for name in names:
+        tensors |= read_weights(index.parent / name, trust=trust)
+    if lacking := [name for name in listed if name not in tensors]:
+        raise PolicyError(
+            f"vla: the files of {index} lack {len(lacking)} of the tensors that it lists: {some_names(lacking)}. They "
+            "are not of one checkpoint; fetch all again"
+        )
     return tensors
 
 
 def plain_name(key: str) -> str:
     """A parameter's name in :class:`vla_bench.policies.vla.model.VlaModel`.
 
-    ``module.`` and ``_forward_module.`` are wrappers of DDP and DeepSpeed; the leading ``model.`` is that of
-    the original's trainer.
+    ``module.`` and ``_forward_module.`` are wrappers of DDP and DeepSpeed, ``_orig_mod.`` of torch.compile,
+    ``_fsdp_wrapped_module.`` and ``_checkpoint_wrapped_module.`` of FSDP and activation checkpointing; the leading
+    ``model.`` is that of the original's trainer.
     """
-    key = key.replace("_forward_module.", "")
+    key = _WRAPPERS.sub("", key)
     if key.startswith("module."):
         key = key.replace("module.", "")
     return key.removeprefix("model.")
@@ -83,83 +126,33 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _weights_in(folder: Path) -> Path:
-    if (folder / OWN_WEIGHTS).exists():
-        return folder / OWN_WEIGHTS
+    for name in (OWN_WEIGHTS, f"{OWN_WEIGHTS}{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}"):
+        if (folder / name).exists() or (folder / name).is_symlink():
+            return folder / name
     if any(folder.glob("*zero_pp_rank_*")) or (folder / "latest").exists():
         raise PolicyError(
             f"vla: {folder} is a sharded DeepSpeed checkpoint; make one file of it with the zero_to_fp32.py "
             "that "
             "lies in it, and give that file"
         )
-    files = sorted(path for pattern in ("*.safetensors", "*.pt", "*.ckpt") for path in folder.glob(pattern))
+    if (folder / "adapter_config.json").exists():
+        raise PolicyError(
+            f"vla: {folder} is an adapter, not a checkpoint; give it as policy.lora={folder}, and the checkpoint that "
+            "it was trained on as policy.checkpoint="
+        )
+    patterns = ("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.bin")
+    files = sorted(
+        path for pattern in patterns for path in folder.glob(pattern) if not _BESIDE_WEIGHTS.match(path.name)
+    )
+    indices = sorted(folder.glob(f"*{INDEX}"))
+    if len(indices) == 1:
+        return indices[0]
     if len(files) != 1:
         raise PolicyError(
             f"vla: {folder} holds {len(files)} checkpoint files; give the path of one "
             f"({', '.join(file.name for file in files[:4]) or '*.pt, *.ckpt, *.safetensors'})"
         )
     return files[0]
-
-
-def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise PolicyError(
-            f"vla: {path} cannot be read ({error}); it is truncated or no safetensors file. Fetch it again."
-        ) from None
-
-
-def _read_torch(path: Path, trust: bool) -> Mapping[str, Any]:
-    # Only zip archives can be mapped; torch wrote them from version 1.6 on, and pickles before.
-    mapped = zipfile.is_zipfile(path)
-    if not mapped and not _start(path).startswith(_PICKLE):
-        raise PolicyError(_truncated(path))
-    try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise PolicyError(
-                f"vla: {path} holds more than tensors, and reading it can run code "
-                f"({_culprit(error)}). If you trust its maker, type policy.trust_checkpoint=true, "
-                "or --trust to have it described"
-            ) from None
-        raise PolicyError(_truncated(path, error)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
-        raise PolicyError(_truncated(path, error)) from None
-    for name in ("state_dict", "model_state_dict", "module"):
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            return content[name]
-    if isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values()):
-        return content
-    found = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
-    raise PolicyError(f"vla: {path} has no state_dict or model_state_dict; it holds {found}")
-
-
-def _culprit(error: Exception) -> str:
-    named = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return f"it names {named.group(1)}" if named else "it names classes"
-
-
-def _start(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(24)
-
-
-def _truncated(path: Path, error: Exception | None = None) -> str:
-    start = _start(path)
-    if not start:
-        reason = "it is empty"
-    elif error is None and start.startswith(b"PK"):
-        reason = "its end, which lists what it holds, is missing"
-    elif error is None:
-        reason = f"it starts with {start!r}"
-    else:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"vla: {path} cannot be read ({reason}); it is truncated or no checkpoint. Fetch it again."
 
 
 @contextmanager
@@ -228,7 +221,7 @@ def load_into(
     unfilled = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     if unfilled:
         raise PolicyError(
-            f"vla: {source} leaves {len(unfilled)} parameters without a value ({_some(unfilled)}); "
+            f"vla: {source} leaves {len(unfilled)} parameters without a value ({some_names(unfilled)}); "
             "allow_missing cannot be used with a model that was never initialised"
         )
 
@@ -244,7 +237,8 @@ def _shared_names(model: nn.Module) -> dict[str, list[str]]:
     return {name: [other for other in group if other != name] for group in groups for name in group}
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def some_names(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many there are beyond."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -253,7 +247,7 @@ def _mismatch(source: str, missing: Sequence[str], unexpected: Sequence[str], mi
     parts = []
     for label, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)):
         if names:
-            parts.append(f"{len(names)} {label}: {_some(names)}")
+            parts.append(f"{len(names)} {label}: {some_names(names)}")
     if missing and all(name.startswith(_STATE_TOKEN) for name in missing):
         # The original reads use_state under a misspelt name, and so never makes a state token.
         parts.append("it has no state token, whatever use_state says: type policy.model.state_token=false")
@@ -281,14 +275,3 @@ def save(folder: str | Path, model: nn.Module, config: VlaConfig, tokenizer: Any
     (folder / OWN_CONFIG).write_text(json.dumps(config.to_mapping(), indent=1) + "\n")
     model.backbone.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def merge_adapter(model: nn.Module, path: str | Path) -> None:
-    """Adds a LoRA adapter (peft) to the backbone's weights, in place."""
-    try:
-        from peft import PeftModel
-    except ModuleNotFoundError:
-        raise PolicyError(f"vla: lora=... needs the package 'peft'; type: {installing('vla')}") from None
-    if not (Path(path) / "adapter_config.json").is_file():
-        raise PolicyError(f"vla: {path} is no LoRA adapter; it has no adapter_config.json")
-    PeftModel.from_pretrained(model.backbone, str(path)).merge_and_unload()

@@ -58,6 +58,8 @@ class Engine:
 
     def __init__(self, built: Built, options: VlaOptions):
         self.model, self.tokenizer = built.model, built.tokenizer
+        self.remark = built.remark
+        """What has to be said of the weights."""
         self.options = options
         self.config = options.model
         self._slots: dict[int, Slot] = {}
@@ -88,6 +90,7 @@ class Engine:
             device=options.device,
             dtype=options.dtype,
             trust=options.trust_checkpoint,
+            weights=options.weights,
             allow_missing=options.allow_missing,
             allow_unexpected=options.allow_unexpected,
         )

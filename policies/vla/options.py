@@ -15,6 +15,7 @@ from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import Compatibility, VlaConfig
 from vla_bench.policies.vla.files import descriptions_digest
+from vla_bench.policies.vla.weight_files import refuse_other_files
 
 Batching = Literal["exact", "fast"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -42,6 +43,9 @@ class VlaOptions:
     """JSON file that the structure was read from: RoboVLMs' beside a checkpoint, or one in our own format."""
     checkpoint: str | None = None
     """Weights: a RoboVLMs .pt or .ckpt, safetensors, or a folder in our own format."""
+    weights: str | None = None
+    """Which of several sets of weights in the file, e.g. ``ema_state_dict``; null: the usual one. What else
+    there is, is said."""
     backbone_path: str = ""
     """Folder or hub name with the backbone's config.json and tokenizer, e.g. microsoft/kosmos-2-patch14-224.
     ``tiny``: a small configuration of that backbone, with random weights. Empty: the checkpoint's folder
@@ -153,8 +157,13 @@ class VlaOptions:
             raise PolicyError(
                 "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for random ones"
             )
+        file = None if self.checkpoint is None else Path(self.checkpoint)
+        if file is not None and (file.is_file() or file.is_symlink()) and not file.name.endswith(".index.json"):
+            refuse_other_files(file)
         if self.checkpoint is not None and not Path(self.checkpoint).exists():
             raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")
+        if self.lora is not None and not (Path(self.lora).exists() or Path(self.lora).is_symlink()):
+            raise PolicyError(f"policy.lora={self.lora}: there is no such folder")
         if self.statistics is not None and not Path(self.statistics).is_file():
             raise PolicyError(f"policy.statistics={self.statistics}: there is no such file")
         if not self.backbone_path:

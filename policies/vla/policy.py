@@ -48,6 +48,11 @@ class VlaPolicy:
         """Made from the options and the environment."""
         return self._spec
 
+    @property
+    def remark(self) -> str:
+        """What has to be said of its weights, e.g. that the file holds others, too."""
+        return self._running().remark
+
     def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
         """Forgets the slot's history and tokenises the instruction, once per text."""
         del context

@@ -211,6 +211,74 @@ def test_lora_is_merged(tensors: dict[str, Any], tmp_path: Path) -> None:
         build(CONFIG, checkpoint=tmp_path / "model.pt", lora=tmp_path)
 
 
+@pytest.fixture
+def adapter(tensors: dict[str, Any], tmp_path: Path) -> Path:
+    """A folder with an adapter that fits; beside it the checkpoint."""
+    peft = pytest.importorskip("peft")
+    torch.save(tensors, tmp_path / "model.pt")
+    base = build(CONFIG, checkpoint=tmp_path / "model.pt").model
+    made = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    peft.get_peft_model(base.backbone, made).save_pretrained(tmp_path / "lora")
+    return tmp_path / "lora"
+
+
+def _rewritten(folder: Path, change: Any) -> None:
+    from safetensors.torch import load_file
+
+    path = folder / "adapter_model.safetensors"
+    save_file(change({name: value.clone() for name, value in load_file(path).items()}), path)
+
+
+ADAPTER_FAULTS = {
+    "half": (lambda t: dict(list(t.items())[::2]), r"missing: base_model\.model\.\S+lora_[AB]"),
+    "more": (lambda t: {**t, "base_model.model.x": torch.zeros(1)}, r"1 unexpected: base_model\.model\.x"),
+    "shape": (
+        lambda t: {n: v[:1].contiguous() if "lora_A" in n else v for n, v in t.items()},
+        r"\(1, \d+\), not \(2, \d+\)",
+    ),
+    "prefix": (
+        lambda t: {n.replace("base_model.model.", "base_model.model.model.backbone."): v for n, v in t.items()},
+        r"missing.*unexpected.*begin with base_model\.model\.model\.backbone\. where base_model\.model\. is expected",
+    ),
+    "none": (lambda t: {"x": torch.zeros(1)}, r"missing.*1 unexpected: x"),
+}
+
+
+@pytest.mark.parametrize("fault", ADAPTER_FAULTS)
+def test_an_adapter_that_does_not_fit_is_refused_with_a_list(fault: str, adapter: Path) -> None:
+    change, message = ADAPTER_FAULTS[fault]
+    _rewritten(adapter, change)
+    with pytest.raises(PolicyError, match=message):
+        build(CONFIG, checkpoint=adapter.parent / "model.pt", lora=adapter)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "adapter_model.safetensors").unlink(), "has no weights: neither adapter_model.safetensors"),
+        (
+            lambda f: (f / "adapter_model.safetensors").write_text(
+                "version https://git-lfs.github.com/spec/v1\nsize 9\n"
+            ),
+            "is a Git-LFS pointer",
+        ),
+        (lambda f: (f / "adapter_config.json").write_text("{"), "is no adapter's configuration"),
+        (lambda f: (f / "adapter_config.json").write_text("{}"), "it has no peft_type"),
+        (
+            lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LORA", "target_modules": ["nowhere"]}'),
+            "does not go with this backbone",
+        ),
+        (lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LOAR"}'), "does not go with this backbone"),
+    ],
+    ids=["no weights", "pointer", "broken", "empty", "target", "type"],
+)
+def test_an_adapter_that_is_none_is_one_sentence(spoil: Any, message: str, adapter: Path) -> None:
+    spoil(adapter)
+    with pytest.raises(PolicyError, match=message) as caught:
+        build(CONFIG, checkpoint=adapter.parent / "model.pt", lora=adapter)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "structure, model",
     [
