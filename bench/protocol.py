@@ -12,6 +12,12 @@ from typing import Any, Literal
 
 from vla_bench.envs.simulation import EpisodeStart
 
+NOT_REPEATABLE = (
+    "not repeatable: after the same reset the policy answers the same observation differently. Draw from the seed "
+    "that reset(instruction, seed) is given"
+)
+"""What is said of a policy that the trial before the first episode found to be so."""
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSpec:

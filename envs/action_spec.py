@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Control = Literal["tcp_delta", "tcp_pose", "joint_delta", "joint_position"]
@@ -42,10 +42,16 @@ class ActionSpec:
     bounded: bool = False
     """True when the arm numbers are meant to stay within [-1, 1]."""
 
+    exact_gripper: bool = field(default=False, compare=False)
+    """True when the environment takes exactly the two gripper values and nothing between. The environment's own
+    affair: a policy need not state it."""
+
     def differences(self, other: ActionSpec) -> list[str]:
-        """Names the fields (``name`` aside) in which two conventions differ, with both values."""
+        """Names the fields (``name`` and ``exact_gripper`` aside) in which two conventions differ, with both values."""
         return [
-            f"{field.name}: {mine!r} against {theirs!r}"
-            for field in dataclasses.fields(self)
-            if field.name != "name" and (mine := getattr(self, field.name)) != (theirs := getattr(other, field.name))
+            f"{each.name}: {mine!r} against {theirs!r}"
+            for each in dataclasses.fields(self)
+            if each.name != "name"
+            and each.compare
+            and (mine := getattr(self, each.name)) != (theirs := getattr(other, each.name))
         ]

@@ -32,6 +32,7 @@ from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 
@@ -52,7 +53,7 @@ class OneSlotPolicy:
         self._wants_seed = _takes(plain.reset, "seed")
         execute = _count(plain, "execute", 1)
         self._spec = PolicySpec(
-            name=str(getattr(plain, "name", self._name)),
+            name=_own_name(plain),
             action=_action(plain, environment),
             sensors=_sensors(plain, environment),
             chunk=_count(plain, "chunk", execute),
@@ -75,14 +76,7 @@ class OneSlotPolicy:
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
         """Calls ``act(observation)``; a single action (A,) becomes a chunk (1, A)."""
-        answer = self._act(observations[0])
-        try:
-            chunk = np.asarray(answer)
-        except (ValueError, TypeError) as error:
-            raise PolicyError(
-                f"policy {self._name!r} returned {type(answer).__name__}, which is no array: {error}"
-            ) from error
-        return [chunk[None] if chunk.ndim == 1 else chunk]
+        return [as_chunk(self._act(observations[0]), self._spec.name)]
 
     def ended(self, slot: int) -> bool:
         """Calls ``ended()``."""
@@ -100,17 +94,27 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
+def _own_name(plain: Any) -> str:
+    """Its ``name`` where that is a text, as many classes have for other ends, too."""
+    name = getattr(plain, "name", None)
+    return name if isinstance(name, str) and name.strip() else type(plain).__name__
+
+
 def _count(plain: Any, name: str, default: int) -> int:
     value = getattr(plain, name, default)
+    if value is None or callable(value) or isinstance(value, list | tuple | dict) or hasattr(value, "shape"):
+        return default  # a method or a buffer of that name is the class's own affair
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise PolicyError(f"{type(plain).__name__}.{name} is {value!r}; it must be a whole number from 1")
     return value
 
 
 def _action(plain: Any, environment: EnvironmentSpec) -> ActionSpec:
-    action = getattr(plain, "action", None) or environment.actions[0]
+    action = getattr(plain, "action", None)
     if isinstance(action, ActionSpec):
         return action
+    if not isinstance(action, str) or not action:  # e.g. the last action, kept under that name
+        return environment.actions[0]
     offered = [spec.name for spec in environment.actions]
     if action not in offered:
         raise PolicyError(

@@ -68,7 +68,7 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
     policy is built and closed again. PolicyError: unknown name, class, argument, convention or camera.
     """
     factory = find_policy(choice.target, environment.family)
-    describe = getattr(factory, "describe", None)
+    describe = _describer(factory)
     if describe is None:
         policy = _build(factory, choice, environment)
         with _blaming(choice, "be closed"):
@@ -78,6 +78,19 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
     with _blaming(choice, "be described"):
         spec = describe(**arguments)
     return checked_spec(spec, environment)
+
+
+def _describer(factory: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Its ``describe(environment, ...)`` where it has one for classes; a method of that name is its own affair."""
+    found = inspect.getattr_static(factory, "describe", None)
+    if not isinstance(found, classmethod | staticmethod) and inspect.isclass(factory):
+        return None
+    describe = getattr(factory, "describe", None)
+    if not callable(describe):
+        return None
+    parameters = inspect.signature(describe).parameters.values()
+    wanted = any(each.name == "environment" or each.kind is each.VAR_KEYWORD for each in parameters)
+    return describe if wanted else None
 
 
 def make_policy(choice: Choice, environment: EnvironmentSpec) -> Policy:

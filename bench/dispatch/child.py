@@ -23,7 +23,7 @@ from vla_bench.bench.dispatch.job import Job, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
 from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
-from vla_bench.bench.episode.preflight import try_out
+from vla_bench.bench.episode.preflight import Trial, try_out
 from vla_bench.bench.episode.rollout import Phase, run_episode
 from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
@@ -60,10 +60,14 @@ def serve(connection: socket.socket, page: Page) -> None:
     try:
         started, before = time.perf_counter(), set(sys.modules)
         simulation, policy = _build(job)
-        remark = "" if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
+        trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
         info = _describe(simulation, policy, time.perf_counter() - started)
+        if not trial.repeatable:
+            info["repeatable"] = False
         info["content"] = _content(job, policy, before)
-        if remarks := [each for each in (remark, getattr(policy, "remark", "")) if isinstance(each, str) and each]:
+        if remarks := [
+            each for each in (trial.remark, getattr(policy, "remark", "")) if isinstance(each, str) and each
+        ]:
             info["remark"] = "; ".join(remarks)
     except Exception as error:
         send(connection, {"start_error": _explain(error), "lasting": isinstance(error, UserError)})
@@ -132,8 +136,9 @@ def _content(job: Job, policy: Policy, before: set[str]) -> dict[str, Any]:
 
 def _explain(error: Exception) -> dict[str, str]:
     known = isinstance(error, UserError)
+    where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return {
-        "message": str(error) if known else f"{type(error).__name__}: {error}",
+        "message": (str(error) if known else f"{type(error).__name__}: {error}") + where,
         "detail": "".join(traceback.format_exception(error)),
     }
 

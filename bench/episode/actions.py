@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 
@@ -52,18 +53,24 @@ class Actions:
         self._size = action.size
         self._execute = spec.execute
         self._bounded = action.bounded
+        self._exact = action.exact_gripper
+        self._convention = action.name
         self._commands = (action.gripper_open, action.gripper_closed)
 
-    def executed(self, chunk: np.ndarray, remaining: int) -> np.ndarray:
-        """The actions to execute, (min(execute, remaining), A), in the chunk's dtype.
+    def executed(self, chunk: object, remaining: int) -> np.ndarray:
+        """The actions to execute, at most (min(execute, remaining), A), in the chunk's dtype; a chunk with fewer
+        than ``execute`` is played to its end.
 
-        PolicyError: not a floating (k, A) array, fewer actions than ``execute``, NaN or infinity.
+        PolicyError: not numbers (k, A) of this convention, NaN or infinity, or a gripper command that the
+        environment does not take.
         """
+        if not isinstance(chunk, np.ndarray) or chunk.dtype.char not in "fd":
+            chunk = as_chunk(chunk, self._name)
         if not (
             isinstance(chunk, np.ndarray)
             and chunk.ndim == 2
             and chunk.shape[1] == self._size
-            and chunk.shape[0] >= self._execute
+            and chunk.shape[0] > 0
             and chunk.dtype.char in "fd"
         ):
             self._refuse(chunk)
@@ -73,6 +80,8 @@ class Actions:
         if not self._bounded:
             if not all(map(math.isfinite, numbers)):
                 self._refuse_number(actions)
+            if self._exact and not all(command in self._commands for command in numbers[self._size - 1 :: self._size]):
+                self._refuse_gripper(actions)
             return actions
         if all(-1.0 <= number <= 1.0 for number in numbers) and all(
             command in self._commands for command in numbers[self._size - 1 :: self._size]
@@ -97,12 +106,16 @@ class Actions:
             "of its chunk; all numbers must be finite"
         )
 
-    def _refuse(self, chunk: object) -> None:
-        if not isinstance(chunk, np.ndarray):
-            raise PolicyError(
-                f"policy {self._name!r} returned {type(chunk).__name__} for a slot; act() must return one "
-                "NumPy array (k, A) per slot"
-            )
+    def _refuse_gripper(self, actions: np.ndarray) -> None:
+        opened, closed = self._commands
+        row = int(np.argmax(~np.isin(actions[:, -1], self._commands)))
+        raise PolicyError(
+            f"policy {self._name!r} returned {actions[row, -1]:g} as the gripper command of action {row} of its "
+            f"chunk; the convention {self._convention!r} takes exactly {opened:g} (open) or {closed:g} (closed). Round "
+            f"it first, e.g. {opened:g} if command > {(opened + closed) / 2:g} else {closed:g}"
+        )
+
+    def _refuse(self, chunk: np.ndarray) -> None:
         if chunk.ndim != 2 or chunk.shape[1] != self._size:
             raise PolicyError(
                 f"policy {self._name!r} returned an array of shape {chunk.shape}; its convention has "
@@ -113,7 +126,4 @@ class Actions:
                 f"policy {self._name!r} returned {chunk.dtype} numbers; actions must be float32 or float64, "
                 "e.g. chunk.astype(np.float32)"
             )
-        raise PolicyError(
-            f"policy {self._name!r} returned {len(chunk)} actions, but {self._execute} of each chunk are to "
-            "be executed (`execute`)"
-        )
+        raise PolicyError(f"policy {self._name!r} returned a chunk without actions; at least one is needed")

@@ -7,17 +7,20 @@ on it. The step is that of an episode, made by the same code (:func:`vla_bench.b
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vla_bench.bench.episode.actions import PolicyServerLost
-from vla_bench.bench.episode.rollout import Phase, play_subtask
+from vla_bench.bench.episode.actions import PolicyServerLost, chunks_of
+from vla_bench.bench.episode.rollout import SLOT, Phase, play_subtask
 from vla_bench.bench.episode.watch import FirstLook
-from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.bench.protocol import NOT_REPEATABLE, EpisodeSpec
 from vla_bench.envs.errors import UserError
+from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import Simulation
-from vla_bench.policies.base import Policy, PolicySpec
+from vla_bench.policies.answers import as_chunk
+from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 
 FAR_OUT = 2.0
@@ -36,30 +39,74 @@ class _Whereabouts:
         """Steps do not matter here."""
 
 
-def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: int) -> str:
-    """Resets to the episode's start, looks, decides once and executes one action.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial has shown."""
 
-    Nothing of it stays: the next reset of either begins afresh.
+    remark: str = ""
+    """What is suspicious though allowed, in sentences; empty when nothing is."""
+    repeatable: bool = True
+    """Whether the policy answered the same when it was reset alike and shown the same again."""
 
-    Returns:
-        What is suspicious though allowed, in a sentence; empty when nothing is.
+
+class _Kept:
+    """Keeps what :class:`FirstLook` sees, since a policy may write into what it is shown."""
+
+    def __init__(self, look: FirstLook) -> None:
+        self.look = look
+        self.seen: Observation | None = None
+
+    def check(self, observation: Observation) -> None:
+        self.look.check(observation)
+        self.seen = Observation({name: np.array(array) for name, array in observation.items()})
+
+
+def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: int) -> Trial:
+    """Resets to the episode's start, looks, decides, executes one action, and asks once more for the same decision.
+
+    Nothing of it stays: the next reset of either begins afresh. A policy that is shown the simulator's state is
+    asked once only, since that has moved on.
 
     Raises:
         PolicyError: the policy's code fails, or its chunk is not what its spec says.
         RendererError: a camera shows one plain colour.
         EnvironmentFault: an observation holds numbers that are not finite.
     """
-    look, where = FirstLook(policy.spec.sensors), _Whereabouts()
+    look, where, spec = FirstLook(policy.spec.sensors), _Whereabouts(), policy.spec
+    kept, again = _Kept(look), None
     simulation.reset(episode.start)
     try:
-        (first,) = play_subtask(simulation, policy, episode, 0, seed=seed, look=look, meter=where, step_limit=1)
+        (first,) = play_subtask(simulation, policy, episode, 0, seed=seed, look=kept, meter=where, step_limit=1)
+        chunk = np.array(as_chunk(first.chunk, spec.name))
+        if kept.seen is not None and not spec.privileged:
+            where.phase, look.looked = Phase.DECIDE, False
+            context = SubtaskContext(episode.episode, 0, episode.seed(seed, 0))
+            policy.reset(SLOT, episode.instructions[0], context)
+            look.looked = True
+            again = as_chunk(chunks_of(policy.act((SLOT,), (kept.seen,)), 1, spec.name)[0], spec.name)
     except (UserError, PolicyServerLost):
         raise
     except (Exception, SystemExit) as error:
         if where.phase is not Phase.DECIDE:
             raise
         raise _blame(policy.spec.name, "act" if look.looked else "reset", error) from error
-    return _far_out(policy.spec, first.chunk)
+    repeatable = again is None or np.array_equal(chunk, again)
+    remarks = [_far_out(spec, chunk), _half_open(spec, chunk), "" if repeatable else f"{spec.name}: {NOT_REPEATABLE}"]
+    return Trial("; ".join(filter(None, remarks)), repeatable)
+
+
+def _half_open(spec: PolicySpec, chunk: np.ndarray) -> str:
+    """A gripper command from 0 to 1 where those of the convention lie on both sides of 0."""
+    commands, action = chunk[:, -1], spec.action
+    if not action.bounded or (action.gripper_open, action.gripper_closed) != (1.0, -1.0):
+        return ""
+    between = commands[(commands > 0) & (commands < 1)]
+    if not len(between) or (commands < 0).any() or (commands > 1).any():
+        return ""
+    return (
+        f"policy {spec.name!r} begins with the gripper command {between[0]:g}; the convention {action.name!r} opens "
+        "above 0 and closes below, so commands from 0 to 1 never close. If that is their range, return 2 * command - 1"
+    )
 
 
 def _far_out(spec: PolicySpec, chunk: np.ndarray) -> str:

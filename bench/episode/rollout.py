@@ -184,10 +184,15 @@ def play_subtask(
         look.check(observation)
         lap("rendering")
         enter(Phase.DECIDE)
-        if see is not None:
-            see(SLOT, simulation.privileged())
-        (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, spec.name)
-        executed = actions.executed(chunk, limit - steps)
+        try:
+            if see is not None:
+                see(SLOT, simulation.privileged())
+            (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, spec.name)
+            executed = actions.executed(chunk, limit - steps)
+        except Exception as error:
+            if step_limit is None and hasattr(error, "add_note"):  # a simulator's interpreter may be older
+                error.add_note(f"at step {steps} of {subtask!r}, subtask {position + 1} of {episode.episode}")
+            raise
         through = ended is not None and ended(SLOT)
         lap("policy")
         enter(Phase.SIMULATE)

@@ -11,6 +11,7 @@ import numpy as np
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
+from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import EndingPolicy, Policy
 
 
@@ -90,6 +91,7 @@ class Decisions:
 
     def _checked(self, slot: int, chunk: np.ndarray) -> Answer:
         try:
+            chunk = as_chunk(chunk, self.policy.spec.name)
             self._actions.executed(chunk, len(chunk))
             policy = self.policy
             return Decision(chunk, isinstance(policy, EndingPolicy) and policy.spec.ends and bool(policy.ended(slot)))

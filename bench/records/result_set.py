@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.errors import ResultSetError
-from vla_bench.bench.protocol import EpisodeRecord, Timings
+from vla_bench.bench.protocol import NOT_REPEATABLE, EpisodeRecord, Timings
 from vla_bench.bench.records.early_stop import EarlyStop, early_stop
 from vla_bench.bench.records.error_report import error_report
 from vla_bench.bench.records.formats import html as html_table
@@ -104,6 +104,9 @@ class ResultSet:
                 *header["notes"],
                 f"more than one state of the policy made this (run.same_policy=true): {named(edits)}",
             ]
+        workers = [worker for each in tries for worker in each.get("workers", ())]
+        if any(worker.get("repeatable") is False for worker in workers):
+            header["notes"] = [*header["notes"], NOT_REPEATABLE]
         if len(pixels := pixels_of(tries)) > 1:
             drawn = "; ".join(f"{frame} on {who}" for frame, who in pixels.items())
             header["notes"] = [*header["notes"], f"the workers drew different pixels ({drawn})"]

@@ -73,7 +73,7 @@ def policy_facts(policy: PolicySpec, environment: EnvironmentSpec) -> dict[str, 
     """The part of a policy that is protocol: what its actions mean, how many are executed, what it is shown
     (cameras with their size in pixels), and the switches it says may change a number."""
     action = to_plain(policy.action)
-    del action["name"]
+    del action["name"], action["exact_gripper"]
     sensors = {}
     for camera in policy.sensors.cameras:
         height, width = environment.cameras[camera.name]

@@ -34,10 +34,10 @@ POSITION_UNIT, ROTATION_UNIT = 0.02, 0.05
 
 ACTIONS = (
     ActionSpec("relative", 7, "tcp_delta", "world", "euler_xyz", POSITION_UNIT, ROTATION_UNIT, bounded=True),
-    ActionSpec("absolute", 7, "tcp_pose", "world", "euler_xyz"),
-    ActionSpec("absolute_quaternion", 8, "tcp_pose", "world", "quaternion_xyzw"),
-    ActionSpec("joint_relative", 8, "joint_delta", "joint", "none"),
-    ActionSpec("joint_absolute", 8, "joint_position", "joint", "none"),
+    ActionSpec("absolute", 7, "tcp_pose", "world", "euler_xyz", exact_gripper=True),
+    ActionSpec("absolute_quaternion", 8, "tcp_pose", "world", "quaternion_xyzw", exact_gripper=True),
+    ActionSpec("joint_relative", 8, "joint_delta", "joint", "none", exact_gripper=True),
+    ActionSpec("joint_absolute", 8, "joint_position", "joint", "none", exact_gripper=True),
 )
 """Conventions the arm understands. ``relative`` moves an accumulated *target* pose in the world
 frame, its angles added component by component to the target's Euler angles; the absolute ones do

@@ -11,7 +11,7 @@ from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.dispatch.placement import connect
 from vla_bench.bench.episode.actions import Actions
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE
-from vla_bench.envs.simulation import SimulationSpec
+from vla_bench.envs.simulation import SimulationSpec, environment_spec
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
@@ -66,16 +66,64 @@ def test_cuts_to_execute_and_to_the_steps_left():
         (np.zeros((1, 7)), r"shape \(1, 7\); its convention has 4 numbers"),
         (np.zeros(4), r"shape \(4,\)"),
         (np.zeros((1, 1, 4)), r"shape \(1, 1, 4\)"),
-        (np.zeros((5, 4), dtype=int), "int64 numbers; actions must be float32 or float64"),
-        (np.zeros((5, 4), dtype=np.float16), "float16 numbers"),
-        (np.zeros((4, 4)), "4 actions, but 5 of each chunk"),
-        (np.zeros((0, 4)), "0 actions, but 5"),
-        ([[0.0] * 4], "list for a slot"),
+        (np.zeros((5, 4), dtype=complex), "complex128 numbers; actions must be float32 or float64"),
+        (np.zeros((5, 4), dtype=bool), "bool numbers"),
+        (np.zeros((0, 4)), "a chunk without actions"),
+        (None, r"None from act\(\): is a `return` missing"),
+        (
+            {"action": np.zeros(4)},
+            r"a dict with 'action' from act\(\); return the array itself, e.g. answer\['action'\]",
+        ),
+        ("left", "the text 'left'"),
+        ((np.zeros(4), {"x": 1}), "a tuple of ndarray, dict"),
+        (iter([0.0] * 4), "a list_iterator"),
+        (0.5, "0.5 from act"),
+        ([[1.0, 2.0], [3.0]], "list, which is no array"),
     ],
 )
 def test_refuses_what_is_not_a_chunk(chunk: object, message: str):
     with pytest.raises(PolicyError, match=f"policy 'mine' returned .*{message}"):
         actions(5).executed(chunk, 360)
+
+
+@pytest.mark.parametrize(
+    ("answer", "dtype"),
+    [
+        (np.array([0, 0, 0, 1]), "float64"),
+        ([0, 0, 0, 1], "float64"),
+        (np.array([0, 0, 0, 1], np.float16), "float32"),
+        (np.array([[0, 0, 0, 1]], np.float32), "float32"),
+    ],
+)
+def test_numbers_of_other_types_are_taken_exactly(answer, dtype):
+    done = actions(1).executed(answer, 9)
+    assert done.dtype == dtype and done.tolist() == [[0, 0, 0, 1]]
+
+
+def test_tensors_are_taken():
+    torch = pytest.importorskip("torch")
+    for tensor in (torch.tensor([0.0, 0, 0, 1]), torch.tensor([0.0, 0, 0, 1]).bfloat16()):
+        for answer in (tensor, torch.nn.Parameter(tensor), [tensor, tensor]):
+            assert actions(2).executed(answer, 9)[0].tolist() == [0, 0, 0, 1]
+    with pytest.raises(PolicyError, match="which is no array"):
+        actions(1).executed(torch.zeros(4, device="meta"), 9)
+
+
+def test_a_shorter_chunk_is_played_to_its_end():
+    assert len(actions(5).executed(np.ones((2, 4)), 360)) == 2
+
+
+@pytest.mark.parametrize("command", [0.97, 0.0, -0.5])
+def test_a_gripper_command_that_the_environment_does_not_take_is_the_policys_mistake(command):
+    calvin = next(each for each in environment_spec("calvin").actions if each.name == "absolute")
+    chunk = np.zeros((3, 7))
+    chunk[:, -1] = [1.0, command, -1.0]
+    with pytest.raises(
+        PolicyError, match=rf"returned {command:g} as the gripper command of action 1 .*exactly 1 \(open"
+    ):
+        actions(3, calvin).executed(chunk, 360)
+    chunk[1, -1] = 1
+    assert actions(3, calvin).executed(chunk, 360).tolist() == chunk.tolist()
 
 
 @pytest.mark.parametrize("convention", [RELATIVE, ABSOLUTE])

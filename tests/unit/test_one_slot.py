@@ -11,6 +11,7 @@ from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import Policy, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
+from vla_bench.policies.registry import _describer
 
 ENVIRONMENT = environment_spec("fake")
 CONTEXT = SubtaskContext("seq-0001", 2, seed=99)
@@ -102,3 +103,47 @@ def test_says_what_is_wrong(attributes: dict[str, object], message: str):
     broken = type("Broken", (Plain,), attributes)
     with pytest.raises(PolicyError, match=message):
         OneSlotPolicy(broken(), ENVIRONMENT)
+
+
+def test_everyday_names_of_a_class_do_no_harm():
+    class Everyday:
+        chunk: object = np.zeros((3, 4))
+        ended = False
+
+        def __init__(self):
+            self.action = np.zeros(4)
+            self.close = None
+            self.describe = "text"
+
+        def name(self):
+            return "mine"
+
+        def execute(self, command):
+            return command
+
+        def reset(self, instruction): ...
+
+        def act(self, observation):
+            return self.action
+
+    spec = OneSlotPolicy(Everyday(), ENVIRONMENT).spec
+    assert (spec.name, spec.action.name, spec.chunk, spec.execute, spec.ends) == ("Everyday", "relative", 1, 1, False)
+
+
+def test_a_method_called_describe_is_the_classs_own_affair():
+    class Talkative:
+        def describe(self):
+            return "a policy"
+
+    class Aside:
+        @classmethod
+        def describe(cls):
+            return "a policy"
+
+    class Stating:
+        @classmethod
+        def describe(cls, environment):
+            return None
+
+    assert _describer(Talkative) is None and _describer(Aside) is None
+    assert _describer(Stating) == Stating.describe

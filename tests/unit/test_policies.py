@@ -185,7 +185,7 @@ def test_what_is_no_policy_at_all_is_said_to_be_none(my_module):
         "    def __init__(self): sys.exit('usage: ...')\n"
         "class Nothing:\n"
         "    @classmethod\n"
-        "    def describe(cls): return None\n"
+        "    def describe(cls, environment): return None\n"
         "class Blind:\n"
         "    def __init__(self, environment):\n"
         "        self.spec = PolicySpec('p', environment.actions[0], privileged=True)\n"

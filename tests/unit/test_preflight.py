@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vla_bench.bench.episode.preflight import try_out
+from vla_bench.bench.episode.preflight import Trial, try_out
 from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.episode.watch import Watch, is_plain
 from vla_bench.bench.protocol import EpisodeSpec
@@ -37,7 +37,7 @@ def parts(policy=Good, **cue):
 def test_a_trial_leaves_nothing_behind():
     simulation, policy = parts()
     fresh = run_episode(*parts(), EPISODE, seed=0).outcome()
-    assert try_out(simulation, policy, EPISODE, 0) == ""
+    assert try_out(simulation, policy, EPISODE, 0) == Trial()
     assert run_episode(simulation, policy, EPISODE, seed=0).outcome() == fresh
 
 
@@ -50,9 +50,9 @@ def lying(**changes):
     [
         ({"act": lambda self, seen: np.zeros(3)}, r"shape \(1, 3\).*4 numbers per action"),
         ({"act": lambda self, seen: np.full(4, np.inf)}, "must be finite"),
-        ({"act": lambda self, seen: np.zeros(4, int)}, "float32 or float64"),
-        ({"act": lambda self, seen: "left"}, "returned an array of shape"),
-        ({"act": lambda self, seen: np.zeros((2, 4)), "execute": 3}, "returned 2 actions, but 3"),
+        ({"act": lambda self, seen: np.zeros(4, bool)}, "float32 or float64"),
+        ({"act": lambda self, seen: "left"}, "returned the text 'left'"),
+        ({"act": lambda self, seen: None}, "returned None"),
         (
             {"act": lambda self, seen: {}["x"]},
             r"first act\(\): KeyError: 'x' \(test_preflight.py, line \d+\)",
@@ -69,9 +69,49 @@ def test_a_policy_that_cannot_work_is_told_at_once(changes, message):
 @pytest.mark.parametrize(("number", "remarked"), [(1.5, False), (-40.0, True), (1e30, True)])
 def test_actions_far_out_of_range_are_remarked_on(number, remarked):
     policy = lying(act=lambda self, seen: np.array([0.0, number, 0.0, 7.0]))
-    said = try_out(*parts(policy), EPISODE, 0)
+    said = try_out(*parts(policy), EPISODE, 0).remark
     assert (f"begins with {number:g} as number 1" in said and "is clipped" in said) == remarked
     assert bool(said) == remarked
+
+
+@pytest.mark.parametrize(("command", "remarked"), [(0.3, True), (1.0, False), (0.0, False), (-0.3, False)])
+def test_a_gripper_that_will_never_close_is_remarked_on(command, remarked):
+    policy = lying(act=lambda self, seen: np.array([0.0, 0.0, 0.0, command]))
+    said = try_out(*parts(policy), EPISODE, 0).remark
+    assert ("never close" in said) == bool(said) == remarked
+
+
+def test_a_policy_that_draws_without_the_seed_is_found_out():
+    drawing = lying(act=lambda self, seen: np.append(np.random.default_rng().uniform(size=3), 1.0))
+    trial = try_out(*parts(drawing), EPISODE, 0)
+    assert not trial.repeatable and "reset(instruction, seed)" in trial.remark
+    once = np.random.default_rng(0)  # seeded, but going on from one reset to the next
+    assert not try_out(*parts(lying(act=lambda self, seen: once.normal(size=4))), EPISODE, 0).repeatable
+
+    def reset(self, instruction, seed):
+        self.drawn = np.random.default_rng(seed)
+
+    seeded = lying(reset=reset, act=lambda self, seen: self.drawn.normal(size=4))
+    assert try_out(*parts(seeded), EPISODE, 0).repeatable
+
+
+def test_a_policy_that_writes_into_its_picture_is_shown_the_same_again():
+    def act(self, seen):
+        mean = seen["rgb_front"].mean() / 255
+        seen["rgb_front"][:] = 0
+        return np.array([mean, 0.0, 0.0, 1.0])
+
+    assert try_out(*parts(lying(act=act)), EPISODE, 0).repeatable
+
+
+def test_a_mistake_later_in_a_run_says_where():
+    def act(self, seen):
+        self.seen += 1
+        return None if self.seen == 4 else np.array([0.1, 0.0, 0.0, 1.0])
+
+    with pytest.raises(PolicyError, match="returned None") as caught:
+        run_episode(*parts(lying(act=act)), EPISODE, seed=0)
+    assert caught.value.__notes__ == ["at step 3 of 'reach_red', subtask 1 of seq-0000"]
 
 
 def test_a_renderer_that_shows_nothing_is_told_at_once():
