@@ -210,7 +210,7 @@ def _unknown_option(flag: str) -> str:
 def preset_text() -> str:
     """The presets of every group, one line each."""
     groups = (*GROUPS, "ablation")
-    blocks = ([f"{group}=", *_entries((each.name, each.text) for each in presets(group))] for group in groups)
+    blocks = ([f"{group}=", *entries((each.name, each.text) for each in presets(group))] for group in groups)
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -227,17 +227,17 @@ def help_text() -> str:
     ]
     for text, words in EXAMPLES:
         lines += [f"  # {text}", f"  {command} {words}"]
-    lines += ["", "options", *_entries(OPTIONS.items())]
+    lines += ["", "options", *entries(OPTIONS.items())]
     for group, cls in GROUPS.items():
-        lines += ["", f"{group}=<preset>", *_entries((each.name, each.text) for each in presets(group))]
+        lines += ["", f"{group}=<preset>", *entries((each.name, each.text) for each in presets(group))]
         lines += ["", f"{group}.<field>=<value>"]
-        lines += _entries(POLICY_FIELDS if group == "policy" else map(_field_entry, field_help(cls)))
+        lines += entries(POLICY_FIELDS if group == "policy" else map(field_entry, field_help(cls)))
     lines += [
         "",
         "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row",
     ]
-    lines += _entries((each.name, each.text) for each in presets("ablation"))
-    lines += ["", "exit codes", *_entries((str(code), text) for code, text in EXIT_CODES.items())]
+    lines += entries((each.name, each.text) for each in presets("ablation"))
+    lines += ["", "exit codes", *entries((str(code), text) for code, text in EXIT_CODES.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -247,13 +247,14 @@ POLICY_FIELDS = (
 )
 
 
-def _field_entry(field: FieldHelp) -> tuple[str, str]:
+def field_entry(field: FieldHelp) -> tuple[str, str]:
+    """Name and help of a field, for :func:`entries`."""
     choices = " | ".join(f"{choice}*" if choice == field.default else choice for choice in field.choices)
     shown = choices or field.default
     return field.name, field.text + (f" [{shown}]" if shown else "")
 
 
-def _entries(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def entries(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Names and what they mean, in two columns that fit the terminal."""
     listed = list(pairs)
     column = max(18, *(len(name) for name, _ in listed)) + 3

@@ -25,7 +25,7 @@ from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
 from vla_bench.bench.episode.preflight import Trial, try_out
 from vla_bench.bench.episode.rollout import Phase, run_episode
-from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 from vla_bench.envs.errors import UserError
@@ -88,7 +88,10 @@ def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: S
         waiting = time.perf_counter() - idle_since
         trace = _trace(job, episode)
         try:
-            record = run_episode(simulation, policy, episode, seed=job.seed, meter=page, recorder=trace)
+            if job.take is not None:
+                record = _record(simulation, policy, episode, job, page)
+            else:
+                record = run_episode(simulation, policy, episode, seed=job.seed, meter=page, recorder=trace)
             if trace is not None and wants_trace(job.video, record):
                 trace.finish(record)
                 trace.write(Path(job.folder) / TRACES)
@@ -112,6 +115,12 @@ def _trace(job: Job, episode: EpisodeSpec) -> Trace | None:
         return None
     simulation = job.simulation
     return Trace(episode, simulation.family, simulation.options, simulation.action)
+
+
+def _record(simulation: Simulation, policy: Policy, episode: EpisodeSpec, job: Job, page: Page) -> EpisodeRecord:
+    from vla_bench.bench.demonstrations.take import record_episode
+
+    return record_episode(simulation, policy, episode, job.take, seed=job.seed, meter=page)
 
 
 def _build(job: Job) -> tuple[Simulation, Policy]:

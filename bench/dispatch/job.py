@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vla_bench.bench.demonstrations.options import Disturbance, Take
 from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import SimulationSpec
@@ -55,6 +56,8 @@ class Job:
     user are found; empty: the driver's current one."""
     python: str = ""
     """Interpreter of the process that owns the simulation; empty: the supervisor's own."""
+    take: Take | None = None
+    """Demonstrations are recorded this way (:mod:`vla_bench.bench.demonstrations`); None: episodes are judged."""
 
 
 def job_to_plain(job: Job) -> dict[str, Any]:
@@ -73,5 +76,10 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
             "simulation": SimulationSpec(**{**simulation, "sensors": Sensors(cameras)}),
             "policy": PolicyChoice(**plain["policy"]),
             "trial": spec_from_plain(plain["trial"]) if plain["trial"] else None,
+            "take": _take(plain["take"]) if plain["take"] else None,
         }
     )
+
+
+def _take(plain: Mapping[str, Any]) -> Take:
+    return Take(**{**plain, "disturbance": Disturbance(**plain["disturbance"])})

@@ -203,9 +203,9 @@ def config_from_plain(plain: Mapping[str, Any]) -> Config:
     policy = dict(plain.get("policy") or {})
     target = policy.pop("_target_", PolicyConfig().target)
     return Config(
-        benchmark=_build(BenchmarkConfig, plain.get("benchmark") or {}, "benchmark"),
-        policy=_build(PolicyConfig, {"target": target, "arguments": policy}, "policy"),
-        run=_build(RunConfig, plain.get("run") or {}, "run"),
+        benchmark=build(BenchmarkConfig, plain.get("benchmark") or {}, "benchmark"),
+        policy=build(PolicyConfig, {"target": target, "arguments": policy}, "policy"),
+        run=build(RunConfig, plain.get("run") or {}, "run"),
     )
 
 
@@ -218,13 +218,19 @@ def config_to_plain(config: Config) -> dict[str, Any]:
     return plain
 
 
-def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
+def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """The dataclass of these values, each converted to its field's type; ``where`` stands before their names.
+
+    ConfigError: names the field and what was wrong with it.
+    """
     known = [f.name for f in dataclasses.fields(cls)]
     types_of = typing.get_type_hints(cls)
     for name in values:
         if name not in known:
             raise ConfigError(unknown_field(where, str(name)))
-    return cls(**{name: _convert(value, types_of[name], f"{where}.{name}") for name, value in values.items()})
+    return cls(
+        **{name: _convert(value, types_of[name], f"{where}.{name}".lstrip(".")) for name, value in values.items()}
+    )
 
 
 def unknown_field(group: str, name: str) -> str:

@@ -12,7 +12,7 @@ from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec, SceneState
 from vla_bench.policies.base import PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.expert.motion import Follower, Phase
+from vla_bench.policies.expert.motion import ARRIVED_POSITION, Follower, Phase
 from vla_bench.policies.expert.plans import PLANS, plan
 from vla_bench.policies.expert.view import HELD_WITHIN, View
 
@@ -42,20 +42,34 @@ class ExpertPolicy:
 
     ``cameras``: rendered at each step, to see what that costs, though it needs none. ``lapse``: share of
     the subtasks in which it stands still, drawn from the subtask's seed: a policy whose success is known,
-    to try comparisons with.
+    to try comparisons with. ``tolerance``: how near the commanded target must be to the end of a leg, metres;
+    with noise on every action it must be some times the noise, or no leg ever ends.
     """
 
-    def __init__(self, environment: EnvironmentSpec, cameras: str | Sequence[str] = (), lapse: float = 0.0) -> None:
-        """PolicyError when the environment is not CALVIN, or ``lapse`` no share."""
-        self._spec = self.describe(environment, cameras, lapse)
+    def __init__(
+        self,
+        environment: EnvironmentSpec,
+        cameras: str | Sequence[str] = (),
+        lapse: float = 0.0,
+        tolerance: float = ARRIVED_POSITION,
+    ) -> None:
+        """PolicyError when the environment is not CALVIN, ``lapse`` no share or ``tolerance`` no such length."""
+        self._spec = self.describe(environment, cameras, lapse, tolerance)
         self._lapse = lapse
+        self._tolerance = tolerance
         self._slots: dict[int, _Subtask] = {}
 
     @classmethod
     def describe(
-        cls, environment: EnvironmentSpec, cameras: str | Sequence[str] = (), lapse: float = 0.0
+        cls,
+        environment: EnvironmentSpec,
+        cameras: str | Sequence[str] = (),
+        lapse: float = 0.0,
+        tolerance: float = ARRIVED_POSITION,
     ) -> PolicySpec:
         """Relative actions one at a time, the simulator's state."""
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance <= 0.01:
+            raise PolicyError(f"the expert's tolerance is a length up to 0.01 m, got {tolerance!r}")
         if isinstance(lapse, bool) or not isinstance(lapse, int | float) or not 0 <= lapse <= 1:
             raise PolicyError(f"the expert's lapse is a share between 0 and 1, got {lapse!r}")
         if environment.family != "calvin":
@@ -124,7 +138,7 @@ class ExpertPolicy:
         # Making room twice in a row means that it did not work.
         subtask.prepared = subtask.follower is not None and subtask.follower.prepares
         subtask.planned = now
-        subtask.follower = Follower(plan(state.subtask, now, subtask.start, subtask.attempt))
+        subtask.follower = Follower(plan(state.subtask, now, subtask.start, subtask.attempt), self._tolerance)
         return subtask.follower
 
 

@@ -54,9 +54,10 @@ class Phase:
 class Follower:
     """Executes the phases of one plan, one action at a time."""
 
-    def __init__(self, phases: list[Phase]) -> None:
-        """``phases`` must not be empty."""
+    def __init__(self, phases: list[Phase], arrived: float = ARRIVED_POSITION) -> None:
+        """``phases`` must not be empty; ``arrived``: see :data:`ARRIVED_POSITION`, the angle goes with it."""
         self._phases = phases
+        self._arrived = arrived
         self._index = 0
         self._steps = 0
         self._waited = 0
@@ -88,8 +89,9 @@ class Follower:
             return True
         shift, turn = _remaining(phase.pose, state)
         final = phase.tolerance < POSITION_UNIT
-        near = ARRIVED_POSITION if final else phase.tolerance
-        if np.abs(shift).max() > near or np.abs(turn).max() > max(ARRIVED_ANGLE, 0 if final else 0.3):
+        near = self._arrived if final else phase.tolerance
+        turned_enough = ARRIVED_ANGLE * self._arrived / ARRIVED_POSITION
+        if np.abs(shift).max() > near or np.abs(turn).max() > (turned_enough if final else 0.3):
             return False
         self._waited += 1
         if self._waited > phase.patience:
