@@ -1,5 +1,6 @@
 """Data sets of demonstrations: CALVIN's own layout, its packed form for training, and other people's forms.
 
+vla-bench data record policy=expert output=demos     demonstrations, by any policy
 vla-bench data check task_D_D                        known defects, and where they are
 vla-bench data describe task_D_D --picture d.png     counts, tasks, lengths, quantiles, a look at it
 vla-bench data pack task_D_D packed --size 224       for training: flat arrays, resumable
@@ -15,6 +16,7 @@ import argparse
 import importlib
 
 ACTIONS = {
+    "record": "record demonstrations: by the expert, by any policy, or from a result set",
     "check": "find defects, and say where",
     "describe": "counts, tasks, lengths, quantiles, a picture",
     "pack": "make the form that training reads fastest",

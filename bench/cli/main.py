@@ -24,7 +24,7 @@ COMMANDS = {
     RUN: "evaluate a policy on a benchmark",
     "assets": "fetch, check and list the files that scenes are made of",
     "compare": "which of two result sets is better, by how much, on which tasks",
-    "data": "data sets: check, describe, pack, choose, import, export",
+    "data": "data sets: record, check, describe, pack, choose, import, export",
     "describe": "what a checkpoint or a result set is",
     "doctor": "what this machine has, and the command that mends what it lacks",
     "leaderboard": "all result sets of a folder, best first, by protocol",

@@ -19,9 +19,13 @@ class Disturbance:
     """How the executed actions differ from the policy's, which stay the labels of ``commanded``."""
 
     bursts: float = 0.0
+    """Strength of pushes of some steps each, units of a relative action."""
     rate: float = 0.06
+    """Chance of each step that one begins."""
     white: float = 0.0
+    """Standard deviation of what is added to every action."""
     clean: float = 0.2
+    """Share of the episodes that are left undisturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class RecordingConfig:
         for name, least in (("count", 1), ("chain", 1), ("seed", 0), ("step_limit", 1), ("tries", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.tries > 1000:
+            raise ConfigError(f"tries={self.tries}: at most 1000")
         for name in CAMERAS:
             size = getattr(self, name)
             if size and not 16 <= size <= 1024:

@@ -25,6 +25,8 @@ from vla_bench.envs.simulation import EpisodeStart, SimulationSpec, environment_
 from vla_bench.policies.registry import describe_policy
 
 PLAYER = "vla_bench.bench.demonstrations.player:TracePlayer"
+MOST_TRIES = 1000
+"""``tries`` is at most this."""
 COMMANDED = ("relative", "absolute")
 """Conventions from which both kinds of commanded actions can be told."""
 
@@ -81,7 +83,7 @@ class Planned:
             "policy": self.policy,
             "identity": {"split": "none", "protocol": protocol.hash, **self.facts},
             "protocol": {"name": protocol.name, "hash": protocol.hash, "facts": facts},
-            "episodes": len(self.traces) or len(self.cells) * config.count * config.tries,
+            "episodes": len(self.traces) or len(self.cells) * config.count * MOST_TRIES,
             "longest": longest,
             "tasks": list(TASKS),
             "scenes": list(config.scenes),

@@ -114,6 +114,11 @@ class _Recording:
                 self.screen.end()
             if not complete:
                 break
+            if lost := [each.episode for each in wave if each.index not in self.done]:
+                raise RunFailed(
+                    f"{len(lost)} of {len(self.episodes)} episodes ended in an error, the first {lost[0]}; what is in "
+                    f"{self.folder} stays, and the same command tries them again"
+                )
         for writer in self.writers.values():
             if writer.recordings:
                 writer.finish()
