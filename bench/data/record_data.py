@@ -3,11 +3,11 @@
 Words are typed as for an evaluation: policy=<preset> and policy.<argument>=<value>, run.<field>=<value> for
 workers and deadlines, and what is recorded without a group. The same command goes on where it was stopped.
 
-  python -m bench data record policy=expert output=demos/abc scenes=A,B,C count=20 run.workers=2
-  python -m bench data record policy=expert output=demos/lifts tasks=lift_red_block_table,lift_blue_block_table count=100
+  vla-bench data record policy=expert output=demos/abc scenes=A,B,C count=20 run.workers=2
+  vla-bench data record policy=expert output=demos/lifts tasks=lift_red_block_table count=100
       static=100 gripper=42 labels=commanded bursts=0.7 policy.tolerance=0.003
-  python -m bench data record policy=expert output=demos/chains chain=5 count=10
-  python -m bench data record output=demos/mine result_set=results/mine
+  vla-bench data record policy=expert output=demos/chains chain=5 count=10
+  vla-bench data record output=demos/mine result_set=results/mine
 """
 
 from __future__ import annotations

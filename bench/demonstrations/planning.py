@@ -12,7 +12,7 @@ from typing import Any
 from vla_bench.bench.demonstrations.options import RecordingConfig, Take
 from vla_bench.bench.demonstrations.take import sized_sensors
 from vla_bench.bench.dispatch import PolicyChoice
-from vla_bench.bench.episode.actions import Placement
+from vla_bench.bench.dispatch.job import Placement
 from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError, suggestion
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol, to_plain
 from vla_bench.bench.records.provenance import now

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,10 @@ from vla_bench.bench.demonstrations.take import RecordedEpisode, path_of
 from vla_bench.bench.dispatch import EpisodeFinished, Event, Job, WorkerStarted, make_pool, run_episodes
 from vla_bench.bench.errors import ResultSetError, RunFailed
 from vla_bench.bench.live.screen import Screen, SilentScreen
+from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
 from vla_bench.bench.records.conditions import flat
 from vla_bench.bench.records.journal import Journal
-from vla_bench.bench.records.provenance import usable_cores
 from vla_bench.bench.setup.config import PolicyConfig, RunConfig
 from vla_bench.envs.calvin.dataset.writer import DatasetWriter
 
@@ -221,7 +220,7 @@ class _Recording:
 
     def _result(self, complete: bool) -> Recorded:
         kept = self.planned.config.keep == "all"
-        demonstrations, lacking = 0, Counter()
+        demonstrations, lacking = 0, dict[str, int]()
         for episode in self.episodes:
             record = self.done.get(episode.index)
             if record is not None:
@@ -235,6 +234,6 @@ class _Recording:
             demonstrations=demonstrations,
             tried=len(self.done),
             complete=complete,
-            lacking=dict(lacking),
+            lacking=lacking,
             frames=sum(writer.next_frame for writer in self.writers.values()),
         )

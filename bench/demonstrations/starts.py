@@ -85,7 +85,7 @@ def draw(
     setting.set_table(task)
     setting.place_blocks(task, subject)
     start = rounded(scene, ROBOT_OBS, setting.scene_obs())
-    if task in HELD_TASKS:
+    if subject is not None and task in HELD_TASKS:
         return _take(simulation, start, subject, generator if arm != "rest" else None)
     if arm == "varied":
         arm = ("moved", "after_task")[generator.integers(2)]

@@ -78,7 +78,7 @@ class TableSetting:
         if task in ("unstack_block", "stack_block"):
             below = others.pop()
             self.put(below, self.table)
-            if task == "unstack_block":
+            if subject is not None and task == "unstack_block":
                 x, y, z, yaw = self.poses[below.name]
                 self.poses[subject.name] = (
                     x,

@@ -18,8 +18,7 @@ from vla_bench.bench.demonstrations.feasible import feasible_tasks, kind_of
 from vla_bench.bench.demonstrations.options import Take
 from vla_bench.bench.demonstrations.starts import recorded_start
 from vla_bench.bench.episode.actions import Actions, chunks_of
-from vla_bench.bench.episode.preflight import SLOT
-from vla_bench.bench.episode.rollout import Meter, Phase
+from vla_bench.bench.episode.rollout import SLOT, Meter, Phase
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
 from vla_bench.bench.video.trace import file_name
@@ -235,7 +234,7 @@ def path_of(folder: str | Path, episode: str) -> Path:
 def _write(
     take: Take, episode: EpisodeSpec, frames: Frames, records: list[SubtaskRecord], spans: list[tuple[int, int]]
 ) -> None:
-    kept = [
+    kept: list[dict[str, Any]] = [
         {
             "start": start,
             "end": end,
@@ -257,7 +256,7 @@ def _write(
     about = {"scene": episode.start.scene, "subtasks": kept, "notes": {"episode": episode.episode}}
     part = path.with_name(f".{path.name}.{os.getpid()}")
     with part.open("wb") as file:
-        np.savez(file, about=np.array(json.dumps(about)), **frames.arrays(kept[-1]["end"]))
+        np.savez(file, **{"about": np.array(json.dumps(about)), **frames.arrays(kept[-1]["end"])})  # type: ignore[arg-type]
     part.replace(path)
 
 

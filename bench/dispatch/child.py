@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vla_bench.bench.dispatch.job import Job, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
@@ -120,7 +120,8 @@ def _trace(job: Job, episode: EpisodeSpec) -> Trace | None:
 def _record(simulation: Simulation, policy: Policy, episode: EpisodeSpec, job: Job, page: Page) -> EpisodeRecord:
     from vla_bench.bench.demonstrations.take import record_episode
 
-    return record_episode(simulation, policy, episode, job.take, seed=job.seed, meter=page)
+    assert job.take is not None
+    return record_episode(cast(Any, simulation), policy, episode, job.take, seed=job.seed, meter=page)
 
 
 def _build(job: Job) -> tuple[Simulation, Policy]:
