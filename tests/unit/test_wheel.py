@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
+from wheels import ROOT, build_wheel
 
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = {
     "vla_bench": "vla_bench",
     "bench": "vla_bench/bench",
@@ -24,20 +19,7 @@ LEFT_OUT = ("vla_bench/importable", "bench/old_name")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built by setuptools itself from a copy of the sources: no network, and nothing left in the checkout."""
-    copy = tmp_path_factory.mktemp("sources")
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "importable")
-    for folder in (*PARTS, "configs", "results/published"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=ignore)
-    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
-    build = "from setuptools.build_meta import build_wheel; print(build_wheel('dist'))"
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, "-c", build], cwd=copy, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    with zipfile.ZipFile(next((copy / "dist").glob("*.whl"))) as archive:
+    with zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("sources"))) as archive:
         yield archive
 
 
