@@ -58,7 +58,7 @@ def comma_separated(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``table`` float in the manner of booktabs; needs ``\\usepackage{booktabs}``."""
+    r"""A ``table`` float in the manner of booktabs; needs ``\usepackage{booktabs}``."""
     columns = "l" + "r" * (len(table.columns) - 1)
     lines = [r"\begin{table}[t]", r"  \centering", rf"  \caption{{{to_latex_text(table.title)}}}"]
     lines += [rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule"]

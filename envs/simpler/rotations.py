@@ -30,7 +30,7 @@ def quaternion_to_axis_angle(quaternion: np.ndarray) -> np.ndarray:
 
 
 def euler_to_axis_angle(euler: np.ndarray) -> np.ndarray:
-    """Axis times angle (3,) of roll, pitch, yaw (3,)."""
+    """Axis times angle (3,) of roll, pitch, yaw (3,), the angle in [0, 2π): the original's own conversion."""
     return quaternion_to_axis_angle(euler_to_quaternion(euler))
 
 

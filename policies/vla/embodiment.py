@@ -57,7 +57,7 @@ class Embodiment:
             switches["statistics"] = hashlib.sha256(content).hexdigest()[:16]
         return dataclasses.replace(spec, action=self.action, sensors=Sensors.of(self.camera), switches=switches)
 
-    def rules(self, options: VlaOptions) -> Rules:
+    def rules(self, options: VlaOptions) -> ChunkCommands:
         """Of one running episode; made anew at every reset."""
         from vla_bench.policies.vla.actions.simpler import (
             SimplerCommands,  # SciPy, which describing need not wait for
@@ -66,7 +66,7 @@ class Embodiment:
         commands = SimplerCommands.for_robot(self.robot, options.model.action_scale)
         if options.statistics is not None:
             commands.quantiles = Quantiles.read(options.statistics)
-        return Rules(commands)
+        return ChunkCommands(commands)
 
     def shown(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """The observation under the names that a model knows."""
@@ -74,7 +74,7 @@ class Embodiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ChunkCommands:
     """Turns chunks of an episode into commands, gripper rules included."""
 
     commands: Any

@@ -11,7 +11,7 @@ from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.vla.embodiment import Embodiment, Rules, embodiment_in
+from vla_bench.policies.vla.embodiment import ChunkCommands, Embodiment, embodiment_in
 from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.program import installing
 
@@ -30,7 +30,7 @@ class VlaPolicy:
         if self._embodiment is not None:
             options = self._embodiment.options(options)
         self._options = options
-        self._rules: dict[int, Rules] = {}
+        self._rules: dict[int, ChunkCommands] = {}
         try:
             from vla_bench.policies.vla.engine import Engine
         except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file  # noqa: E402
 from vla_recordings import FOLDER, needs_recordings, read_json  # noqa: E402
 
 from vla_bench.policies.vla.actions.chunks import sliding_chunks  # noqa: E402
-from vla_bench.policies.vla.actions.frames import euler_to_axis_angle  # noqa: E402
+from vla_bench.policies.vla.actions.frames import rotation_vectors  # noqa: E402
 from vla_bench.policies.vla.actions.normalisation import inverse_mu_law, mu_law, normalise, unnormalise  # noqa: E402
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens  # noqa: E402
 from vla_bench.policies.vla.backbones.tokenizers import load_tokenizer  # noqa: E402
@@ -68,10 +68,10 @@ def test_chunks() -> None:
     np.testing.assert_array_equal(sliding_chunks(actions, window, chunk), recorded)
 
 
-def test_euler_to_axis_angle() -> None:
+def test_rotation_vectors() -> None:
     recorded = load_file(FOLDER / "simpler_rollout_ph_lstm.safetensors")
     np.testing.assert_allclose(
-        euler_to_axis_angle(np.array([0.1, -0.2, 0.3])),
+        rotation_vectors(np.array([0.1, -0.2, 0.3])),
         recorded["google_robot.rot_axangle_of_(0.1,-0.2,0.3)"],
         atol=1e-12,
     )

@@ -72,7 +72,11 @@ def tool_pose_to_world(actions: np.ndarray, state: np.ndarray) -> np.ndarray:
     return np.concatenate([position, rotation, actions[:, 6:]], axis=1).astype(actions.dtype)
 
 
-def euler_to_axis_angle(angles: np.ndarray) -> np.ndarray:
-    """(..., 3) static x-y-z Euler angles to (..., 3) axis times angle, which SimplerEnv takes."""
+def rotation_vectors(angles: np.ndarray) -> np.ndarray:
+    """(..., 3) static x-y-z Euler angles to (..., 3) axis times angle, the angle in [0, π].
+
+    The shortest such rotation, SciPy's. The conversion of SimplerEnv's own scripts, where the angle may reach 2π, is
+    :func:`vla_bench.envs.simpler.rotations.euler_to_axis_angle`.
+    """
     angles = np.asarray(angles, dtype=np.float64)
     return Rotation.from_euler("xyz", angles.reshape(-1, 3)).as_rotvec().reshape(angles.shape)

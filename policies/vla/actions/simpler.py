@@ -8,7 +8,7 @@ import numpy as np
 
 from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.vla.actions.frames import euler_to_axis_angle
+from vla_bench.policies.vla.actions.frames import rotation_vectors
 from vla_bench.policies.vla.actions.gripper import DelayedGripper, StickyGripper
 from vla_bench.policies.vla.actions.normalisation import Quantiles
 
@@ -94,7 +94,7 @@ class SimplerCommands:
         raw = self.quantiles.unnormalise(np.asarray(action, dtype=np.float64))
         return SimplerCommand(
             world_vector=raw[:3] * self.scale,
-            axis_angle=euler_to_axis_angle(raw[3:6]) * self.scale,
+            axis_angle=rotation_vectors(raw[3:6]) * self.scale,
             gripper=self.gripper(float(raw[6])),
             raw=raw,
         )

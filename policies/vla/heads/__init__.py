@@ -14,7 +14,6 @@ __all__ = ["ActionHead", "HeadOutput", "build_head"]
 
 def build_head(config: VlaConfig, width: int) -> ActionHead | None:
     """The head of that configuration on features of ``width`` d; None when actions are generated tokens."""
-
     if config.head == "none":
         return None
     heads = {"fc": FcHead, "lstm": LstmHead, "gpt": GptHead}
