@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from vla_bench.program import as_typed
+
 ACTIONS = {
     "record": "record demonstrations: by the expert, by any policy, or from a result set",
     "check": "find defects, and say where",
@@ -33,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar=" | ".join(ACTIONS), required=True)
     for name, text in ACTIONS.items():
         module = _module(name)
-        action = actions.add_parser(name, help=text, description=module.__doc__, formatter_class=parser.formatter_class)
+        action = actions.add_parser(
+            name, help=text, description=as_typed(module.__doc__ or ""), formatter_class=parser.formatter_class
+        )
         module.configure(action)
         action.set_defaults(run=module.run)
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vla_bench.program import program
+
 FORMS = ("lerobot", "hdf5", "lmdb")
 
 
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             source, target, scene=arguments.scene, where=f"{arguments.form} {arguments.source}", progress=show
         )
     print(f"{target}: {writer.recordings} episodes, {writer.next_frame} frames, actions are {writer.label}")
-    print(f"check it: vla-bench data check {arguments.target}")
+    print(f"check it: {program()} data check {arguments.target}")
     return 0
 
 

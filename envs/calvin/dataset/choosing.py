@@ -13,6 +13,7 @@ from vla_bench.envs.calvin.dataset.annotations import Annotation
 from vla_bench.envs.calvin.dataset.pickles import replace_file
 from vla_bench.envs.calvin.dataset.source import Dataset
 from vla_bench.envs.errors import DatasetError, suggestion
+from vla_bench.program import program
 
 
 def choose(
@@ -152,7 +153,7 @@ def read_choice(path: Path, dataset: Dataset) -> Subset:
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} names no chosen annotations; make it with vla-bench data choose") from error
+        raise DatasetError(f"{path} names no chosen annotations; make it with {program()} data choose") from error
     wanted = set(rows)
     found = [each for each in dataset.annotations if (each.start, each.end, each.task) in wanted]
     lacking = wanted - {(each.start, each.end, each.task) for each in found}

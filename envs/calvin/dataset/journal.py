@@ -15,9 +15,9 @@ from typing import Any
 from vla_bench.envs.calvin.dataset.layout import JOURNAL
 from vla_bench.envs.calvin.dataset.pickles import replace_file
 from vla_bench.envs.errors import DatasetError
+from vla_bench.program import program
 
 NOTES = "dataset.json"
-FINISH = "vla-bench data finish"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -84,5 +84,5 @@ def unfinished(folder: Path) -> str | None:
         return None
     return (
         f"{folder} was not finished: {written} recordings are written, of which {closed} are listed for readers. "
-        f"The command that wrote it goes on from there; {FINISH} {folder} closes it as it is"
+        f"The command that wrote it goes on from there; {program()} data finish {folder} closes it as it is"
     )

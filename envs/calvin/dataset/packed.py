@@ -20,6 +20,7 @@ import numpy as np
 from vla_bench.envs.calvin.dataset.annotations import Annotation
 from vla_bench.envs.calvin.dataset.pickles import replace_file
 from vla_bench.envs.errors import DatasetError
+from vla_bench.program import program
 
 FORMAT = 1
 INDEX = "packed.json"
@@ -89,7 +90,7 @@ class PackedDataset:
         if not index["complete"]:
             raise DatasetError(
                 f"{self.folder} is not packed to its end; the command that began it goes on from where it was: "
-                f"vla-bench data pack {index['source']} {self.folder}"
+                f"{program()} data pack {index['source']} {self.folder}"
             )
         put(self, "index", index)
         put(self, "recordings", np.array(index["recordings"], np.int64).reshape(-1, 2))
