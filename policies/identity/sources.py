@@ -14,7 +14,7 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def installed_package(factory: Callable[..., Any]) -> tuple[str, str] | None:
     if file is None or is_own(file) or _is_ours(file):
         return None
     top = name.partition(".")[0]
-    listed = getattr(importlib.metadata, "packages_distributions", dict)()  # from Python 3.10 on
+    # The function is there from Python 3.10 on.
+    listed: Mapping[str, list[str]] = getattr(importlib.metadata, "packages_distributions", dict)()
     for package in listed.get(top, ()):
         return package, importlib.metadata.version(package)
     return top, str(getattr(sys.modules.get(top), "__version__", "unknown"))
