@@ -113,11 +113,14 @@ class EpisodeRecord:
     worker: str = ""
     attempt: int = 1
     timings: Timings = field(default_factory=Timings)
+    latency: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """How long each decision took, counted in steps of 2 % (:mod:`vla_bench.bench.latency`): ``decision``, as
+    the worker waited for it, and ``model``, the model's part of it where the policy knows."""
 
     def outcome(self) -> dict[str, Any]:
         """The part that must not depend on workers, order or retries, as plain data."""
         record: dict[str, Any] = to_plain(self)
-        for name in ("worker", "attempt", "timings"):
+        for name in ("worker", "attempt", "timings", "latency"):
             del record[name]
         return record
 

@@ -41,6 +41,9 @@ class ActionSpec:
     """Whether the last number states where the gripper shall be, or how it shall move from there."""
     bounded: bool = False
     """True when the arm numbers are meant to stay within [-1, 1]."""
+    restarts: bool = False
+    """True when a change is added to the last commanded pose, and that pose is taken anew from where the tool
+    really is at the beginning of each subtask (vla-eval's CALVIN client)."""
 
     exact_gripper: bool = field(default=False, compare=False)
     """True when the environment takes exactly the two gripper values and nothing between. The environment's own

@@ -46,6 +46,11 @@ class PolicySpec:
     files: Mapping[str, str] = field(default_factory=dict)
     """Digests of the files it is made of, by what they are (``checkpoint``): a run belongs to these, so that
     other weights under the same name do not finish it."""
+    placement: tuple[str, ...] = ()
+    """Names of its arguments that say where and how it runs, not what it decides (an address): a run may go on
+    with other values."""
+    notes: tuple[str, ...] = ()
+    """Sentences that must stand beside every number made with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,23 @@ class SubtaskContext:
     """0-based place of the subtask in the episode."""
     seed: int
     """A function of the run's seed, the episode and the position alone; 0 <= seed < 2**63."""
+    executed: int = 0
+    """Actions of the last decision before it that were executed before the subtask ended; 0 at position 0. For a
+    policy whose chunks run on over the change of the instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeOutcome:
+    """What became of an episode, as a policy is told."""
+
+    success: bool
+    """Whether all of it was solved."""
+    chain_length: int
+    """Subtasks solved in a row from the first; judged by the last: 1 when that was solved, else 0."""
+    steps: int
+    """Control steps of all its subtasks."""
+    seconds: float
+    """Wall time."""
 
 
 @runtime_checkable
@@ -74,7 +96,10 @@ class Policy(Protocol):
         ...
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> Sequence[np.ndarray]:
-        """One chunk per slot, (k, A) with 1 <= k; ``spec.execute`` of them are executed."""
+        """One chunk per slot, (k, A) with 1 <= k; ``spec.execute`` of them are executed.
+
+        Asked for several slots, it may put an exception in the place of a chunk: what went wrong for that slot alone.
+        """
         ...
 
     def close(self) -> None:
@@ -88,6 +113,25 @@ class PrivilegedPolicy(Policy, Protocol):
 
     def see(self, slot: int, state: SceneState) -> None:
         """Called before every :meth:`act`, in the process that owns the simulation."""
+        ...
+
+
+@runtime_checkable
+class ToldPolicy(Policy, Protocol):
+    """A policy that is told when an episode has ended, e.g. to send or store what belongs to it."""
+
+    def finished(self, slot: int, outcome: EpisodeOutcome) -> None:
+        """Called after the last subtask of an episode that was judged. An episode that breaks off is not told:
+        the next :meth:`reset` at position 0 is."""
+        ...
+
+
+@runtime_checkable
+class TimedPolicy(Policy, Protocol):
+    """A policy that knows how much of a decision its model took, the rest being transport and queueing."""
+
+    def model_seconds(self, slot: int) -> float | None:
+        """Of the slot's last decision; None when it does not know."""
         ...
 
 

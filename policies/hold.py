@@ -40,6 +40,12 @@ def _pose(action: ActionSpec, observation: Observation | None) -> np.ndarray:
     if (action.control, action.rotation, arm) == ("tcp_pose", "quaternion_xyzw", 7):
         pose = _pose_numbers("robot_obs", slice(0, 6), observation)
         return np.concatenate([pose[:3], _quaternion(pose[3:])])
+    if (action.control, action.rotation, arm) == ("tcp_pose", "axis_angle", 6):
+        pose = _pose_numbers("robot_obs", slice(0, 6), observation)
+        x, y, z, w = _quaternion(pose[3:])
+        length = float(np.linalg.norm((x, y, z)))
+        turn = np.array([x, y, z]) / length * (2 * np.arctan2(length, w)) if length else np.zeros(3)
+        return np.concatenate([pose[:3], turn])
     try:
         name, part = _POSES[action.control, action.rotation, arm]
     except KeyError:

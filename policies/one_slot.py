@@ -9,13 +9,16 @@ instance::
         action = "relative"               # convention of its actions; default: the environment's
         execute = 1                       # actions of a chunk to run before it looks again
 
-        def reset(self, instruction):     # or reset(self, instruction, seed)
+        def reset(self, instruction):     # or with seed, observation (the subtask's first), or both
             ...
 
         def act(self, observation):       # -> (A,) or (k, A), floating point
             ...
 
         def ended(self):                  # optional: whether it is through (SimplerEnv only)
+            ...
+
+        def finished(self, outcome):      # optional: told when an episode has ended (EpisodeOutcome)
             ...
 """
 
@@ -33,7 +36,7 @@ from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.answers import as_chunk
-from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 
 
@@ -51,6 +54,10 @@ class OneSlotPolicy:
         self._reset: Callable[..., Any] = plain.reset
         self._act: Callable[[Observation], Any] = plain.act
         self._wants_seed = _takes(plain.reset, "seed")
+        self._wants_observation = "observation" in inspect.signature(plain.reset).parameters
+        self._pending: dict[str, Any] | None = None
+        finished = getattr(plain, "finished", None)
+        self._finished: Callable[[EpisodeOutcome], Any] | None = finished if callable(finished) else None
         execute = _count(plain, "execute", 1)
         self._spec = PolicySpec(
             name=_own_name(plain),
@@ -68,19 +75,29 @@ class OneSlotPolicy:
         return self._spec
 
     def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
-        """Calls ``reset(instruction)``, with ``seed=`` when it takes one."""
-        if self._wants_seed:
-            self._reset(instruction, seed=context.seed)
+        """Calls ``reset(instruction)``, with ``seed=`` and ``observation=`` when it takes them; the observation is
+        there at the first decision only, so it is called then."""
+        given = {"instruction": instruction, **({"seed": context.seed} if self._wants_seed else {})}
+        if self._wants_observation:
+            self._pending = given
         else:
-            self._reset(instruction)
+            self._reset(given.pop("instruction"), **given)
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
         """Calls ``act(observation)``; a single action (A,) becomes a chunk (1, A)."""
+        if self._pending is not None:
+            given, self._pending = self._pending, None
+            self._reset(given.pop("instruction"), **given, observation=observations[0])
         return [as_chunk(self._act(observations[0]), self._spec.name)]
 
     def ended(self, slot: int) -> bool:
         """Calls ``ended()``."""
         return bool(self._plain.ended())
+
+    def finished(self, slot: int, outcome: EpisodeOutcome) -> None:
+        """Calls ``finished(outcome)`` when there is such a method."""
+        if self._finished is not None:
+            self._finished(outcome)
 
     def close(self) -> None:
         """Calls ``close()`` when there is one."""

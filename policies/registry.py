@@ -23,7 +23,7 @@ from vla_bench.envs.errors import UserError, suggestion
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import Policy, PolicySpec
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, TransientFault
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.program import installing
 
@@ -33,10 +33,11 @@ BUILT_IN: Mapping[str, str] = {
     "replay": "vla_bench.policies.replay:ReplayPolicy",
     "expert": "vla_bench.policies.expert:ExpertPolicy",
     "vla": "vla_bench.policies.vla:VlaPolicy",
+    "remote": "vla_bench.policies.remote:RemotePolicy",
 }
 """Names of the policies in this repository."""
 
-NEED_NUMPY_ONLY = frozenset(BUILT_IN) - {"vla"}
+NEED_NUMPY_ONLY = frozenset(BUILT_IN) - {"vla", "remote"}
 """Those that run under whatever interpreter a simulator has."""
 
 BY_FAMILY: Mapping[tuple[str, str], str] = {
@@ -265,7 +266,7 @@ class _blaming:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, UserError):
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, UserError | TransientFault):
             raise PolicyError(
                 f"policy {self._choice.target!r} could not {self._doing}: {type(error).__name__}: {error}"
             ) from error

@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "what this machine has, and the command that mends what it lacks",
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
+    "serve": "let other people's clients use a policy of ours, over a websocket",
     "simpler": "show SimplerEnv result sets as its paper does, against real robots",
     "report": "one HTML file of a result set or a comparison, to read or to send",
     "video": "clips of the episodes of a result set, from what they executed",

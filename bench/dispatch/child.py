@@ -130,6 +130,9 @@ def _build(job: Job) -> tuple[Simulation, Policy]:
 
 def _describe(simulation: Simulation, policy: Policy, seconds: float) -> dict[str, Any]:
     info = {"pid": os.getpid(), "host": platform.node(), "policy": policy.spec.name, "start_seconds": seconds}
+    started = getattr(policy, "started", None)  # e.g. a remote policy says what its server calls itself
+    if started is not None:
+        info["policy_says"] = dict(started())
     describe = getattr(simulation, "describe", None)  # e.g. CALVIN names its renderer
     return info if describe is None else {**info, **to_plain(describe())}
 

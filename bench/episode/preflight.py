@@ -21,7 +21,7 @@ from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import Simulation
 from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, TransientFault
 
 FAR_OUT = 2.0
 """A first action beyond this is remarked on; a convention with bounds clips to [-1, 1]."""
@@ -84,7 +84,7 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
             policy.reset(SLOT, episode.instructions[0], context)
             look.looked = True
             again = as_chunk(chunks_of(policy.act((SLOT,), (kept.seen,)), 1, spec.name)[0], spec.name)
-    except (UserError, PolicyServerLost):
+    except (UserError, PolicyServerLost, TransientFault):
         raise
     except (Exception, SystemExit) as error:
         if where.phase is not Phase.DECIDE:

@@ -16,9 +16,18 @@ import numpy as np
 
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.bench.episode.watch import Look, Watch
+from vla_bench.bench.latency import Latency
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
 from vla_bench.envs.simulation import Outcome, Simulation
-from vla_bench.policies.base import EndingPolicy, Policy, PrivilegedPolicy, SubtaskContext
+from vla_bench.policies.base import (
+    EndingPolicy,
+    EpisodeOutcome,
+    Policy,
+    PrivilegedPolicy,
+    SubtaskContext,
+    TimedPolicy,
+    ToldPolicy,
+)
 
 SLOT = 0
 """The only one of a worker: one simulation, one running episode."""
@@ -84,20 +93,38 @@ def run_episode(
     which of them it was. PolicyError: a chunk that is not what the policy's spec says. RuntimeError: an
     observation shows nothing, or nothing finite.
     """
-    parts = _Parts(clock)
+    parts, began = _Parts(clock), clock()
     meter.enter(Phase.SIMULATE)
     simulation.reset(episode.start)
     parts.lap("reset")
     look = Watch(policy.spec.sensors)
     records: list[SubtaskRecord] = []
+    latency, executed = Latency(clock, policy.model_seconds if isinstance(policy, TimedPolicy) else None), 0
     for position in range(len(episode.subtasks)):
-        pieces = play_subtask(simulation, policy, episode, position, seed=seed, look=look, meter=meter, lap=parts.lap)
-        record = _judge(pieces, simulation, episode, position, meter, recorder)
+        pieces = play_subtask(
+            simulation,
+            policy,
+            episode,
+            position,
+            seed=seed,
+            look=look,
+            meter=meter,
+            lap=parts.lap,
+            latency=latency,
+            before=executed,
+        )
+        record, executed = _judge(pieces, simulation, episode, position, meter, recorder)
         records.append(record)
         if not record.success and episode.judged == "chain":
             break
     solved = records if episode.judged == "chain" else records[-1:]
     chain_length = sum(record.success for record in solved)
+    if isinstance(policy, ToldPolicy):
+        meter.enter(Phase.DECIDE)
+        whole = chain_length == (len(episode.subtasks) if episode.judged == "chain" else 1)
+        steps = sum(record.steps for record in records)
+        policy.finished(SLOT, EpisodeOutcome(whole, chain_length, steps, clock() - began))
+        parts.lap("policy")
     return EpisodeRecord(
         index=episode.index,
         episode=episode.episode,
@@ -106,6 +133,7 @@ def run_episode(
         chain_length=chain_length,
         subtasks=tuple(records),
         timings=Timings(**parts.seconds),
+        latency=latency.counts(),
     )
 
 
@@ -149,6 +177,8 @@ def play_subtask(
     look: Look,
     meter: Meter = NoMeter(),  # noqa: B008 - stateless
     lap: Callable[[str], None] = _no_lap,
+    latency: Latency | None = None,
+    before: int = 0,
     step_limit: int | None = None,
 ) -> Iterator[Piece]:
     """Plays one subtask of an episode that has been reset, decision by decision, until it is over.
@@ -162,6 +192,8 @@ def play_subtask(
         look: sees every observation before the policy does.
         meter: is told of every change of hands.
         lap: is told which part of the work (``policy``, ``physics``, ``rendering``) has just ended.
+        latency: counts how long decisions take.
+        before: actions of the last decision of the subtask before that were executed.
         step_limit: control steps; the episode's unless given.
     """
     spec = policy.spec
@@ -172,7 +204,7 @@ def play_subtask(
     ended = policy.ended if isinstance(policy, EndingPolicy) and spec.ends and episode.judged == "last" else None
 
     enter(Phase.DECIDE)
-    policy.reset(SLOT, instruction, SubtaskContext(episode.episode, position, episode.seed(seed, position)))
+    policy.reset(SLOT, instruction, SubtaskContext(episode.episode, position, episode.seed(seed, position), before))
     lap("policy")
     enter(Phase.SIMULATE)
     simulation.begin(subtask)
@@ -187,7 +219,11 @@ def play_subtask(
         try:
             if see is not None:
                 see(SLOT, simulation.privileged())
+            if latency is not None:
+                latency.begin()
             (chunk,) = chunks_of(policy.act(slots, (observation,)), 1, spec.name)
+            if latency is not None:
+                latency.end(SLOT)
             executed = actions.executed(chunk, limit - steps)
         except Exception as error:
             if step_limit is None and hasattr(error, "add_note"):  # a simulator's interpreter may be older
@@ -212,20 +248,22 @@ def _judge(
     position: int,
     meter: Meter,
     recorder: Recorder | None,
-) -> SubtaskRecord:
-    steps = decisions = 0
+) -> tuple[SubtaskRecord, int]:
+    """The record, and how many actions of the last decision were executed."""
+    steps = decisions = last = 0
     success = ever = False
     flags: Mapping[str, float] = {}
     for _, executed, outcome, _ in pieces:
         decisions += 1
         steps += outcome.steps
+        last = outcome.steps
         meter.stepped(outcome.steps)
         if recorder is not None:
             recorder.executed(position, executed[: outcome.steps])
         success, flags = outcome.success, outcome.flags
         ever = ever or outcome.ever or success
 
-    return SubtaskRecord(
+    record = SubtaskRecord(
         position=position,
         subtask=episode.subtasks[position],
         instruction=episode.instructions[position],
@@ -236,3 +274,4 @@ def _judge(
         ever=bool(ever),
         flags={name: float(value) for name, value in flags.items()},
     )
+    return record, last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import select
 import socket
@@ -16,7 +17,7 @@ from vla_bench.bench.policy_server.exchange import Outbox, receive_answer
 from vla_bench.bench.policy_server.node import Node, ServerOrder
 from vla_bench.bench.wire import send
 from vla_bench.envs.observation import Observation
-from vla_bench.policies.base import PolicySpec, SubtaskContext, spec_from_plain
+from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext, spec_from_plain
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.content import Content, content_from_plain
 
@@ -54,6 +55,7 @@ class ServedPolicy:
         if self._connection is None:
             self._connect()
         told = {"episode": context.episode, "position": context.position, "seed": context.seed}
+        told["executed"] = context.executed
         self._ask({"do": "reset", "instruction": instruction, "context": told})
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
@@ -67,6 +69,16 @@ class ServedPolicy:
         decision = self._ask({"do": "act"})
         self._ended = decision.ended
         return [decision.chunk]
+
+    def finished(self, slot: int, outcome: EpisodeOutcome) -> None:
+        """Passes it on; a server that has died meanwhile needs not know."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                send(self._connection, {"do": "finished", "outcome": dataclasses.asdict(outcome)})
+
+    def started(self) -> dict[str, str]:
+        """What the served policy says of itself."""
+        return self._says
 
     def ended(self, slot: int) -> bool:
         """What the policy said with its last decision."""
@@ -98,6 +110,7 @@ class ServedPolicy:
             raise
         self.server_pid = hello["pid"]
         self.content = content_from_plain(hello["content"])
+        self._says: dict[str, str] = hello["says"]
         return spec_from_plain(hello["spec"])
 
     def _disconnect(self) -> None:

@@ -13,6 +13,7 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import EndingPolicy, Policy
+from vla_bench.policies.errors import TransientFault
 
 
 class Decision(NamedTuple):
@@ -85,11 +86,14 @@ class Decisions:
 
     def note(self, error: Exception) -> None:
         """The policy has failed: perhaps for what it was shown, perhaps since it has lost its device."""
-        if not isinstance(error, UserError):
+        if not isinstance(error, UserError | TransientFault):
             self._failures += 1
             self.broken = self._failures >= FAILURES or _DEVICE_LOST in str(error)
 
     def _checked(self, slot: int, chunk: np.ndarray) -> Answer:
+        if isinstance(chunk, Exception):
+            self.note(chunk)
+            return chunk
         try:
             chunk = as_chunk(chunk, self.policy.spec.name)
             self._actions.executed(chunk, len(chunk))

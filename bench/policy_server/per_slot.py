@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vla_bench.envs.observation import Observation
-from vla_bench.policies.base import PolicySpec, SubtaskContext
+from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.one_slot import OneSlotPolicy
 
 
@@ -42,6 +42,11 @@ class PolicyPerSlot:
     def ended(self, slot: int) -> bool:
         """What the slot's instance says."""
         return self._made[slot].ended(0)
+
+    def finished(self, slot: int, outcome: EpisodeOutcome) -> None:
+        """Told to the slot's instance."""
+        if slot < len(self._made):
+            self._made[slot].finished(0, outcome)
 
     def close(self) -> None:
         """Closes all."""

@@ -34,7 +34,7 @@ from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.wire import receive, send
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import environment_spec
-from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.content import content_to_plain, read_content
@@ -242,7 +242,9 @@ class Server:
                     send(worker.connection, told(self._failure))
                 else:
                     spec = to_plain(self._policy.spec)
-                    hello = {"spec": spec, "pid": os.getpid(), "content": self._content}
+                    started = getattr(self._policy, "started", None)
+                    says = dict(started()) if started is not None else {}
+                    hello = {"spec": spec, "pid": os.getpid(), "content": self._content, "says": says}
                     send(worker.connection, hello)
             case "memory":
                 worker.inbox.arrange(worker.connection, message["places"])
@@ -256,6 +258,13 @@ class Server:
                     send(worker.connection, told(error))
                 else:
                     send(worker.connection, {})
+            case "finished":
+                finished = getattr(self._policy, "finished", None)
+                if finished is not None:
+                    try:
+                        finished(worker.slot, EpisodeOutcome(**message["outcome"]))
+                    except Exception as error:  # the episode is over; the next one will show what is wrong
+                        self._decisions.note(error)
             case "act":
                 self._decisions.ask(worker.slot, worker.inbox.take())
             case "leave":

@@ -213,6 +213,17 @@ def policies_of(tries: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(found)
 
 
+def answers_of(tries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many workers found which answer of their policy's server to one fixed observation, by its digest."""
+    found: dict[str, int] = {}
+    for worker in (worker for each in tries for worker in each.get("workers", ())):
+        says = worker.get("policy_says")
+        if isinstance(says, dict) and says.get("answer_to_probe"):
+            digest = str(says["answer_to_probe"])
+            found[digest] = found.get(digest, 0) + 1
+    return found
+
+
 class Elapsed(NamedTuple):
     """Seconds that the tries of a run took together, nan when nothing is known."""
 

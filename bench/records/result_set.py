@@ -36,7 +36,14 @@ from vla_bench.bench.records.error_report import error_report
 from vla_bench.bench.records.formats import html as html_table
 from vla_bench.bench.records.formats import latex
 from vla_bench.bench.records.journal import JournalContents, read_journal, write_atomically
-from vla_bench.bench.records.provenance import changes_between, elapsed, pixels_of, policies_of, tries_of
+from vla_bench.bench.records.provenance import (
+    answers_of,
+    changes_between,
+    elapsed,
+    pixels_of,
+    policies_of,
+    tries_of,
+)
 from vla_bench.bench.records.summary import Summary, summarize, summary_to_plain
 from vla_bench.bench.records.tables import counts_line, headline, key_line, tables, to_markdown
 from vla_bench.policies.identity.content import named
@@ -110,6 +117,13 @@ class ResultSet:
         if len(pixels := pixels_of(tries)) > 1:
             drawn = "; ".join(f"{frame} on {who}" for frame, who in pixels.items())
             header["notes"] = [*header["notes"], f"the workers drew different pixels ({drawn})"]
+        if len(answers := answers_of(tries)) > 1:
+            starts = sum(answers.values())
+            header["notes"] = [
+                *header["notes"],
+                f"the server gave {len(answers)} different answers to the same observation in {starts} starts of "
+                "workers: it draws at random, or is not the same model throughout",
+            ]
         records: Sequence[EpisodeRecord] = self.records
         if stop := self.early_stop:
             header["episodes"] = stop.n

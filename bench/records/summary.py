@@ -6,9 +6,10 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vla_bench.bench.latency import added, quantiles
 from vla_bench.bench.protocol import EpisodeRecord, Timings
 from vla_bench.bench.records.statistics import ChainTable, Mean, Rate, chain_table, rate
 
@@ -46,6 +47,8 @@ class Timing:
     """Seconds the run took, pauses between tries left out; nan when unknown."""
     startup: float
     """The part of ``wall`` before the first worker was ready."""
+    latency: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """How long decisions took, counted (:mod:`vla_bench.bench.latency`)."""
 
     @property
     def steps_per_second(self) -> float:
@@ -230,6 +233,7 @@ def _timing(records: Sequence[EpisodeRecord], wall: float, startup: float) -> Ti
         parts=sum((record.timings for record in ordered), Timings()),
         wall=wall,
         startup=startup,
+        latency=added(record.latency for record in ordered),
     )
 
 
@@ -275,6 +279,7 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
         "startup_seconds": _number(timing.startup),
         "steps_per_second": _number(timing.steps_per_second),
         "worker_seconds": dataclasses.asdict(timing.parts),
+        "latency_ms": {name: quantiles(counts) for name, counts in timing.latency.items()},
     }
     return plain
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vla_bench.bench.latency import quantiles
 from vla_bench.bench.records.statistics import Mean, Rate
 from vla_bench.bench.records.summary import Bounds, Summary, TaskRate
 
@@ -241,8 +242,19 @@ def timing(summary: Summary) -> Table:
         "Where the time went",
         ("part", "worker s", "%", "ms/step"),
         tuple(rows),
-        f"{measured.steps} steps, {measured.decisions} decisions{took}{speed}.",
+        f"{measured.steps} steps, {measured.decisions} decisions{took}{speed}.{_latencies(measured.latency)}",
     )
+
+
+def _latencies(latency: Mapping[str, Mapping[str, int]]) -> str:
+    """`` A decision took 12.1 ms (95 %: 14.0, 99 %: 20.3), the model's part of it …``."""
+    said = [
+        f"{name} {found['median']:.3g} ms (95 %: {found['p95']:.3g}, 99 %: {found['p99']:.3g})"
+        for counts, name in ((latency.get("decision"), "A decision took"), (latency.get("model"), "its model"))
+        if counts
+        for found in (quantiles(counts),)
+    ]
+    return f" {', '.join(said)}." if said else ""
 
 
 def to_markdown(summary: Summary) -> str:

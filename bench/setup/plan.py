@@ -74,6 +74,8 @@ def policy_facts(policy: PolicySpec, environment: EnvironmentSpec) -> dict[str, 
     (cameras with their size in pixels), and the switches it says may change a number."""
     action = to_plain(policy.action)
     del action["name"], action["exact_gripper"]
+    if not action["restarts"]:  # hashes are older than this field
+        del action["restarts"]
     sensors = {}
     for camera in policy.sensors.cameras:
         height, width = environment.cameras[camera.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from vla_bench.bench.setup.plan import Plan, environment_of, plan
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.identity.content import Content
-from vla_bench.policies.registry import NEED_NUMPY_ONLY
+from vla_bench.policies.registry import NEED_NUMPY_ONLY, find_policy
 from vla_bench.policies.specification import ask_policy
 
 
@@ -71,14 +72,39 @@ def prepare(config: Config) -> Preparation:
     identity = {
         "split": config.benchmark.split,
         "policy": config.policy.target,
-        "arguments": to_plain(config.policy.arguments),
+        "arguments": {
+            name: value for name, value in to_plain(config.policy.arguments).items() if name not in policy.placement
+        },
         "seed": config.run.seed,
         "protocol": made.protocol.hash,
     }
+    made = dataclasses.replace(made, notes=(*made.notes, *policy.notes))
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
     # Not in the name: the same command leads to the same folder, where what has been edited is noticed.
     identity["content"] = asked.content.digests
     return Preparation(config, policy, made, identity, Path(config.run.results) / name, asked.content)
+
+
+def identified(ready: Preparation) -> Preparation:
+    """The same with what a policy finds out about itself when it is asked (``identify``): the model that a server
+    says it serves becomes part of the run's identity, and what nobody declares a note beside the numbers.
+
+    Raises:
+        UserError: it cannot be found out; says what to type.
+    """
+    target = ready.config.policy.target
+    identify = getattr(find_policy(target, ready.config.benchmark.family), "identify", None)
+    if identify is None:
+        return ready
+    found = identify(ready.plan.environment, **ready.config.policy.arguments)
+    known = {f"policy.{name}": word for name, word in found.files.items()}
+    content = dataclasses.replace(ready.content, files={**ready.content.files, **known})
+    return dataclasses.replace(
+        ready,
+        content=content,
+        identity={**ready.identity, "content": content.digests},
+        plan=dataclasses.replace(ready.plan, notes=(*ready.plan.notes, *found.notes)),
+    )
 
 
 def placement(ready: Preparation) -> Placement:

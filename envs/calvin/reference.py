@@ -19,7 +19,7 @@ import numpy as np
 
 from vla_bench.envs.calvin.bundle import AssetBundle
 from vla_bench.envs.calvin.cameras import LENSES
-from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.calvin.robot import ACTIONS, accumulated, axis_angle_to_quaternion
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
@@ -73,6 +73,7 @@ class ReferenceSimulation:
         self._subtask = ""
         self._start_info: dict | None = None
         self._ever = False
+        self._pose = np.zeros(6)
         with _quietly():
             from calvin_env.envs.tasks import Tasks
             from omegaconf import OmegaConf
@@ -106,6 +107,7 @@ class ReferenceSimulation:
             raise ValueError(f"CALVIN has no task {subtask!r}; the 34 are in vla_bench.envs.calvin.tasks.TASKS")
         self._subtask = subtask
         self._start_info = self._env.get_info()
+        self._pose = np.asarray(self._env.get_state_obs()["robot_obs"], dtype=np.float64)[:6]
         self._ever = False
 
     def advance(self, actions: np.ndarray) -> Outcome:
@@ -130,6 +132,12 @@ class ReferenceSimulation:
         if self._action.startswith("joint"):
             kind = "joint_rel" if self._action == "joint_relative" else "joint_abs"
             return {"type": kind, "action": action}
+        if self._action == "accumulated":
+            self._pose = accumulated(self._pose, action)
+            pose = self._pose.astype(np.float32)
+            return pose[:3], pose[3:], action[-1:]
+        if self._action == "absolute_axis_angle":
+            return action[:3], axis_angle_to_quaternion(action[3:6]), action[-1:]
         return action[:3], action[3:-1], action[-1:]
 
     def observe(self) -> Observation:

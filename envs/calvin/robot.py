@@ -1,4 +1,4 @@
-"""The Panda arm: inverse kinematics, motors, and the five ways to command it.
+"""The Panda arm: inverse kinematics, motors, and the ways to command it.
 
 Constants are those of calvin_env 797142c (``conf/robot/panda*.yaml``, ``robot.py``, ``mixed_ik.py``)
 with the published ``merged_config.yaml`` (null space on, IKFast off, Euler observations).
@@ -36,12 +36,31 @@ ACTIONS = (
     ActionSpec("relative", 7, "tcp_delta", "world", "euler_xyz", POSITION_UNIT, ROTATION_UNIT, bounded=True),
     ActionSpec("absolute", 7, "tcp_pose", "world", "euler_xyz", exact_gripper=True),
     ActionSpec("absolute_quaternion", 8, "tcp_pose", "world", "quaternion_xyzw", exact_gripper=True),
+    ActionSpec("absolute_axis_angle", 7, "tcp_pose", "world", "axis_angle", exact_gripper=True),
+    ActionSpec("accumulated", 7, "tcp_delta", "world", "euler_xyz", exact_gripper=True, restarts=True),
     ActionSpec("joint_relative", 8, "joint_delta", "joint", "none", exact_gripper=True),
     ActionSpec("joint_absolute", 8, "joint_position", "joint", "none", exact_gripper=True),
 )
 """Conventions the arm understands. ``relative`` moves an accumulated *target* pose in the world
 frame, its angles added component by component to the target's Euler angles; the absolute ones do
-not touch that target. Joint numbers are radians."""
+not touch that target. ``accumulated`` does the same in metres and radians, but its target starts at each
+subtask from ``robot_obs`` and its angles are brought into [-π, π) (``_process_delta_action`` of vla-eval 0.8.0).
+Joint numbers are radians."""
+
+
+def accumulated(pose: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """The next pose (6,) float64 of the convention ``accumulated``: metres, and Euler angles in [-π, π)."""
+    moved = pose + action[:6]
+    moved[3:] = (moved[3:] + np.pi) % (2 * np.pi) - np.pi
+    return moved
+
+
+def axis_angle_to_quaternion(turn: np.ndarray) -> np.ndarray:
+    """xyzw (4,) float64 of axis times angle (3,)."""
+    turn = np.asarray(turn, dtype=np.float64)
+    angle = float(np.linalg.norm(turn))
+    axis = turn / angle if angle else turn
+    return np.array([*(axis * np.sin(angle / 2)), np.cos(angle / 2)])
 
 
 class Panda:
@@ -92,6 +111,7 @@ class Panda:
     def use_convention(self, action: str) -> None:
         """Reads further commands as the convention of that name in ``ACTIONS``."""
         self._command: Callable[[np.ndarray], None] = getattr(self, f"_command_{action}")
+        self._accumulates = action == "accumulated"
 
     def _add_base_cylinder(self) -> None:
         x, y, height = ROBOT_BASE
@@ -142,6 +162,20 @@ class Panda:
         self.target_position += action[:3] * POSITION_UNIT
         self.target_euler += action[3:6] * ROTATION_UNIT
         self._command_pose(self.target_position, self._bullet.getQuaternionFromEuler(self.target_euler))
+
+    def begin_subtask(self) -> None:
+        """Lets an accumulated target start from where the tool is."""
+        if self._accumulates:
+            pose = self.observation()[:6]
+            self.target_position, self.target_euler = pose[:3], pose[3:]
+
+    def _command_accumulated(self, action: np.ndarray) -> None:
+        pose = accumulated(np.concatenate([self.target_position, self.target_euler]), action)
+        self.target_position, self.target_euler = pose[:3], pose[3:]
+        self._command_absolute(pose.astype(np.float32))  # vla-eval hands it on as a float32 tensor
+
+    def _command_absolute_axis_angle(self, action: np.ndarray) -> None:
+        self._command_pose(action[:3], axis_angle_to_quaternion(action[3:6]))
 
     def _command_absolute(self, action: np.ndarray) -> None:
         self._command_pose(action[:3], self._bullet.getQuaternionFromEuler(action[3:6]))

@@ -102,6 +102,7 @@ class CalvinSimulation:
                 f"CALVIN has no task {subtask!r}; the 34 are in vla_bench.envs.calvin.tasks.TASKS"
             ) from None
         self._subtask = subtask
+        self.world.robot.begin_subtask()
         self._start = Snapshot.take(self.world, tuple(block.name for block in self.world.scene.blocks))
         self._ever = False
 

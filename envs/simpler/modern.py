@@ -21,6 +21,7 @@ from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler.assets import ROBOTS_VARIABLE, asset_folder
 from vla_bench.envs.simpler.grids import eggplant_layouts
 from vla_bench.envs.simpler.put_on import RULES, PutOnJudge, turned_half_extents
+from vla_bench.envs.simpler.robots import closedness
 from vla_bench.envs.simpler.state import SimplerState
 from vla_bench.envs.simpler.tasks import Task
 from vla_bench.envs.simpler.trial import Verdict
@@ -98,6 +99,10 @@ class ModernBackend:
         arrays = {
             "robot_obs": _numbers(environment.agent.robot.get_qpos()[0]),
             "tcp_pose": _pose(_tool(environment)),
+            "base_pose": _pose(environment.agent.robot),
+            "gripper_closedness": closedness(
+                _numbers(environment.agent.robot.get_qpos()[0]), _numbers(environment.agent.robot.get_qlimits()[0])
+            ),
         }
         if sensors.cameras:
             images = environment._get_obs_sensor_data()

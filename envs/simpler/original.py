@@ -21,6 +21,7 @@ from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler.assets import PHOTOS, asset_folder, photo_file
 from vla_bench.envs.simpler.grids import State, heading
 from vla_bench.envs.simpler.lean_shaders import is_opaque, lean_shaders
+from vla_bench.envs.simpler.robots import closedness
 from vla_bench.envs.simpler.state import SimplerState
 from vla_bench.envs.simpler.tasks import (
     CLOSE_DRAWER,
@@ -113,7 +114,12 @@ class OriginalBackend:
         """Joint positions, tool pose, and the images asked for."""
         environment = self._environment
         robot = environment.agent.robot
-        arrays = {"robot_obs": robot.get_qpos(), "tcp_pose": _pose(environment.tcp.pose)}
+        arrays = {
+            "robot_obs": robot.get_qpos(),
+            "tcp_pose": _pose(environment.tcp.pose),
+            "base_pose": _pose(environment.agent.base_pose),
+            "gripper_closedness": closedness(robot.get_qpos(), robot.get_qlimits()),
+        }
         if not sensors.cameras:
             return arrays
         environment.update_render()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from vla_bench.envs.action_spec import ActionSpec
 
 
@@ -31,7 +33,8 @@ class Robot:
     """Conventions it understands. A delta is in the base frame about the end effector, metres and
     radians, never normalised or clipped. WidowX adds it to the previous target pose and takes the
     gripper command as it is (+1 opens to 38 mm, -1 closes); the Google Robot adds it to the measured
-    pose and moves the gripper by the command (+1 closes by 1.31 rad a step)."""
+    pose and moves the gripper by the command (+1 closes by 1.31 rad a step). ``bridge_pose`` says where the tool
+    shall be, and becomes the change from where it was told to be last (:mod:`.pose_target`)."""
 
 
 def _conventions(name: str, gripper_open: float, gripper: str) -> tuple[ActionSpec, ...]:
@@ -50,6 +53,30 @@ def _conventions(name: str, gripper_open: float, gripper: str) -> tuple[ActionSp
     )
 
 
+WIDOWX_JOINTS = 8
+
+
+def closedness(qpos: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """How far the gripper is closed, (1,) float32 from 0 (open) to 1: the mean of both fingers.
+
+    ``get_gripper_closedness`` of ManiSkill2_real2sim's robots: the WidowX's last two joints between their limits, the
+    Google Robot's fingers (fourth and third from the end) as a share of the upper limit.
+
+    Args:
+        qpos: joint positions (8,) or (11,).
+        limits: (8, 2) or (11, 2), lower and upper.
+    """
+    if len(qpos) == WIDOWX_JOINTS:
+        fingers, low, high = qpos[-2:], limits[-2:, 0], limits[-2:, 1]
+        shares = (high - fingers) / (high - low)
+    else:
+        shares = qpos[-4:-2] / limits[-4:-2, 1]
+    return np.array([max(float(np.mean(shares)), 0.0)], dtype=np.float32)
+
+
+# Where the tool shall be in the base frame; only for a controller whose target stays where it was commanded.
+_POSE = ActionSpec("bridge_pose", 7, "tcp_pose", "base", "euler_xyz")
+
 WIDOWX = Robot(
     name="widowx",
     control_mode="arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
@@ -59,7 +86,7 @@ WIDOWX = Robot(
     height=480,
     width=640,
     start_height=0.870,
-    actions=_conventions("bridge", 1.0, "absolute"),
+    actions=(*_conventions("bridge", 1.0, "absolute"), _POSE),
 )
 
 # The Octo script of pick coke can, visual matching, has 501 Hz; all others, RT-1's included, have 513.

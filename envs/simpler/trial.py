@@ -11,6 +11,7 @@ import numpy as np
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simpler.grids import task_named, variant_named
+from vla_bench.envs.simpler.pose_target import PoseTarget
 from vla_bench.envs.simpler.rotations import euler_to_axis_angle
 from vla_bench.envs.simpler.state import SimplerState
 from vla_bench.envs.simpler.tasks import PLACE_IN_DRAWER, Task
@@ -78,6 +79,8 @@ class SimplerSimulation:
         self.backend = backend
         self._sensors = sensors
         self._euler = action.rotation == "euler_xyz"
+        self._poses = action.control == "tcp_pose"
+        self._target: PoseTarget | None = None
         self._advance: Advance = advance
         self._task: Task | None = None
         self._verdict = Verdict(False, {})
@@ -94,6 +97,7 @@ class SimplerSimulation:
         task = task_named(start.task)
         self.backend.set_out(task, variant_named(task, start.scene), start)
         self._task = task
+        self._target = None
         self._steps = self._subtask = 0
         self._verdict = Verdict(False, {})
 
@@ -137,6 +141,10 @@ class SimplerSimulation:
         return verdict.flags["qpos"] >= 0.15, False
 
     def _converted(self, action: np.ndarray) -> np.ndarray:
+        if self._poses:
+            if self._target is None:
+                self._target = PoseTarget(self.backend.observe(Sensors()))
+            return self._target.change_to(action)
         if not self._euler:
             return action
         converted = np.array(action, dtype=np.float64)
@@ -147,8 +155,9 @@ class SimplerSimulation:
         """What policies see.
 
         ``rgb_<camera>`` (H, W, 3) uint8 and ``depth_<camera>`` (H, W) float32 in metres where asked
-        for; always ``robot_obs``, the joint positions (8 WidowX, 11 Google Robot), and ``tcp_pose`` (7),
-        position and quaternion wxyz in the world frame, float32.
+        for; always ``robot_obs``, the joint positions (8 WidowX, 11 Google Robot), ``tcp_pose`` and ``base_pose``
+        (7,), position and quaternion wxyz in the world frame, and ``gripper_closedness`` (1,) from 0 (open) to 1;
+        float32.
         """
         if self._task is None:
             raise RuntimeError("observe() before reset()")

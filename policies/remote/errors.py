@@ -6,8 +6,10 @@ again, since a server restarts, a network comes back, and one bad answer need no
 
 from __future__ import annotations
 
+from vla_bench.policies.errors import TransientFault
 
-class RemoteFault(RuntimeError):
+
+class RemoteFault(TransientFault):
     """The server cannot be reached, or did not answer as it should; another try may go well."""
 
 

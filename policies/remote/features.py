@@ -92,7 +92,9 @@ def vector(terms: Sequence[str | float], seen: Arrays, family: str) -> np.ndarra
 def _numbers(term: str | float, seen: Arrays, family: str) -> np.ndarray:
     if isinstance(term, int | float):
         return np.array([float(term)])
-    name, first, last = _TERM.fullmatch(term).groups()
+    found = _TERM.fullmatch(term)
+    assert found is not None  # the mapping was checked
+    name, first, last = found.groups()
     if name in ("zeros", "ones"):
         return np.full(int(first or 1), float(name == "ones"))
     made = FEATURES[family].get(name)

@@ -236,8 +236,11 @@ def test_holding_still_in_the_conventions_of_a_robot_arm():
     np.testing.assert_allclose(holding_action(QUATERNION, seen), [*ROBOT_OBS[:3], *quaternion, 1])
     with pytest.raises(PolicyError, match="cannot hold still without the state vector 'robot_obs'"):
         holding_action(EULER, Observation({"state": np.zeros(4)}))
-    with pytest.raises(PolicyError, match=r"'odd' \(tcp_pose, axis_angle\)"):
-        holding_action(dataclasses.replace(EULER, name="odd", rotation="axis_angle"), seen)
+    turned = holding_action(dataclasses.replace(EULER, rotation="axis_angle"), seen)
+    rotvec = Rotation.from_euler("xyz", ROBOT_OBS[3:6]).as_rotvec()
+    np.testing.assert_allclose(turned, [*ROBOT_OBS[:3], *rotvec, 1])
+    with pytest.raises(PolicyError, match=r"'odd' \(tcp_pose, none\)"):
+        holding_action(dataclasses.replace(EULER, name="odd", rotation="none"), seen)
 
 
 def test_the_random_walk_follows_its_seed_and_is_smooth():

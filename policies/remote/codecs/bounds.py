@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgpack
 import numpy as np
 
 from vla_bench.policies.remote.errors import MessageFault
@@ -21,6 +22,8 @@ LARGEST_MESSAGE = 64 << 20
 """Bytes of one message; two CALVIN images and a state have 0.14 MB, a batch of 64 of them 9."""
 MOST_VALUES = 200_000
 """Values in one message, arrays counted as one: actions sent as plain lists are some thousands."""
+SMALL_MESSAGE = 16 << 10
+"""Bytes of a message in which nothing can hide that costs more than a few megabytes; it is parsed first."""
 DEEPEST = 32
 """Maps and lists within each other."""
 LARGEST_IMAGE = 8192
@@ -96,6 +99,33 @@ def check_msgpack(data: bytes, largest: int = LARGEST_MESSAGE) -> None:
         raise MessageFault("a message that is cut short")
     if at < end:
         raise MessageFault(f"a message with {end - at:,} bytes too many at its end")
+
+
+def unpacked(data: bytes, hook: Callable[[dict[Any, Any]], Any], largest: int, *, checked: bool = True) -> Any:
+    """The one msgpack value in the bytes.
+
+    Args:
+        data: the message.
+        hook: makes of every map what it stands for.
+        largest: bytes of a message.
+        checked: whether a small message is walked through first, too; a reply is only asked for what it should hold.
+
+    Raises:
+        MessageFault: see :func:`check_msgpack`, or whatever the hook objects to.
+    """
+    if checked or len(data) > SMALL_MESSAGE:
+        check_msgpack(data, largest)
+    try:
+        return msgpack.unpackb(data, object_hook=hook, ext_hook=_no_extension)
+    except MessageFault:
+        raise
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        check_msgpack(data, largest)  # says it better
+        raise MessageFault(f"bytes that are no msgpack: {error}") from None
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise MessageFault("a message with a msgpack type that no protocol uses")
 
 
 def array_from(dtype: Any, data: Any, shape: Any, *, kinds: str = "biufUS") -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from vla_bench.policies.remote.codecs.bounds import LARGEST_MESSAGE, array_from, check_msgpack
+from vla_bench.policies.remote.codecs.bounds import LARGEST_MESSAGE, array_from, unpacked
 from vla_bench.policies.remote.errors import MessageFault
 
 PICKLED = (
@@ -38,13 +38,7 @@ def decode(data: bytes, largest: int = LARGEST_MESSAGE) -> Any:
     """
     if data[:2] == b"PK" or data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise MessageFault(PICKLED)
-    check_msgpack(data, largest)
-    try:
-        return msgpack.unpackb(data, object_hook=_built)
-    except MessageFault:
-        raise
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise MessageFault(f"bytes that are no msgpack: {error}") from None
+    return unpacked(data, _built, largest)
 
 
 def modality_config(plain: dict[str, Any]) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from vla_bench.policies.remote.codecs.bounds import (
     LARGEST_IMAGE,
     LARGEST_MESSAGE,
     array_from,
-    check_msgpack,
     checked_shape,
     packable,
+    unpacked,
 )
+from vla_bench.policies.remote.codecs.openpi import Encoder
 from vla_bench.policies.remote.errors import MessageFault
 
 PROTOCOL_VERSION = 1
@@ -46,21 +47,25 @@ class Message:
 
 def encode(message: Message, images: str = "raw") -> bytes:
     """The bytes of a message; ``images``: ``raw``, ``png`` or ``jpeg`` for arrays (H, W, 1, 3 or 4) of uint8."""
-    whole = {name: getattr(message, name) for name in _FIELDS}
+    whole = envelope(message)
     if images == "raw":
         return msgpack.packb(whole, default=_plain)
     return msgpack.packb(whole, default=lambda value: _image(value, images) or _plain(value))
 
 
+def envelope(message: Message) -> dict[str, Any]:
+    """The map that is sent."""
+    return {name: getattr(message, name) for name in _FIELDS}
+
+
+def encoder() -> Encoder:
+    """One that keeps its memory, for maps of :func:`envelope`, images raw."""
+    return Encoder(_plain)
+
+
 def decode(data: bytes, largest: int = LARGEST_MESSAGE) -> Message:
     """The message in the bytes; MessageFault: there is none, a field is missing, or its type is unknown."""
-    check_msgpack(data, largest)
-    try:
-        whole = msgpack.unpackb(data, object_hook=_array)
-    except MessageFault:
-        raise
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise MessageFault(f"bytes that are no msgpack: {error}") from None
+    whole = unpacked(data, _array, largest)
     if not isinstance(whole, dict):
         raise MessageFault(f"a message that is a {type(whole).__name__}, not a map")
     missing = [name for name in _FIELDS if name not in whole]

@@ -1,0 +1,109 @@
+"""Serve a policy of ours to other people's clients: openpi's websocket clients, or vla-eval.
+
+  vla-bench serve policy=vla_policy_head_lstm policy.checkpoint=model.pt --protocol openpi --port 8000
+  vla-bench serve policy._target_=my_module.MyPolicy benchmark=simpler_bridge --protocol vla_eval
+
+The policy is chosen with the same words as in an evaluation, the benchmark only says which environment it is for.
+Requests that wait are decided for together. GET /healthz answers OK (and /health, as vla-eval has it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vla_bench.bench.errors import ConfigError, PolicyError
+from vla_bench.program import installing
+
+if TYPE_CHECKING:
+    from vla_bench.policies.base import Policy
+
+LOOPBACK = "127.0.0.1"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("words", nargs="*", metavar="policy=...", help="the policy, and the benchmark it is for")
+    parser.add_argument("--protocol", choices=("openpi", "vla_eval"), default="openpi", help="default: openpi")
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on; this machine alone by default")
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
+    parser.add_argument("--mapping", default="", help="preset or YAML file: what clients send (docs/remote.md)")
+    parser.add_argument("--name", default="", help="what it calls itself, e.g. my-model@step-40000")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until it is interrupted."""
+    from vla_bench.bench.setup.plan import environment_of
+    from vla_bench.bench.setup.presets import load_config
+    from vla_bench.policies.registry import make_policy
+    from vla_bench.policies.remote.mapping import load_mapping, preset_names
+
+    if not 0 <= arguments.port < 65536:
+        raise ConfigError(f"--port {arguments.port}: there is no such port")
+    words = list(arguments.words)
+    if not any(word.partition("=")[0] in ("policy", "policy._target_") for word in words):
+        raise ConfigError("serve which policy? Type policy=<name> or policy._target_=<module.Class>")
+    if not any(word.startswith("benchmark=") for word in words):
+        words.append("benchmark=calvin_abc_d")
+    config = load_config(words)
+    environment = environment_of(config.benchmark)
+    try:
+        from vla_bench.bench.policy_server.per_slot import PolicyPerSlot
+        from vla_bench.bench.serving.batches import Batches
+        from vla_bench.bench.serving.translation import Translation
+        from vla_bench.bench.serving.websocket import PolicyService
+        from vla_bench.policies.one_slot import OneSlotPolicy
+    except ImportError as error:
+        raise ConfigError(f"serving needs the package {error.name!r}: {installing('remote')}") from error
+    default = f"{arguments.protocol}_raw_{environment.family}"
+    known = preset_names(arguments.protocol, environment.family)
+    mapping = load_mapping(arguments.mapping or (default if default in known else known[0] if known else default))
+    if mapping.protocol != arguments.protocol:
+        raise ConfigError(f"--mapping {mapping.name} is of the protocol {mapping.protocol}, not {arguments.protocol}")
+    make = partial(make_policy, config.policy, environment)
+    print(f"building {config.policy.target} ...", file=sys.stderr, flush=True)
+    policy = make()
+    if policy.spec.privileged:
+        policy.close()
+        raise PolicyError(f"policy {policy.spec.name!r} is shown the simulator's state, which no client sends")
+    served: Policy = policy
+    if isinstance(policy, OneSlotPolicy):
+
+        def another() -> OneSlotPolicy:
+            made = make()
+            assert isinstance(made, OneSlotPolicy)
+            return made
+
+        served = PolicyPerSlot(policy, another)
+    translation = Translation(mapping, served.spec, environment)
+    batches = Batches(served)
+    finished = getattr(served, "finished", None)
+    service = PolicyService(
+        arguments.protocol, batches, translation, served.spec, name=arguments.name, on_finished=finished
+    )
+    try:
+        asyncio.run(_serve(service, arguments.host, arguments.port, f"{served.spec.name} ({mapping.name})"))
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}") from None
+    finally:
+        batches.stop()
+    return 0
+
+
+async def _serve(service: object, host: str, port: int, what: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, ValueError):
+            loop.add_signal_handler(number, stop.set)
+    taken = await service.start(host, port)  # type: ignore[attr-defined]
+    print(f"serving {what} on {host}:{taken}; Ctrl-C ends it", flush=True)
+    if host != LOOPBACK:
+        print("anybody who reaches this address can use it; the protocols have no passwords", file=sys.stderr)
+    await stop.wait()
+    await service.stop()  # type: ignore[attr-defined]

@@ -1,0 +1,171 @@
+"""Who waits for a decision; one thread decides for all that wait at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vla_bench.bench.episode.actions import Actions, chunks_of
+from vla_bench.envs.errors import UserError
+from vla_bench.envs.observation import Observation
+from vla_bench.policies.base import Policy, SubtaskContext
+
+QUIET_SECONDS = 0.002
+"""Those that wait are kept waiting for others for as long as another comes within this time ..."""
+WAIT_SHARE = 0.4
+"""... but no longer than this share of what the last decision took: half a batch costs as much as a whole one."""
+
+
+class Decided(NamedTuple):
+    """What a client is told."""
+
+    chunk: np.ndarray
+    """(k, A)."""
+    seconds: float
+    """Of the policy, queueing left out."""
+
+
+@dataclass(slots=True)
+class Wish:
+    """One client's wish for a decision."""
+
+    slot: int
+    observation: Observation
+    begin: tuple[str, SubtaskContext] | None
+    """Instruction and context when a subtask begins with it."""
+    answer: Callable[[Decided | Exception], None]
+    """Called in the deciding thread."""
+
+
+class Batches:
+    """A policy and the thread that asks it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._actions = Actions(policy.spec)
+        self._together = policy.spec.batched
+        self._waiting: deque[Wish] = deque()
+        self._something = threading.Condition()
+        self._clients = 0
+        self._stopped = False
+        self.decisions = 0
+        """Calls of the policy so far."""
+        self.answered = 0
+        """Wishes answered so far."""
+        self.quick = False
+        """Whether the policy's last calls took less than a context switch is worth."""
+        self._took = 0.0
+        self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
+        self._busy = threading.Lock()
+        self._thread.start()
+
+    def joined(self) -> None:
+        """Another client is there."""
+        with self._something:
+            self._clients += 1
+
+    def left(self, slot: int) -> None:
+        """A client has gone; what it wished is dropped."""
+        with self._something:
+            self._clients -= 1
+            self._waiting = deque(wish for wish in self._waiting if wish.slot != slot)
+            self._something.notify()
+
+    def at_once(
+        self, slot: int, observation: Observation, begin: tuple[str, SubtaskContext] | None
+    ) -> Decided | Exception | None:
+        """The decision of a client that is alone with a quick policy, made in its own thread; None: it has to ask."""
+        if not self.quick or self._clients != 1 or self._waiting or not self._busy.acquire(blocking=False):
+            return None
+        answers: list[Decided | Exception] = []
+        try:
+            self._decide([Wish(slot, observation, begin, answers.append)])
+        finally:
+            self._busy.release()
+        return answers[0]
+
+    def ask(self, wish: Wish) -> None:
+        """Puts it among those that wait."""
+        with self._something:
+            self._waiting.append(wish)
+            self._something.notify()
+
+    def stop(self) -> None:
+        """Ends the thread after the running decision and closes the policy."""
+        with self._something:
+            self._stopped = True
+            self._something.notify()
+        self._thread.join(10.0)
+        self._policy.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._something:
+                while not self._waiting and not self._stopped:
+                    self._something.wait()
+                if self._stopped:
+                    return
+                if self._together:
+                    self._gather()
+                count = len(self._waiting) if self._together else 1
+                wishes = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+            with self._busy:
+                self._decide(wishes)
+
+    def _gather(self) -> None:
+        """Waits a little for the others, unless all are there."""
+        until = time.monotonic() + max(QUIET_SECONDS, WAIT_SHARE * self._took)
+        while len(self._waiting) < self._clients and not self._stopped:
+            left = min(QUIET_SECONDS, until - time.monotonic())
+            if left <= 0 or not self._something.wait(left):
+                return
+
+    def _decide(self, wishes: list[Wish]) -> None:
+        if not wishes:
+            return
+        began = time.perf_counter()
+        ready = [wish for wish in wishes if self._begun(wish)]
+        if not ready:
+            return
+        try:
+            answer = self._policy.act([wish.slot for wish in ready], [wish.observation for wish in ready])
+            chunks = chunks_of(answer, len(ready), self._policy.spec.name)
+        except Exception as error:
+            if len(ready) == 1:
+                ready[0].answer(error)
+            else:  # what one observation does to the policy is nobody else's error
+                for wish in ready:
+                    wish.begin = None
+                    self._decide([wish])
+            return
+        seconds = time.perf_counter() - began
+        self._took, self.quick = seconds, seconds < 0.002
+        self.decisions += 1
+        self.answered += len(ready)
+        for wish, chunk in zip(ready, chunks, strict=True):
+            wish.answer(self._checked(chunk, seconds))
+
+    def _begun(self, wish: Wish) -> bool:
+        if wish.begin is None:
+            return True
+        try:
+            self._policy.reset(wish.slot, *wish.begin)
+        except Exception as error:
+            wish.answer(error)
+            return False
+        return True
+
+    def _checked(self, chunk: object, seconds: float) -> Decided | Exception:
+        if isinstance(chunk, Exception):
+            return chunk
+        try:
+            self._actions.executed(chunk, 1)  # type: ignore[arg-type]
+        except UserError as error:
+            return error
+        return Decided(chunk, seconds)  # type: ignore[arg-type]

@@ -1,0 +1,146 @@
+"""A client's request as an observation of ours, and a chunk as the client wants it: a mapping, read backwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vla_bench.envs.action_spec import ActionSpec
+from vla_bench.envs.observation import Observation
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.policies.base import PolicySpec
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.remote.errors import MessageFault
+from vla_bench.policies.remote.mapping import WireMapping, check_environment, kind_of
+
+_PART = re.compile(r"([a-z_0-9]+)\[(\d+)(?::(\d+))?\]")
+LONGEST_PROMPT = 10_000
+"""Characters."""
+_SIZES = {"robot_obs": {"calvin": 15}, "scene_obs": {"calvin": 24}, "tcp_pose": {}, "base_pose": {}, "state": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request."""
+
+    observation: Observation
+    instruction: str
+    restart: bool
+    """Whether the client says that a subtask begins."""
+    about: Mapping[str, Any]
+    """``episode``, ``position`` and ``seed``, where the client sends them."""
+
+
+class Translation:
+    """Between a protocol's messages and a policy."""
+
+    def __init__(self, mapping: WireMapping, spec: PolicySpec, environment: EnvironmentSpec) -> None:
+        """PolicyError: the mapping does not carry what the policy needs, or speaks of other actions."""
+        check_environment(mapping, environment)
+        missing = [camera.name for camera in spec.sensors.cameras if camera.name not in mapping.cameras()]
+        if missing:
+            raise PolicyError(
+                f"policy {spec.name!r} looks through {', '.join(missing)}, which the mapping {mapping.name} does not "
+                "send; choose another with --mapping"
+            )
+        self._mapping = mapping
+        self._scale = _scale(spec.action, environment.action(mapping.answer.convention or environment.actions[0].name))
+        self._places = list(_places(mapping.request))
+
+    def asked(self, request: Any) -> Asked:
+        """The observation in a request. MessageFault: says what is missing or wrong."""
+        if not isinstance(request, Mapping):
+            raise MessageFault(f"a request that is a {type(request).__name__}, not a map")
+        arrays: dict[str, np.ndarray] = {}
+        instruction = ""
+        for path, kind, content in self._places:
+            value = _at(request, path)
+            name = "/".join(map(str, path))
+            if kind == "image":
+                arrays[f"rgb_{content['image']}"] = _image(value, name)
+            elif kind == "state":
+                arrays.update(_state(value, content["state"]))
+            elif kind == "text":
+                value = value[0] if isinstance(value, list) and value else value
+                if not isinstance(value, str) or len(value) > LONGEST_PROMPT:
+                    raise MessageFault(f"a request whose {name!r} is no text of at most {LONGEST_PROMPT} characters")
+                instruction = value
+        about = {name: request[name] for name in ("episode", "position", "seed") if name in request}
+        restart = request.get("episode_restart") is True or request.get("reset") is True
+        return Asked(Observation(arrays), instruction, restart, _checked_about(about))
+
+    def chunk(self, chunk: np.ndarray) -> np.ndarray:
+        """The chunk in the mapping's units, in its own dtype where those are the policy's."""
+        if self._scale is None:
+            return chunk
+        return chunk * self._scale
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, Any]]]:
+    if kind := kind_of(value):
+        yield path, kind, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _places(item, (*path, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _places(item, (*path, number))
+
+
+def _at(request: Any, path: tuple[Any, ...]) -> Any:
+    found = request
+    for name in path:
+        try:
+            found = found[name]
+        except (KeyError, IndexError, TypeError):
+            if path[-1] in ("episode", "position", "seed") or path[0] == "states" or "state" in str(path[-1]):
+                return None
+            raise MessageFault(f"a request without {'/'.join(map(str, path))!r}") from None
+    return found
+
+
+def _image(value: Any, name: str) -> np.ndarray:
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
+        said = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise MessageFault(f"a request whose {name!r} is {said}; an image (H, W, 3) of uint8 is wanted")
+    return value
+
+
+def _state(value: Any, terms: list[Any]) -> dict[str, np.ndarray]:
+    """The vectors of the observation that are wholly there; a part of one is no use to a policy."""
+    if value is None or not isinstance(value, np.ndarray | list):
+        return {}
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "fiub" or numbers.ndim != 1 or len(terms) != 1 or not isinstance(terms[0], str):
+        return {}
+    whole = _PART.fullmatch(terms[0]) is None
+    return {terms[0]: numbers.astype(np.float64)} if whole and np.isfinite(numbers).all() else {}
+
+
+def _checked_about(about: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in about.items():
+        sound = isinstance(value, str) if name == "episode" else type(value) is int and value >= 0
+        if not sound:
+            raise MessageFault(f"a request whose {name!r} is {str(value)[:40]!r}")
+    return about
+
+
+def _scale(policy: ActionSpec, wanted: ActionSpec) -> np.ndarray | None:
+    """What turns the policy's numbers into those of the mapping's convention; None for no change."""
+    units = ("position_scale", "rotation_scale", "bounded", "restarts")
+    differences = [each for each in wanted.differences(policy) if not each.startswith(units)]
+    if differences:
+        raise PolicyError(
+            f"the policy's actions are {policy.name!r}, and the mapping's {wanted.name!r}: they differ in "
+            f"{'; '.join(differences)}. Choose another with --mapping"
+        )
+    if (policy.position_scale, policy.rotation_scale) == (wanted.position_scale, wanted.rotation_scale):
+        return None
+    scale = np.ones(policy.size)
+    scale[:3] = policy.position_scale / wanted.position_scale
+    scale[3:-1] = policy.rotation_scale / wanted.rotation_scale
+    return scale

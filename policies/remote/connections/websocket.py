@@ -1,0 +1,176 @@
+"""openpi's websocket server, and starVLA's, which has the same framing and another content."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.remote.codecs import openpi
+from vla_bench.policies.remote.connections.base import Dial, last_line
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
+
+STARVLA = "starvla_policy_server"
+CLOSE_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+"""How often a silent connection is looked at."""
+
+
+class WebSocket:
+    """A websocket whose every wait has an end."""
+
+    def __init__(self, how: Dial, headers: Mapping[str, str] | None = None) -> None:
+        """Connects. RemoteFault: nobody answers. PolicyError: the server wants another token."""
+        self.where = str(how.address)
+        try:
+            # No pings: a server that infers in its event loop answers none for as long as its model takes.
+            # The libraries' default of a megabyte is less than two camera images.
+            connecting = connect(
+                self.where,
+                open_timeout=how.seconds,
+                close_timeout=CLOSE_SECONDS,
+                ping_interval=None,
+                compression=None,
+                max_size=how.largest,
+                additional_headers=headers,
+                proxy=None if how.address.local else True,
+            )
+            self._socket: ClientConnection = connecting.__enter__()
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if status in (401, 403):
+                raise PolicyError(
+                    f"{self.where} refuses us (HTTP {status}); it wants a token: policy.token_env"
+                ) from None
+            raise RemoteFault(f"{self.where} answers HTTP {status} instead of a websocket") from None
+        except InvalidMessage:
+            raise RemoteFault(f"{self.where} speaks no websocket") from None
+        except (OSError, TimeoutError, InvalidHandshake, WebSocketException, ValueError) as error:
+            raise RemoteFault(f"{self.where} cannot be reached: {error or type(error).__name__}") from None
+        self._connecting = connecting
+        self._send_seconds = 0
+        self.open = True
+
+    def send(self, data: bytes | memoryview, seconds: float) -> None:
+        """Sends one binary message, or gives up after about ``seconds``."""
+        whole = max(1, round(seconds))
+        if whole != self._send_seconds:
+            self._send_seconds = whole
+            with contextlib.suppress(OSError):
+                self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", whole, 0))
+        try:
+            self._socket.send(data)
+        except (ConnectionClosed, OSError, WebSocketException) as error:
+            raise self.lost(error) from None
+
+    def receive(self, seconds: float) -> bytes | str:
+        """The next message. RemoteFault: none came in time, or the connection is gone."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            try:
+                return self._socket.recv(timeout=max(min(left, LOOK_SECONDS), 0.001))
+            except TimeoutError:
+                refused = self._socket.protocol.parser_exc  # a peer that goes on sending keeps the library waiting
+                if refused is None and left > LOOK_SECONDS:
+                    continue
+                self.close()
+                if refused is not None:
+                    raise MessageFault(f"{self.where} sent a message larger than is taken ({refused})") from None
+                raise RemoteFault(f"{self.where} has not answered for {seconds:.3g} s") from None
+            except (ConnectionClosed, OSError, WebSocketException) as error:
+                raise self.lost(error) from None
+
+    def lost(self, error: Exception) -> RemoteFault:
+        """Closes, and says why the connection is gone."""
+        self.close()
+        if isinstance(error, ConnectionClosed):
+            frame = error.rcvd or error.sent
+            if error.sent is not None and error.sent.code == 1009:
+                return MessageFault(f"{self.where} sent a message larger than is taken ({error.sent.reason})")
+            said = f" ({frame.code}{f', {frame.reason}' if frame.reason else ''})" if frame else ""
+            return RemoteFault(f"{self.where} has closed the connection{said}")
+        return RemoteFault(f"the connection to {self.where} is lost: {error or type(error).__name__}")
+
+    def close(self) -> None:
+        """Closes the connection. May be called twice."""
+        if self.open:
+            self.open = False
+            with contextlib.suppress(Exception):
+                self._socket.close()
+
+
+class OpenpiConnection:
+    """openpi: the server speaks first, then one reply to one request."""
+
+    stateless = True
+
+    def __init__(self, how: Dial) -> None:
+        self._socket = WebSocket(how, {"Authorization": f"Api-Key {how.token}"} if how.token else None)
+        self._largest = how.largest
+        self._starvla = how.dialect == "starvla"
+        self._encoder = openpi.Encoder()
+        try:
+            metadata = self._decoded(self._socket.receive(how.seconds))
+            if not isinstance(metadata, dict):
+                raise MessageFault(
+                    f"{self._socket.where} begins with a {type(metadata).__name__}, not with its metadata"
+                )
+        except RemoteFault:
+            self.close()
+            raise
+        self.statement: Mapping[str, Any] = metadata
+
+    @property
+    def open(self) -> bool:
+        """Whether it can be asked."""
+        return self._socket.open
+
+    def start_episode(self, context: SubtaskContext) -> None:
+        """The protocol has no word for it."""
+
+    def end_episode(self, outcome: EpisodeOutcome) -> None:
+        """Nor for this."""
+
+    def ask(self, request: Mapping[str, Any], seconds: float) -> Any:
+        """The reply; of starVLA its ``data``."""
+        self._socket.send(self._encoder(request), seconds)
+        reply = self._decoded(self._socket.receive(seconds), checked=False)
+        if not isinstance(reply, dict):
+            self.close()
+            raise MessageFault(f"{self._socket.where} answered with a {type(reply).__name__}, not with a map")
+        if not self._starvla:
+            return reply
+        if reply.get("ok") is False or "data" not in reply:
+            error = reply.get("error")
+            said = error.get("message") if isinstance(error, dict) else error or reply.get("message")
+            raise ServerFault(f"{self._socket.where} failed: {last_line(str(said or 'no data in its answer'))}")
+        return reply["data"]
+
+    def model_seconds(self, reply: Any) -> float | None:
+        """``server_timing.infer_ms``."""
+        timing = reply.get("server_timing") if isinstance(reply, dict) else None
+        spent = timing.get("infer_ms") if isinstance(timing, dict) else None
+        return float(spent) / 1e3 if isinstance(spent, int | float) else None
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._socket.close()
+
+    def _decoded(self, message: bytes | str, *, checked: bool = True) -> Any:
+        if isinstance(message, str):  # the server's traceback; it closes the connection behind it
+            self.close()
+            raise ServerFault(f"{self._socket.where} failed: {last_line(message)}")
+        try:
+            return openpi.decode(message, self._largest, checked=checked)
+        except MessageFault as fault:
+            self.close()
+            raise MessageFault(f"{self._socket.where} sent {fault}") from None

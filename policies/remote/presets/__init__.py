@@ -1,0 +1,1 @@
+"""Mappings of published checkpoints and known servers, one a file."""

@@ -1,0 +1,71 @@
+"""Whole runs through the command line: identity, going on after a server has gone, and little wars."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("websockets")
+
+from remote_servers import Waver, served
+
+from tools import remote_fuzz, remote_torture
+from vla_bench.bench.cli import run as command_line
+from vla_bench.envs.fake import environment_spec
+
+FAKE = environment_spec({})
+
+
+class Other(Waver):
+    """The same class of policy with another convention of itself: another model."""
+
+    def __init__(self, environment):
+        super().__init__(environment)
+        import dataclasses
+
+        self.spec = dataclasses.replace(self.spec, files={"checkpoint": "other"})
+
+
+def run(folder, address, *words, name="remote"):
+    typed = [
+        *("benchmark=fake", "benchmark.sequences=4", "benchmark.step_limit=20", "policy=remote"),
+        *("policy.protocol=openpi", "policy.execute=5", f"policy.address={address}", "policy.wait=2"),
+        *("run.backend=local", "run.workers=2", f"run.results={folder}", f"run.name={name}", *words),
+    ]
+    return command_line.main(typed)
+
+
+def test_a_run_belongs_to_the_model_that_the_server_says_it_is(tmp_path, capsys):
+    with served(Waver(FAKE), FAKE, "openpi_fake") as address:
+        assert run(tmp_path, address, "run.only=seq-0000") == 0
+    header = json.loads((tmp_path / "remote/journal.jsonl").read_text().splitlines()[0])
+    header = header.get("header", header)
+    assert "waver@1" in header["identity"]["content"]["policy.server"]
+    assert "address" not in header["identity"]["arguments"] and "execute" in header["identity"]["arguments"]
+    capsys.readouterr()
+    with served(Other(FAKE), FAKE, "openpi_fake") as address:
+        assert run(tmp_path, address) == 1
+        assert "another state of the policy" in capsys.readouterr().err
+    with served(Waver(FAKE), FAKE, "openpi_fake") as address:  # another port, the same model
+        assert run(tmp_path, address) == 0
+    summary = json.loads((tmp_path / "remote/summary.json").read_text())
+    assert summary["timing"]["latency_ms"]["decision"]["p99"] > 0 and summary["timing"]["latency_ms"]["model"]["n"] > 0
+    assert run(tmp_path, "127.0.0.1:9") == 0  # nothing is missing, so nobody is asked
+    capsys.readouterr()
+    assert run(tmp_path, "127.0.0.1:9", name="new") == 1
+    assert "Is the server running?" in capsys.readouterr().err
+
+
+def test_a_small_torture(tmp_path):
+    words = ["--episodes", "10", "--troubles", "4", "--workers", "2", "--pause", "0.5"]
+    assert remote_torture.main(words) == 0
+
+
+@pytest.mark.parametrize("protocol", ["openpi", "vla_eval"])
+def test_a_little_fuzz(protocol):
+    before = remote_fuzz.memory()
+    assert remote_fuzz.to_server(protocol, 60, seed=1)["a sentence"] > 20
+    found = remote_fuzz.to_client(protocol, 60, seed=1)
+    assert found["MessageFault"] > 20 and found.total() == 60
+    assert remote_fuzz.memory() - before < 12 * remote_fuzz.LIMIT
