@@ -120,6 +120,8 @@ class RemotePolicy:
             protocol,
             lambda where, seconds: _dial(where, self._mapping, seconds, token),
         )
+        self.statement: Mapping[str, Any] = {}
+        """What the server said of itself when this policy was made."""
         self._slots: dict[int, _Slot] = {}
         self._threads: ThreadPoolExecutor | None = None
         self.answer_digest = ""
@@ -127,7 +129,7 @@ class RemotePolicy:
         slot = self._slot(0)
         try:
             slot.connection = self._connection(slot.number, self._wait)
-            self.statement: Mapping[str, Any] = slot.connection.statement
+            self.statement = slot.connection.statement
             if word := said(self.statement, protocol):
                 self._spec = dataclasses.replace(self._spec, files={**self._spec.files, "server": word})
             if probe:
@@ -243,6 +245,10 @@ class RemotePolicy:
 
     def _connection(self, number: int, seconds: float) -> Connection:
         connection = self._servers.connect(seconds, number)
+        before, now = (said(each, self._mapping.protocol) for each in (self.statement, connection.statement))
+        if self.statement and before != now:
+            connection.close()
+            raise PolicyError(f"the server has become another: it said {before!r} before, and says {now!r} now")
         found = compare(connection.statement, self._mapping, self._spec.action)
         if found.contradictions:
             connection.close()

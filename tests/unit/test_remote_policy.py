@@ -200,6 +200,18 @@ def test_a_contradiction_is_an_error_before_the_first_step():
         asked(address)
 
 
+def test_another_model_behind_the_same_port_is_noticed_at_a_reconnection():
+    names = iter(["first", "second", "second", "second"])
+
+    async def changing(socket):
+        await socket.send(openpi.encode({"name": next(names)}))
+        async for _ in socket:
+            await socket.close(1012, "restarting")
+
+    with scripted(changing) as address, pytest.raises(PolicyError, match="has become another"):
+        asked(address)
+
+
 def test_vla_eval_errors_late_answers_and_episodes():
     heard = []
 
