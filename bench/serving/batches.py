@@ -16,10 +16,11 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.base import Policy, SubtaskContext
 
-QUIET_SECONDS = 0.002
-"""Those that wait are kept waiting for others for as long as another comes within this time ..."""
+QUIET_SECONDS, QUIET_SHARE = 0.002, 0.2
+"""Those that wait are kept waiting for others for as long as another comes within this time, or this share of what the
+last decision took ..."""
 WAIT_SHARE = 0.4
-"""... but no longer than this share of what the last decision took: half a batch costs as much as a whole one."""
+"""... but no longer than this share of it altogether: half a batch costs as much as a whole one."""
 
 
 class Decided(NamedTuple):
@@ -94,7 +95,9 @@ class Batches:
         """Puts it among those that wait."""
         with self._something:
             self._waiting.append(wish)
-            self._something.notify()
+            # Waking the deciding thread for each would only take the interpreter's lock from the one that reads.
+            if len(self._waiting) in (1, self._clients) or not self._together:
+                self._something.notify()
 
     def stop(self) -> None:
         """Ends the thread after the running decision and closes the policy."""
@@ -121,10 +124,16 @@ class Batches:
     def _gather(self) -> None:
         """Waits a little for the others, unless all are there."""
         until = time.monotonic() + max(QUIET_SECONDS, WAIT_SHARE * self._took)
-        while len(self._waiting) < self._clients and not self._stopped:
-            left = min(QUIET_SECONDS, until - time.monotonic())
-            if left <= 0 or not self._something.wait(left):
+        quiet = max(QUIET_SECONDS, QUIET_SHARE * self._took)
+        count = len(self._waiting)
+        while count < self._clients and not self._stopped:
+            left = min(quiet, until - time.monotonic())
+            if left <= 0:
                 return
+            self._something.wait(left)  # until all are there, or nobody has come for that long
+            if len(self._waiting) == count:
+                return
+            count = len(self._waiting)
 
     def _decide(self, wishes: list[Wish]) -> None:
         if not wishes:
