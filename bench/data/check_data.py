@@ -12,6 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vla_bench.envs.calvin.dataset.check import Check
+    from vla_bench.envs.calvin.dataset.findings import Finding
 
 FAULTY = 3
 """Exit code when a fault was found."""
@@ -28,22 +33,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Checks each split and prints what was found."""
     from vla_bench.bench.errors import ConfigError
+    from vla_bench.envs.calvin.dataset.check import Check, shared_frames
     from vla_bench.envs.calvin.dataset.findings import KINDS, faults
     from vla_bench.envs.calvin.dataset.opening import splits_of
 
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: must be 1 or more")
-    opened, everything = [], []
+    everything, examined = [], []
     for split in splits_of(arguments.folder):
-        dataset, found, said = _check(arguments, split)
-        opened.append(dataset)
+        said, found, check = _check(arguments, split)
         everything.append((said, found))
-    if len(opened) == 2 and all(type(each).__name__ == "CalvinDataset" for each in opened):
-        from vla_bench.envs.calvin.dataset.check import shared_frames
-
-        shared = shared_frames(*opened)
-        if shared:
-            everything.append(("both splits", shared))
+        if isinstance(check, Check):
+            examined.append(check)
+    if len(examined) == 2 and (shared := shared_frames(*examined)):
+        everything.append(("both splits", shared))
     if arguments.json:
         rows = [
             {"split": said, "kind": each.kind, "text": each.text, "where": each.where, "fault": each.fault}
@@ -60,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     return FAULTY if any(faults(found) for _, found in everything) else 0
 
 
-def _check(arguments: argparse.Namespace, split: str | None) -> tuple:
+def _check(arguments: argparse.Namespace, split: str | None) -> tuple[str, list[Finding], Check | None]:
     from vla_bench.bench.data.progress import ProgressLine, threads_given
     from vla_bench.envs.calvin.dataset import CalvinDataset, open_dataset
-    from vla_bench.envs.calvin.dataset.check import check
+    from vla_bench.envs.calvin.dataset.check import examine
     from vla_bench.envs.calvin.dataset.findings import Finding
     from vla_bench.envs.calvin.dataset.packed import PackedDataset
     from vla_bench.envs.calvin.dataset.packing import damaged_blocks
@@ -73,17 +76,17 @@ def _check(arguments: argparse.Namespace, split: str | None) -> tuple:
         with ProgressLine("rows checked") as show:
             damaged = damaged_blocks(dataset, show)
         found = [Finding("sum", f"{key} is not what was packed; rows", ((a, b),)) for key, a, b in damaged]
-        return dataset, found, f"{dataset.folder}: {dataset.index['rows']} packed frames"
+        return f"{dataset.folder}: {dataset.index['rows']} packed frames", found, None
     assert isinstance(dataset, CalvinDataset)
     with ProgressLine("frames read") as show:
-        found = check(dataset, frames=arguments.frames, threads=threads_given(arguments.threads), progress=show)
+        state = examine(dataset, frames=arguments.frames, threads=threads_given(arguments.threads), progress=show)
     frames = int((dataset.recordings[:, 1] - dataset.recordings[:, 0] + 1).sum())
-    some = "" if arguments.frames is None or arguments.frames >= frames else f", about {arguments.frames} read"
-    return (
-        dataset,
-        found,
-        (
-            f"{dataset.folder}: {frames} frames{some}, {len(dataset.recordings)} recordings, "
-            f"{len(dataset.annotations)} annotations"
-        ),
-    )
+    parts = [_count(frames, "frame")]
+    if arguments.frames is not None and arguments.frames < frames:
+        parts.append(f"about {arguments.frames} read")
+    parts += [_count(len(dataset.recordings), "recording"), _count(len(state.annotations), "annotation")]
+    return f"{dataset.folder}: {', '.join(parts)}", state.findings(), state
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

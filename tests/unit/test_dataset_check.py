@@ -175,6 +175,12 @@ def test_the_scene_that_the_name_promises(copy):
     assert {each.scene for each in CalvinDataset(folder).annotations} == {"D"} and "scene" not in faults(folder)
 
 
+def test_a_set_without_annotations_is_said_to_be_one(copy):
+    (copy / "lang_annotations" / "auto_lang_ann.npy").unlink()
+    found = faults(copy)
+    assert list(found) == ["annotation"] and "Some copies were published without" in found["annotation"].text
+
+
 def test_a_sample_of_the_frames(copy):
     (copy / "episode_0000100.npz").unlink()
     seen = []

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from vla_bench.envs.calvin.dataset.annotations import Annotation
 from vla_bench.envs.calvin.dataset.findings import Finding, stretches
 from vla_bench.envs.calvin.dataset.frame_facts import FrameFacts, facts_of
 from vla_bench.envs.calvin.dataset.layout import CAMERAS, LENGTHS, NEEDED, OFFICIAL_SCENES, SCENE_INFO, scenes_by_name
@@ -98,6 +98,14 @@ class Check:
         provenance = self.dataset.notes.get("provenance") or {}
         return set(self.dataset.recordings[:, 1].tolist()) if "closing_states" in provenance else set()
 
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """The set's, none where they cannot be read."""
+        try:
+            return self.dataset.annotations
+        except DatasetError:
+            return ()
+
     def _duplicates(self) -> Iterator[Finding]:
         if not self.hashes:
             return
@@ -119,16 +127,20 @@ class Check:
 def check(
     dataset: CalvinDataset, *, frames: int | None = None, threads: int = 1, progress: Progress | None = None
 ) -> list[Finding]:
-    """Checks a split.
+    """What :func:`examine` finds, faults first; empty when there is nothing to say."""
+    return examine(dataset, frames=frames, threads=threads, progress=progress).findings()
+
+
+def examine(
+    dataset: CalvinDataset, *, frames: int | None = None, threads: int = 1, progress: Progress | None = None
+) -> Check:
+    """Goes through the frames of a split.
 
     Args:
         dataset: The split.
         frames: About how many frames to read, in blocks spread evenly; all when None.
         threads: Threads that read.
         progress: Called with frames read and in all.
-
-    Returns:
-        What was found, faults first; empty when there is nothing to say.
     """
     state = Check(dataset)
     blocks = list(_blocks(dataset.recordings))
@@ -144,7 +156,7 @@ def check(
                 done += block[1] - block[0] + 1
                 if progress:
                     progress(done, total)
-    return state.findings()
+    return state
 
 
 def _blocks(recordings: np.ndarray) -> Iterator[tuple[int, int, int]]:
@@ -216,7 +228,12 @@ def _annotation_findings(dataset: CalvinDataset) -> Iterator[Finding]:
     unknown: list[int] = []
     unplaced: list[int] = []
     many: dict[tuple, list[int]] = {}
-    for each in dataset.annotations:
+    try:
+        annotations = dataset.annotations
+    except DatasetError as error:
+        yield Finding("annotation", str(error))
+        return
+    for each in annotations:
         place = int(np.searchsorted(order[:, 0], each.start, side="right")) - 1
         inside = place >= 0 and each.start <= order[place, 1]
         if each.length < 1 or not inside:
@@ -233,7 +250,7 @@ def _annotation_findings(dataset: CalvinDataset) -> Iterator[Finding]:
     if across:
         yield Finding("across", "their last frame lies in another recording; annotations", stretches(across))
     if unknown:
-        names = sorted({dataset.annotations[number].task for number in unknown})
+        names = sorted({annotations[number].task for number in unknown})
         yield Finding("unknown task", f"{', '.join(names[:5])}; annotations", stretches(unknown))
     copies = [number for numbers in many.values() for number in numbers[1:]]
     if copies:
@@ -259,48 +276,18 @@ def _official_ranges(dataset: CalvinDataset) -> Iterator[Finding]:
             yield Finding("scene", text, ((first, last),))
 
 
-def shared_frames(first: CalvinDataset, second: CalvinDataset, most: int = 2000) -> list[Finding]:
-    """Frames of ``second`` that ``first`` holds too under the same number: training data in validation.
-
-    Args:
-        first: One split.
-        second: The other.
-        most: Numbers held by both are looked at up to this many, spread evenly.
-    """
-    common = _common(first.recordings, second.recordings)
-    if not len(common):
+def shared_frames(first: Check, second: Check) -> list[Finding]:
+    """Frames of ``second`` whose state and image ``first`` holds too: training data in validation."""
+    if not first.hashes or not second.hashes:
         return []
-    chosen = common[np.unique(np.linspace(0, len(common) - 1, most).astype(int))]
-    same = []
-    for index in chosen.tolist():
-        try:
-            one, other = (read_frame(each.path(index), ("robot_obs", "rgb_static")) for each in (first, second))
-        except DatasetError:
-            continue
-        if all(np.array_equal(one[key], other[key]) for key in one):
-            same.append(index)
-    if not same:
+    same = np.isin(np.concatenate(second.hashes), np.concatenate(first.hashes))
+    if not same.any():
         return []
-    text = f"{first.folder.name} and {second.folder.name} both hold them"
-    return [Finding("duplicate", text, stretches(same))]
-
-
-def _common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    parts = [
-        np.arange(max(a, c), min(b, d) + 1)
-        for a, b in first.tolist()
-        for c, d in second.tolist()
-        if max(a, c) <= min(b, d)
-    ]
-    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+    frames = np.concatenate(second.indices)[same]
+    text = f"{first.dataset.folder.name} holds these frames of {second.dataset.folder.name} too"
+    return [Finding("duplicate", text, stretches(frames.tolist()))]
 
 
 def _numbers(values: Sequence[int] | np.ndarray) -> str:
     shown = [str(value) for value in list(values)[:6]]
     return ", ".join(shown) + (" …" if len(values) > 6 else "")
-
-
-def split_paths(folder: Path) -> list[Path]:
-    """The splits below a folder, or the folder itself."""
-    found = [folder / split for split in ("training", "validation") if (folder / split).is_dir()]
-    return found or [folder]

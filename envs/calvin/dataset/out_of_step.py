@@ -21,7 +21,7 @@ LONGEST = 1024
 """Frames that are judged together at most, so that a shift can be placed."""
 FEWEST = 50
 """Frames below which a stretch alone says nothing."""
-CLEAR, BETTER = 0.4, 0.3
+CLEAR, BETTER = 0.5, 0.35
 """Correlation that a shift of one stretch must reach, and by how much it must be better than none. Over 98 recordings
 of the expert whose images are in step none came near: without a shift their median is 0.57."""
 POOLED_CLEAR, POOLED_BETTER = 0.2, 0.15
