@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Describes each split."""
     from vla_bench.bench.data.progress import ProgressLine
+    from vla_bench.bench.errors import ConfigError
     from vla_bench.envs.calvin.dataset import open_dataset
     from vla_bench.envs.calvin.dataset.description import SAMPLED, describe
     from vla_bench.envs.calvin.dataset.opening import splits_of
@@ -40,7 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.picture:
         from vla_bench.bench.data.picture import contact_sheet
 
-        contact_sheet(opened[0]).save(arguments.picture)
+        picture = contact_sheet(opened[0])
+        try:
+            picture.save(arguments.picture)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot write {arguments.picture}: {error}; give a file that ends in .png") from error
         print(f"{arguments.picture}: one annotation of each task of {opened[0].folder}")
     return 0
 

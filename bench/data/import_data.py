@@ -5,8 +5,9 @@ vla-bench data import hdf5 trajectories imported --map robot_obs=obs/state
                                                                      HDF5, a file a trajectory or groups
 vla-bench data import lmdb calvin_lmdb imported --unpickle     the LMDB of GR-1's training code
 
-Needs pip install -e '.[datasets]'. Where actions are the poses reached next, the set is labelled achieved, as
-CALVIN's; else commanded. Stopped, the same command goes on. Check the result: vla-bench data check imported
+Needs pip install -e '.[datasets]'. Tasks are found by their words. Where actions are the poses reached next, the set
+is labelled achieved, as CALVIN's; else commanded. Stopped, the same command goes on. Check the result:
+vla-bench data check imported
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Imports all episodes."""
     from vla_bench.bench.data.progress import ProgressLine
     from vla_bench.bench.errors import ConfigError
+    from vla_bench.envs.calvin.bundle import tasks_by_instruction
     from vla_bench.envs.calvin.dataset.foreign.trajectory import import_set
 
     mapping = {}
@@ -50,7 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     target = arguments.target / arguments.split
     with ProgressLine("episodes imported") as show:
         writer = import_set(
-            source, target, scene=arguments.scene, where=f"{arguments.form} {arguments.source}", progress=show
+            source,
+            target,
+            scene=arguments.scene,
+            where=f"{arguments.form} {arguments.source}",
+            tasks=tasks_by_instruction(),
+            progress=show,
         )
     print(f"{target}: {writer.recordings} episodes, {writer.next_frame} frames, actions are {writer.label}")
     print(f"check it: {program()} data check {arguments.target}")

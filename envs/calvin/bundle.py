@@ -110,6 +110,18 @@ class AssetBundle:
         )
 
 
+def tasks_by_instruction() -> dict[str, str]:
+    """Task of every instruction, in lower case, of all annotation files on this machine: built-in and official."""
+    import yaml
+
+    found: dict[str, str] = {}
+    for root in (official_root(), BUILTIN_ROOT):
+        for path in sorted((root / "annotations").glob("*.yaml")):
+            texts = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found |= {text.strip().lower(): task for task, alternatives in texts.items() for text in alternatives}
+    return found
+
+
 def official_root() -> Path:
     """The folder of the official bundle: ``CALVIN_ASSETS``, else the cache. It need not exist."""
     folder = os.environ.get(ENVIRONMENT_VARIABLE)

@@ -133,6 +133,8 @@ def test_finish_closes_a_set_that_was_cut_off(tmp_path, capsys):
         (["pack", "SET", "OUT", "--size", "big"], "give pixels a side"),
         (["pack", "SET", "OUT", "--size", "tactile=3"], "the cameras are static and gripper"),
         (["pack", "SET", "OUT", "--camera", "tactile"], "has no rgb_tactile"),
+        (["describe", "SET", "--picture", "OUT/x.png"], "cannot write"),
+        (["describe", "SET", "--picture", "x.what"], "a file that ends in .png"),
         (["check", "SET", "--frames", "0"], "must be 1 or more"),
         (["export", "lerobot", "SET", "SET"], "is not empty"),
         (["import", "hdf5", "SET", "OUT"], "holds no .h5 or .hdf5 file"),
@@ -142,7 +144,7 @@ def test_finish_closes_a_set_that_was_cut_off(tmp_path, capsys):
     ],
 )
 def test_mistakes_are_one_sentence(folder, tmp_path, capsys, words, said):
-    places = {"SET": str(folder), "OUT": str(tmp_path / "out")}
+    places = {"SET": str(folder), "OUT": str(tmp_path / "out"), "OUT/x.png": str(tmp_path / "out" / "x.png")}
     assert main(["data", *(places.get(word, word) for word in words)]) == 1
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error

@@ -13,6 +13,9 @@ from vla_bench.envs.calvin.dataset.layout import ANNOTATION_FILE, ANNOTATION_FOL
 from vla_bench.envs.calvin.dataset.pickles import load_object, save_object
 from vla_bench.envs.errors import DatasetError
 
+UNKNOWN = "unknown"
+"""Task of annotations whose source has only words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_bench.envs.calvin.dataset.annotations import Annotation
+from vla_bench.envs.calvin.dataset.annotations import UNKNOWN, Annotation
 from vla_bench.envs.calvin.dataset.findings import Finding, stretches
 from vla_bench.envs.calvin.dataset.frame_facts import FrameFacts, facts_of
 from vla_bench.envs.calvin.dataset.layout import CAMERAS, LENGTHS, NEEDED, OFFICIAL_SCENES, SCENE_INFO, scenes_by_name
@@ -251,7 +251,8 @@ def _annotation_findings(dataset: CalvinDataset) -> Iterator[Finding]:
         yield Finding("across", "their last frame lies in another recording; annotations", stretches(across))
     if unknown:
         names = sorted({annotations[number].task for number in unknown})
-        yield Finding("unknown task", f"{', '.join(names[:5])}; annotations", stretches(unknown))
+        fault = names != [UNKNOWN]  # an import whose source had only words
+        yield Finding("unknown task", f"{', '.join(names[:5])}; annotations", stretches(unknown), fault=fault)
     copies = [number for numbers in many.values() for number in numbers[1:]]
     if copies:
         yield Finding("annotation", "there twice, frames and words; annotations", stretches(copies), fault=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vla_bench.envs.calvin.dataset.annotations import UNKNOWN
 from vla_bench.envs.calvin.dataset.labels import MAX_EULER, MAX_POSITION, absolute_actions, relative_actions
 from vla_bench.envs.calvin.dataset.writer import DatasetWriter, RecordedAnnotation, Recording
 from vla_bench.envs.errors import DatasetError
@@ -71,7 +72,13 @@ def need(package: str) -> ModuleType:
 
 
 def import_set(
-    source: Source, target: Path, *, scene: str, where: str, progress: Progress | None = None
+    source: Source,
+    target: Path,
+    *,
+    scene: str,
+    where: str,
+    tasks: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> DatasetWriter:
     """Writes all trajectories of a source in CALVIN's layout, each a recording; goes on where it was stopped.
 
@@ -80,6 +87,7 @@ def import_set(
         target: Split folder to write.
         scene: Letter to write where the source does not say.
         where: What the source is, for the provenance.
+        tasks: Instruction to task, for sources that only have the words.
         progress: Called with trajectories done and in all.
 
     Raises:
@@ -95,6 +103,8 @@ def import_set(
         provenance["closing_states"] = MADE
     writer = DatasetWriter(target, label=label, provenance=provenance)
     for done, trajectory in enumerate(source.trajectories(writer.recordings), writer.recordings + 1):
+        if not trajectory.task:
+            trajectory = replace(trajectory, task=(tasks or {}).get(trajectory.instruction.strip().lower()))
         writer.write(recording_of(trajectory, label, scene))
         if progress:
             progress(done, len(source))
@@ -160,7 +170,7 @@ def recording_of(trajectory: Trajectory, label: str, scene: str) -> Recording:
         robot_obs=states,
         scene_obs=scene_obs,
         images=images,
-        annotations=(RecordedAnnotation(0, steps, trajectory.task or "unknown", trajectory.instruction),),
+        annotations=(RecordedAnnotation(0, steps, trajectory.task or UNKNOWN, trajectory.instruction),),
         **given,
     )
 
