@@ -79,7 +79,8 @@ def unfinished(folder: Path) -> str | None:
     path = folder / JOURNAL
     if not path.is_file():
         return None
-    written, closed = len(read_lines(path)), int(read_notes(folder / NOTES).get("closed", 0))
+    written = path.read_bytes().count(b"\n")  # lines that are whole; reading them takes seconds where there are many
+    closed = int(read_notes(folder / NOTES).get("closed", 0))
     if written == closed and written:
         return None
     return (

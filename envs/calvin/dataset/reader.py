@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -138,15 +139,22 @@ class CalvinDataset:
         except (AttributeError, TypeError, ValueError) as error:
             raise DatasetError(f"{path} must be a dictionary of scene to first and last frame: {error}") from error
 
+    @cached_property
+    def _scene_ranges(self) -> tuple[list[int], list[tuple[str, int]]]:
+        """First frames, ascending, and scene letter and last frame of each."""
+        # A set of ours may come back to a scene, which CALVIN's dictionary of ranges cannot say.
+        ranges = [(int(first), str(name), int(last)) for name, first, last in self.notes.get("scenes") or self.scenes]
+        ranges.sort()
+        return [first for first, _, _ in ranges], [(name, last) for _, name, last in ranges]
+
     def scene_of(self, index: int) -> str | None:
         """Scene letter of a frame by ``scene_info.npy``, else by the set's name; None when neither says."""
-        notes = self.notes.get("scenes")
-        if notes:  # a set of ours may come back to a scene, which a dictionary of ranges cannot say
-            return next((scene for scene, first, last in notes if first <= index <= last), None)
-        if self.scenes:
-            return next((scene for scene, first, last in self.scenes if first <= index <= last), None)
-        named = scenes_by_name(self.folder)  # the validation splits of published sets have no scene_info
-        return named if len(named) == 1 else None
+        firsts, ranges = self._scene_ranges
+        if not firsts:  # the validation splits of published sets have no scene_info
+            named = scenes_by_name(self.folder)
+            return named if len(named) == 1 else None
+        place = bisect_right(firsts, index) - 1
+        return ranges[place][0] if place >= 0 and index <= ranges[place][1] else None
 
     @cached_property
     def annotations(self) -> tuple[Annotation, ...]:
