@@ -86,7 +86,22 @@ def test_annotations_of_any_protocol_are_read(tmp_path, protocol):
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         pickle.dump(array, file, protocol=protocol)
     found = load_object(path)
+    assert type(found["a"]) is np.ndarray and isinstance(found["b"], np.float64)
     assert found["a"].tolist() == ["x", "yy"] and found["b"] == 2 and found["c"] == [(1, 2)]
+
+
+def test_a_dtype_that_lies_is_not_believed():
+    """numpy's own dtype takes any flags from a pickle: numbers that are said to be pointers would crash it."""
+    from vla_bench.envs.calvin.dataset.pickles import unpickle
+
+    content = pickle.dumps(np.arange(3), protocol=2)
+    lie = content.replace(b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t", b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ft")
+    assert lie != content
+    found = unpickle(lie, "x")
+    assert found.dtype == np.int64 and not found.dtype.hasobject and found.tolist() == [0, 1, 2]
+    structured = pickle.dumps(np.zeros(2, [("a", "i4"), ("b", "O")]), protocol=4)
+    with pytest.raises(DatasetError, match=r"a dtype|structured"):
+        unpickle(structured, "x")
 
 
 class Runs:

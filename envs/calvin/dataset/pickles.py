@@ -10,6 +10,8 @@ import codecs
 import io
 import os
 import pickle
+import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,22 +36,96 @@ class _Latin1:
         return codecs.latin_1_encode(text)[0]
 
 
+class _Dtype:
+    """A dtype of numbers, texts or objects, without numpy's own ``__setstate__``, which believes what it is told."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, spec: str, *_: Any) -> None:
+        if not re.fullmatch(r"[<>=|]?[?biufcSUO]\d{0,6}", spec):
+            raise pickle.UnpicklingError(f"a dtype {spec!r}")
+        self.dtype = np.dtype(spec)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, order, *structure = state[:5]
+        if any(part is not None for part in structure):
+            raise pickle.UnpicklingError("a structured dtype")
+        if order in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """An array on its way: it is made when its numbers have been read."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, *_: Any) -> None:
+        self.value = np.empty(0)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, kind, fortran, content = state
+        if kind.dtype.hasobject:
+            flat = np.empty(len(content), object)
+            for place, each in enumerate(content):
+                flat[place] = each
+        else:
+            content = content.encode("latin1") if isinstance(content, str) else content
+            flat = np.frombuffer(bytearray(content), kind.dtype)
+        self.value = flat.reshape(shape, order="F" if fortran else "C")
+
+
 class _FromBuffer:
-    """What numpy's ``_frombuffer`` does in pickles of protocol 5; as a Python function it could be altered."""
+    """What numpy's ``_frombuffer`` does in pickles of protocol 5."""
 
     __slots__ = ()
 
-    def __call__(self, buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
-        return np.frombuffer(bytearray(buffer), dtype=dtype).reshape(shape, order=order)
+    def __call__(self, buffer: Any, kind: _Dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+        if kind.dtype.hasobject:
+            raise pickle.UnpicklingError("objects in a buffer")
+        return np.frombuffer(bytearray(buffer), dtype=kind.dtype).reshape(shape, order=order)
+
+
+class _Scalar:
+    """What numpy's ``scalar`` does: one number."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: _Dtype, content: bytes | str) -> Any:
+        content = content.encode("latin1") if isinstance(content, str) else content
+        if kind.dtype.hasobject:
+            raise pickle.UnpicklingError("an object as a number")
+        (value,) = np.frombuffer(content, kind.dtype)
+        return value
+
+
+class _Name:
+    """Stands for the class of arrays, which is only ever named."""
+
+    __slots__ = ()
+
+
+def _finished(value: Any) -> Any:
+    """``value`` with its arrays made, however deep they lie."""
+    if isinstance(value, _Array):
+        value = value.value
+    if isinstance(value, _Dtype):
+        return value.dtype
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        for place in np.ndindex(value.shape):
+            value[place] = _finished(value[place])
+        return value
+    if type(value) in (dict, OrderedDict):
+        return type(value)((_finished(key), _finished(each)) for key, each in value.items())
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(_finished(each) for each in value)
+    return value
 
 
 def _numpy_names() -> dict[tuple[str, str], Any]:
-    reconstruct: Any = np.zeros(0).__reduce__()[0]
-    scalar: Any = np.float32(0).__reduce__()[0]
-    names: dict[tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+    names: dict[tuple[str, str], Any] = {("numpy", "ndarray"): _Name(), ("numpy", "dtype"): _Dtype}
     for module in (_OLD, _NEW):
-        names[module, "_reconstruct"] = reconstruct
-        names[module, "scalar"] = scalar
+        names[module, "_reconstruct"] = _Array
+        names[module, "scalar"] = _Scalar()
     for module in ("numpy.core.numeric", "numpy._core.numeric"):
         names[module, "_frombuffer"] = _FromBuffer()
     names["_codecs", "encode"] = _Latin1()
@@ -94,7 +170,7 @@ def unpickle(content: bytes, where: str, admitted: dict[tuple[str, str], Any] | 
         DatasetError: it wants to run code, or is damaged.
     """
     try:
-        return RestrictedUnpickler(io.BytesIO(content), admitted).load()
+        return _finished(RestrictedUnpickler(io.BytesIO(content), admitted).load())
     except ForbiddenName as error:
         raise DatasetError(
             f"{where} is a pickle that wants to call {error}, which data has no need of; nothing of it was run. "

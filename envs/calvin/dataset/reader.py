@@ -48,7 +48,7 @@ def read_frame(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.nd
         DatasetError: the file is missing or damaged, or lacks a key.
     """
     try:
-        with np.load(path) as held:
+        with path.open("rb") as file, np.load(file) as held:
             if not isinstance(held, np.lib.npyio.NpzFile):
                 raise DatasetError(f"{path} holds one array and no frame")
             if keys is not None:
