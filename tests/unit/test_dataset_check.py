@@ -19,7 +19,7 @@ from vla_bench.envs.calvin.dataset.scene_evidence import FIXTURES
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return write_set(tmp_path_factory.mktemp("whole"), 3, steps=60, sizes={"rgb_static": 200, "rgb_gripper": 84})
+    return write_set(tmp_path_factory.mktemp("whole"), 3, steps=60, sizes={"rgb_static": 80, "rgb_gripper": 42})
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def test_missing_truncated_and_misshapen_frames(copy):
     (copy / "episode_0000006.npz").unlink()
     path = copy / "episode_0000070.npz"
     path.write_bytes(path.read_bytes()[:200])
-    alter(copy, 9, rgb_static=lambda a: a[:100])
+    alter(copy, 9, rgb_static=lambda a: a[:40])
     alter(copy, 20, robot_obs=lambda a: a * np.nan)
     found = faults(copy)
     assert found["missing"].where == ((5, 6),) and found["unreadable"].where == ((70, 70),)
     assert "truncated" in found["unreadable"].text
-    assert found["shape"].where == ((9, 9),) and "(100, 200, 3)" in found["shape"].text
+    assert found["shape"].where == ((9, 9),) and "(40, 80, 3)" in found["shape"].text
     assert found["not finite"].where == ((20, 20),)
 
 
@@ -148,7 +148,7 @@ def at_fixtures(scene: str, seed: int = 0) -> Recording:
 
 @pytest.mark.parametrize("true", "ABCD")
 def test_the_scene_is_known_by_its_fixtures(tmp_path, true):
-    for said in "ABCD":
+    for said in (true, "BCDA"["ABCD".index(true)]):
         folder = tmp_path / said / "training"
         with DatasetWriter(folder) as writer:
             for seed in range(2):
