@@ -90,6 +90,13 @@ def test_annotations_of_any_protocol_are_read(tmp_path, protocol):
     assert found["a"].tolist() == ["x", "yy"] and found["b"] == 2 and found["c"] == [(1, 2)]
 
 
+def test_a_number_in_a_pickle_is_no_order_for_memory():
+    """A memo of two billion places is 32 GB to the unpickler written in C."""
+    from vla_bench.envs.calvin.dataset.pickles import unpickle
+
+    assert unpickle(b"\x80\x04K\x01r\xff\xff\xff\x7f.", "x") == 1
+
+
 def test_a_dtype_that_lies_is_not_believed():
     """numpy's own dtype takes any flags from a pickle: numbers that are said to be pointers would crash it."""
     from vla_bench.envs.calvin.dataset.pickles import unpickle

@@ -139,7 +139,11 @@ class ForbiddenName(pickle.UnpicklingError):
     """A pickle asks for a name that no data needs."""
 
 
-class RestrictedUnpickler(pickle.Unpickler):
+_Unpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+"""The one written in Python: a damaged file makes the other one allocate as many gigabytes as it names."""
+
+
+class RestrictedUnpickler(_Unpickler):
     """Reads what numpy arrays, their numbers, and plain Python values are made of."""
 
     def __init__(self, file: BinaryIO, admitted: dict[tuple[str, str], Any] | None = None) -> None:
