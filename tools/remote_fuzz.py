@@ -90,7 +90,7 @@ def to_server(protocol: str, messages: int, seed: int) -> Counter[str]:
     service = PolicyService(protocol, batches, Translation(mapping, policy.spec, FAKE), policy.spec, largest=LIMIT)
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
-    port = asyncio.run_coroutine_threadsafe(service.start("127.0.0.1", 0), loop).result(10)
+    port = asyncio.run_coroutine_threadsafe(service.start("127.0.0.1", 0), loop).result(60)
     seen = FakeSimulation(Sensors.of("front")).observe()
     arrays = {"observation/image": seen["rgb_front"], "observation/state": seen["state"], "prompt": "go"}
     good = openpi.encode(arrays)
@@ -101,13 +101,13 @@ def to_server(protocol: str, messages: int, seed: int) -> Counter[str]:
     def open_one() -> Any:
         made = connect(f"ws://127.0.0.1:{port}", compression=None, max_size=None, proxy=None).__enter__()
         if protocol == "openpi":
-            made.recv(timeout=5)
+            made.recv(timeout=30)
         return made
 
     def answer_of(connection: Any, data: bytes | str) -> str:
         try:
             connection.send(data)
-            answer = connection.recv(timeout=5)
+            answer = connection.recv(timeout=30)
         except (ConnectionClosed, OSError):
             return "closed"
         except TimeoutError:
@@ -133,7 +133,7 @@ def to_server(protocol: str, messages: int, seed: int) -> Counter[str]:
             if answer_of(connection, good) != "answered":
                 raise SystemExit("the server no longer answers a good request")
     finally:
-        asyncio.run_coroutine_threadsafe(service.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(service.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         batches.stop()
     return found
@@ -169,10 +169,10 @@ def to_client(protocol: str, messages: int, seed: int) -> Counter[str]:
         server.close()
         await server.wait_closed()
 
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     seen = FakeSimulation(Sensors.of("front")).observe()
-    policies = iter(lambda: RemotePolicy(FAKE, protocol, address, probe=False, wait=5.0, timeout=1.0), None)
+    policies = iter(lambda: RemotePolicy(FAKE, protocol, address, probe=False, wait=60.0, timeout=2.0), None)
     try:
         policy = next(policies)
         for number in range(messages):
@@ -189,7 +189,7 @@ def to_client(protocol: str, messages: int, seed: int) -> Counter[str]:
                 policy = next(policies)
         policy.close()
     finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
     return found
 

@@ -27,10 +27,10 @@ class Other(Waver):
         self.spec = dataclasses.replace(self.spec, files={"checkpoint": "other"})
 
 
-def run(folder, address, *words, name="remote"):
+def run(folder, address, *words, name="remote", wait=60):
     typed = [
         *("benchmark=fake", "benchmark.sequences=4", "benchmark.step_limit=20", "policy=remote"),
-        *("policy.protocol=openpi", "policy.execute=5", f"policy.address={address}", "policy.wait=2"),
+        *("policy.protocol=openpi", "policy.execute=5", f"policy.address={address}", f"policy.wait={wait}"),
         *("run.backend=local", "run.workers=2", f"run.results={folder}", f"run.name={name}", *words),
     ]
     return command_line.main(typed)
@@ -53,7 +53,7 @@ def test_a_run_belongs_to_the_model_that_the_server_says_it_is(tmp_path, capsys)
     assert summary["timing"]["latency_ms"]["decision"]["p99"] > 0 and summary["timing"]["latency_ms"]["model"]["n"] > 0
     assert run(tmp_path, "127.0.0.1:9") == 0  # nothing is missing, so nobody is asked
     capsys.readouterr()
-    assert run(tmp_path, "127.0.0.1:9", name="new") == 1
+    assert run(tmp_path, "127.0.0.1:9", name="new", wait=1) == 1
     assert "Is the server running?" in capsys.readouterr().err
 
 

@@ -25,7 +25,7 @@ from vla_bench.policies.remote.probe import probe_of  # noqa: E402
 CALVIN = environment_spec("calvin")
 BRIDGE = environment_spec("simpler", {"set": "bridge"})
 CONTEXT = SubtaskContext("seq-0000", 0, 0)
-QUICK = {"wait": 3.0, "timeout": 3.0, "model": "mine@1"}
+QUICK = {"wait": 30.0, "timeout": 30.0, "model": "mine@1"}
 KEYS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 CONFIG = {
     "video": groot.modality_config({"delta_indices": [0], "modality_keys": ["image_0"]}),
