@@ -12,6 +12,8 @@ from vla_bench.policies.remote.errors import RemoteFault
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between tries to connect: doubled each time, and spread by a random half so that many do not come at once."""
+TRY_SECONDS = 20.0
+"""For one try: a server whose model is busy may take seconds to say hello, one whose answer was lost never does."""
 
 
 class Servers:
@@ -43,7 +45,7 @@ class Servers:
                 address = self._addresses[(first + turn) % count]
                 left = until - time.monotonic()
                 try:
-                    return dial(self._protocol, self._how(address, max(0.2, left if count == 1 else min(left, 10.0))))
+                    return dial(self._protocol, self._how(address, max(0.2, min(left, TRY_SECONDS))))
                 except RemoteFault as fault:
                     reasons[str(address)] = str(fault)
             left = until - time.monotonic()

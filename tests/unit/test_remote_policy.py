@@ -152,6 +152,27 @@ def test_a_lost_connection_is_mended_in_the_same_decision():
         assert asked(address).shape == (4, 4)
 
 
+def test_a_handshake_whose_answer_is_lost_is_tried_again(monkeypatch):
+    import socket
+    import threading
+
+    monkeypatch.setattr("vla_bench.policies.remote.servers.TRY_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        tries = []
+
+        def accept():
+            while len(tries) < 2:
+                tries.append(listener.accept()[0])
+                tries[-1].sendall(b"noise")  # no end of a line, so that the client waits for more
+
+        threading.Thread(target=accept, daemon=True).start()
+        with pytest.raises(RemoteFault, match=r"no server could be used within 1\.2 s"):
+            RemotePolicy(FAKE, "openpi", f"127.0.0.1:{listener.getsockname()[1]}", wait=1.2)
+        assert len(tries) == 2
+        for each in tries:
+            each.close()
+
+
 def test_a_server_that_hangs_is_given_up():
     with scripted(replying(GOOD, hold=1.0)) as address:
         began = time.monotonic()
