@@ -1,6 +1,7 @@
 """Policies that are served elsewhere, and how they are spoken to.
 
 policy.py       the policy: slots, connections, deadlines
+settled.py      the mapping with what was typed over it, and what it asks of the environment
 mapping.py      what is sent and what comes back, as data; presets/ holds those of published checkpoints
 request.py      observations into requests (features.py, images.py, rotations.py)
 answer.py       replies into chunks

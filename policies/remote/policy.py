@@ -13,36 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from vla_bench.envs.action_spec import ActionSpec
-from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.registry import action_named
 from vla_bench.policies.remote.addresses import Address, parse_addresses
 from vla_bench.policies.remote.answer import Interpreter, rows_of
 from vla_bench.policies.remote.connections.base import Connection, Dial
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
-from vla_bench.policies.remote.mapping import (
-    PROTOCOLS,
-    WireMapping,
-    check_environment,
-    load_mapping,
-    preset_names,
-)
+from vla_bench.policies.remote.mapping import WireMapping, preset_names
 from vla_bench.policies.remote.probe import probe_of
 from vla_bench.policies.remote.request import Requests, merged
 from vla_bench.policies.remote.servers import Servers
+from vla_bench.policies.remote.settled import nameless, settled
 from vla_bench.policies.remote.statement import compare, said
 
-PLACEMENT = ("address", "wait", "timeout", "probe", "token_env")
-"""Arguments that say where and how it is reached; a run may go on with others."""
 FIRST_SECONDS = 540.0
 """For a first answer: a server may compile its model then. Below the 600 s after which a worker is taken for hung."""
 LEAST_SECONDS, MARGIN, MOST_SECONDS = 50.0, 15.0, 1500.0
 """For a later one: at least, times the slowest so far, at most. Each below the limit of the worker's deadlines."""
-SILENT = ("groot", "rest")
-"""Protocols in which no server says which model it serves."""
 BENCHMARKS = {"calvin": "CALVINBenchmark", "simpler": "SimplerEnvBenchmark"}
 
 
@@ -109,7 +98,7 @@ class RemotePolicy:
             PolicyError: the server contradicts the mapping, refuses us, or answers the question in another shape.
             RemoteFault: it cannot be reached, or fails.
         """
-        self._mapping, self._spec = _settled(environment, protocol, address, mapping, model, execute, extra)
+        self._mapping, self._spec = settled(environment, protocol, address, mapping, model, execute, extra)
         self._requests = Requests(self._mapping)
         self._environment = environment
         self._wait, self._timeout = float(wait), float(timeout)
@@ -156,7 +145,7 @@ class RemotePolicy:
         """What the mapping says; asks no server."""
         if wait < 0 or timeout < 0:
             raise PolicyError(f"policy.wait={wait} and policy.timeout={timeout}: seconds from 0 are wanted")
-        return _settled(environment, protocol, address, mapping, model, execute, extra)[1]
+        return settled(environment, protocol, address, mapping, model, execute, extra)[1]
 
     @classmethod
     def identify(cls, environment: EnvironmentSpec, **arguments: Any) -> Identified:
@@ -170,7 +159,7 @@ class RemotePolicy:
             word = said(policy.statement, policy._mapping.protocol)
             model = str(arguments.get("model", ""))
             if not word and not model:
-                raise _nameless(policy._mapping.protocol)
+                raise nameless(policy._mapping.protocol)
             return Identified({"server": word} if word else {}, found.unknown)
         finally:
             policy.close()
@@ -350,73 +339,6 @@ class RemotePolicy:
         slot.interpreter.chunk(rows)
         self.answer_digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:12]
         slot.rows, slot.context, slot.told = None, None, True
-
-
-def _settled(
-    environment: EnvironmentSpec,
-    protocol: str,
-    address: str | Sequence[str],
-    mapping: str | Mapping[str, Any],
-    model: str,
-    execute: int,
-    extra: Mapping[str, Any] | None,
-) -> tuple[WireMapping, PolicySpec]:
-    """The mapping with what was typed over it, and what it asks of the environment."""
-    if protocol not in PROTOCOLS:
-        raise PolicyError(f"policy.protocol={protocol}: it is one of {', '.join(PROTOCOLS)}")
-    chosen = load_mapping(mapping or _default(protocol, environment))
-    if chosen.protocol != protocol:
-        raise PolicyError(f"the mapping {chosen.name} is of the protocol {chosen.protocol}, not {protocol}")
-    check_environment(chosen, environment)
-    parse_addresses(address, protocol, chosen.dialect)
-    if protocol in SILENT and not model:
-        raise _nameless(protocol)
-    if model and not ("@" in model and all(model.split("@", 1))):
-        raise PolicyError(f"policy.model={model!r}: type name@version, e.g. my-checkpoint@step-40000")
-    if extra:
-        chosen = dataclasses.replace(chosen, request={**chosen.request, **extra})
-    if execute:
-        chosen = dataclasses.replace(
-            chosen, answer=dataclasses.replace(chosen.answer, execute=execute, chunk=max(execute, chosen.answer.chunk))
-        )
-    return chosen, _spec_of(chosen, action_named(environment, chosen.answer.convention), model)
-
-
-def _spec_of(mapping: WireMapping, action: ActionSpec, model: str) -> PolicySpec:
-    notes = [f"the model is {model} by the user's word, not by the server's"] if model else []
-    notes += [mapping.note] if mapping.note else []
-    return PolicySpec(
-        name=model.replace("@", "-") if model else f"remote-{mapping.name}",
-        action=action,
-        sensors=Sensors.named(mapping.cameras()),
-        chunk=mapping.answer.chunk,
-        execute=mapping.answer.execute,
-        switches={"remote": mapping.protocol, "mapping": f"{mapping.name} {mapping.digest()}"},
-        files={"model": f"{model} (the user's word)"} if model else {},
-        placement=PLACEMENT,
-        notes=tuple(notes),
-    )
-
-
-def _default(protocol: str, environment: EnvironmentSpec) -> str:
-    known = preset_names(protocol, environment.family)
-    for part in (environment.family, "bridge", "fractal"):
-        if (default := f"{protocol}_{part}") in known and set(load_mapping(default).cameras()) <= set(
-            environment.cameras
-        ):
-            return default
-    there = f"one of {', '.join(known)}, or " if known else ""
-    raise PolicyError(
-        f"policy.protocol={protocol} on {environment.family} needs to be told what the server wants: type "
-        f"policy.mapping=<{there}the path of a YAML file>"
-    )
-
-
-def _nameless(protocol: str) -> PolicyError:
-    return PolicyError(
-        f"the {protocol} server does not say which model it serves: type policy.model=<name>@<version>, e.g. "
-        "policy.model=my-checkpoint@step-40000; tables will say that it is your word"
-    )
 
 
 def _dial(where: Address, mapping: WireMapping, seconds: float, token: str) -> Dial:
