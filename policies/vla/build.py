@@ -75,8 +75,9 @@ def build(
     weights: str | None = None,
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
+    trainable: bool = False,
 ) -> Built:
-    """The network in evaluation mode.
+    """The network in evaluation mode, or ready to be trained.
 
     Args:
         backbone_path: a folder (or hub name) with the backbone's ``config.json`` and tokenizer, or ``tiny``.
@@ -84,6 +85,8 @@ def build(
         lora: folder of a peft adapter for the backbone, merged into it.
         weights: which of several sets in the file; see :func:`vla_bench.policies.vla.checkpoints.read_checkpoint`.
         allow_missing, allow_unexpected: prefixes; see :func:`vla_bench.policies.vla.checkpoints.load_into`.
+        trainable: leave it in training mode, with gradients for every parameter;
+            :func:`vla_bench.policies.vla.training.trainable.choose` freezes parts.
     """
     place, number = device_named(device), dtype_named(dtype)
     adapter_class = backbone_class(config.backbone)
@@ -91,7 +94,7 @@ def build(
         raise PolicyError("vla: no weights; give checkpoint=<file>, or seed=<number> for random ones (a smoke run)")
     remark = ""
     if checkpoint is None:
-        with _seeded(seed):
+        with seeded(seed):
             model = _network(config, adapter_class, backbone_path)
         model.to(device=place, dtype=number)
     else:
@@ -99,7 +102,7 @@ def build(
         with contextlib.ExitStack() as stack:
             if allow_missing:
                 # What the file lacks keeps an initial value, so there must be one.
-                stack.enter_context(_seeded(seed or 0))
+                stack.enter_context(seeded(seed or 0))
             else:
                 stack.enter_context(parameters_on_meta())
             model = _network(config, adapter_class, backbone_path)
@@ -119,7 +122,11 @@ def build(
     if lora is not None:
         merge_adapter(model, lora)
     tokenizer = byte_tokenizer() if str(backbone_path) == TINY else load_tokenizer(backbone_path)
-    return Built(model.eval().requires_grad_(False), tokenizer, remark)
+    if trainable:
+        # Loading leaves parameters that are views of a memory-mapped file.
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+    return Built(model.train(trainable).requires_grad_(trainable), tokenizer, remark)
 
 
 def _fitting(tensors: Mapping[str, Tensor], config: VlaConfig) -> str:
@@ -183,7 +190,7 @@ def _backbone_config(adapter_class: type[Backbone], path: str | Path) -> Any:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Draws from a generator state of its own, and puts the process's back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -257,21 +257,32 @@ def _mismatch(source: str, missing: Sequence[str], unexpected: Sequence[str], mi
     )
 
 
-def save(folder: str | Path, model: nn.Module, config: VlaConfig, tokenizer: Any) -> None:
+def save(
+    folder: str | Path,
+    model: nn.Module,
+    config: VlaConfig,
+    tokenizer: Any,
+    tensors: Mapping[str, Tensor] | None = None,
+) -> None:
     """Writes our own format, which needs nothing beside it: ``model.safetensors`` under the names of the
-    network, ``vla.json``, and the backbone's configuration and tokenizer as transformers writes them."""
+    network, ``vla.json``, and the backbone's configuration and tokenizer as transformers writes them.
+
+    Args:
+        tensors: what is written in place of the model's own state dict.
+    """
     from safetensors.torch import save_file
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    seen: dict[int, str] = {}
-    tensors = {}
-    for name, value in model.state_dict().items():
+    seen: dict[Any, str] = {}
+    kept = {}
+    for name, value in (model.state_dict() if tensors is None else tensors).items():
         # A tied tensor is stored once; loading ties it again.
-        if value.numel() and seen.setdefault(value.data_ptr(), name) != name:
+        place = value.data_ptr(), value.shape, value.stride()
+        if value.numel() and seen.setdefault(place, name) != name:
             continue
-        tensors[name] = value.detach().contiguous().cpu()
-    save_file(tensors, folder / OWN_WEIGHTS)
+        kept[name] = value.detach().contiguous().cpu()
+    save_file(kept, folder / OWN_WEIGHTS)
     (folder / OWN_CONFIG).write_text(json.dumps(config.to_mapping(), indent=1) + "\n")
     model.backbone.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

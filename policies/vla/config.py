@@ -21,6 +21,9 @@ Compatibility = Literal["intended", "released"]
 ActionFrame = Literal["world", "tcp", "tcp_pose"]
 Prompt = Literal["backbone", "question"]
 QuestionStyle = Literal["backbone", "phi", "qwen", "vicuna", "mistral", "llama"]
+StateEncoding = Literal["euler", "sincos"]
+Bound = float | tuple[float, ...]
+"""One number for the whole arm, or one for each of its six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,15 @@ class VlaConfig:
     gripper_camera: bool = False
     state_token: bool = False
     """Whether the robot's state enters as a token before the action token."""
+    state_encoding: StateEncoding = "euler"
+    """How the tool's rotation enters that token. ``euler``: its three angles, as in the original, which jump
+    by a turn where one passes pi. ``sincos``: their sines and cosines, which do not."""
+    blind: bool = False
+    """Whether every camera image is black, in training and afterwards: the control that tells what a policy
+    sees from what it remembers. No camera is rendered for it."""
+    stride: int | None = None
+    """Control steps between two frames of a window in training. A policy that executes k actions of a chunk
+    remembers frames k steps apart, so it is run with ``execute`` equal to it. None: not known."""
     vision_resampler: bool = False
     """Whether image tokens are brought down to 64 by a Perceiver resampler (depth 6, the size the
     released models have whatever their configuration says)."""
@@ -63,8 +75,9 @@ class VlaConfig:
     bins: int = 256
     bin_min: float = -1.0
     bin_max: float = 1.0
-    norm: tuple[float, float] | None = (-0.65, 0.65)
-    """Range that was mapped to [-1, 1] in training; None when actions were not scaled."""
+    norm: tuple[Bound, Bound] | None = (-0.65, 0.65)
+    """Range that was mapped to [-1, 1] in training, the same for the whole arm or one for each of its six
+    numbers; None when actions were not scaled."""
     mu_law: float | None = None
     """mu of the companding that was applied in training; None for none."""
     action_frame: ActionFrame = "world"
@@ -103,6 +116,10 @@ class VlaConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise PolicyError(f"vla: {name}={value!r} must be a whole number of at least 1")
+        if self.stride is not None and (
+            not isinstance(self.stride, int) or isinstance(self.stride, bool) or self.stride < 1
+        ):
+            raise PolicyError(f"vla: stride={self.stride!r} must be a whole number of at least 1, or null")
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise PolicyError(f"vla: {name}={getattr(self, name)!r} must be true or false")
@@ -131,7 +148,7 @@ class VlaConfig:
             raise PolicyError("vla: structure=video has continuous actions only; set action_space=continuous")
         if self.head in ("lstm", "gpt") and self.structure == "video":
             raise PolicyError("vla: structure=video has one action token, nothing to remember; set head=fc")
-        if self.norm is not None and not self.norm[0] < self.norm[1]:
+        if self.norm is not None and not all(low < high for low, high in _pairs(self.norm)):
             raise PolicyError(f"vla: norm={self.norm!r} must be two numbers, the smaller first, or null")
         if not self.bin_min < self.bin_max:
             raise PolicyError(f"vla: bin_min={self.bin_min} must be below bin_max={self.bin_max}")
@@ -159,10 +176,12 @@ class VlaConfig:
         values = dict(fields)
         if values.get("norm") is not None:
             try:
-                low, high = (float(bound) for bound in values["norm"])
+                low, high = (_bound(bound) for bound in values["norm"])
+                _pairs((low, high))
             except (TypeError, ValueError):
                 raise PolicyError(
-                    f"vla: norm={values['norm']!r} must be two numbers, e.g. [-0.65, 0.65], or null"
+                    f"vla: norm={values['norm']!r} must be two numbers, e.g. [-0.65, 0.65], or null; or two "
+                    "lists of six, one number for each of the arm's"
                 ) from None
             values["norm"] = (low, high)
         return cls(**values)
@@ -170,8 +189,25 @@ class VlaConfig:
     def to_mapping(self) -> dict[str, Any]:
         """The inverse of :meth:`from_mapping`, with JSON's own types."""
         plain = dataclasses.asdict(self)
-        plain["norm"] = list(self.norm) if self.norm else None
+        if self.norm:
+            plain["norm"] = [list(bound) if isinstance(bound, tuple) else bound for bound in self.norm]
         return plain
+
+
+def _bound(value: Any) -> Bound:
+    return tuple(float(number) for number in value) if isinstance(value, list | tuple) else float(value)
+
+
+def _pairs(norm: tuple[Bound, Bound]) -> list[tuple[float, float]]:
+    """Lower and upper bound, once or for each of the arm's six numbers; ValueError: neither."""
+    low, high = norm
+    if isinstance(low, tuple) and isinstance(high, tuple):
+        if len(low) != 6 or len(high) != 6:
+            raise ValueError
+        return list(zip(low, high, strict=True))
+    if isinstance(low, tuple) or isinstance(high, tuple):
+        raise ValueError
+    return [(low, high)]
 
 
 _FLAGS = (
@@ -181,6 +217,7 @@ _FLAGS = (
     "clip_text",
     "mask_action_token",
     "released_window",
+    "blind",
 )
 _NUMBERS = (
     "lstm_dropout",
@@ -200,4 +237,5 @@ _CHOICES: dict[str, Any] = {
     "action_frame": ActionFrame,
     "prompt": Prompt,
     "question_style": QuestionStyle,
+    "state_encoding": StateEncoding,
 }

@@ -31,10 +31,9 @@ from vla_bench.policies.vla.fusion import Frame
 from vla_bench.policies.vla.generation import generate
 from vla_bench.policies.vla.heads import HeadOutput
 from vla_bench.policies.vla.options import VlaOptions
-from vla_bench.policies.vla.prompts import question_prompt
-
-_STATE = (0, 1, 2, 3, 4, 5, 14)
-"""Tool position, Euler angles and last gripper command in CALVIN's ``robot_obs``."""
+from vla_bench.policies.vla.images import BLACK
+from vla_bench.policies.vla.model import STATE
+from vla_bench.policies.vla.prompts import prompt_ids
 
 
 @dataclass(slots=True)
@@ -226,12 +225,14 @@ class Engine:
         recipe, size = self.model.adapter.pixels, self.config.image_size
 
         def pixels(camera: str) -> Tensor:
+            if self.config.blind:
+                return recipe(BLACK, size).expand(len(observations), -1, -1, -1)
             return torch.stack([recipe(seen[f"rgb_{camera}"], size) for seen in observations])
 
         images = self.model.encode_frames(pixels("static"), pixels("gripper") if self.config.gripper_camera else None)
         states: Sequence[Tensor | None] = [None] * len(slots)
         if self.config.state_token:
-            numbers = np.stack([seen["robot_obs"][list(_STATE)] for seen in observations])
+            numbers = np.stack([seen["robot_obs"][list(STATE)] for seen in observations])
             states = list(self.model.encode_state(torch.from_numpy(numbers)))
         return [
             Frame(slot.text, torch.ones_like(slot.ids), seen, state)
@@ -240,22 +241,10 @@ class Engine:
 
     def _prompt(self, instruction: str) -> tuple[Tensor, Tensor]:
         if instruction not in self._prompts:
-            ids = torch.tensor(self._prompt_ids(instruction), dtype=torch.int64, device=self.model.device)
+            ids = prompt_ids(
+                self.model.adapter, self.tokenizer, self.config, instruction, released=self.options.compat == "released"
+            )
+            ids = torch.tensor(ids, dtype=torch.int64, device=self.model.device)
             with torch.inference_mode():
                 self._prompts[instruction] = ids, self.model.embed_text(ids)
         return self._prompts[instruction]
-
-    def _prompt_ids(self, instruction: str) -> list[int]:
-        adapter, tokenizer = self.model.adapter, self.tokenizer
-        bos, eos = tokenizer.bos_token or "", tokenizer.eos_token or ""
-        asks = self.config.generates_tokens or (self.config.prompt == "question" and self.options.compat == "intended")
-        if not asks:
-            text = adapter.prompt.text(instruction, bos=bos, eos=eos)
-            return tokenizer(text, add_special_tokens=adapter.prompt.add_special_tokens).input_ids
-        steps = self.config.question_steps or self.config.chunk + 1
-        chosen = self.config.question_style
-        style = adapter.question_style if chosen == "backbone" else chosen
-        text = question_prompt(style, instruction, steps, eos=eos if adapter.trailing else "")
-        ids = tokenizer(text, add_special_tokens=True).input_ids
-        # The prompt of a generating policy loses its stop token, which stands after the actions instead.
-        return ids[:-1] if self.config.generates_tokens and adapter.trailing else ids

@@ -11,7 +11,7 @@ from vla_bench.policies.vla.actions.tokenizer import ActionTokens
 from vla_bench.policies.vla.backbones.contract import SceneImages
 from vla_bench.policies.vla.fusion import Row, join
 from vla_bench.policies.vla.model import VlaModel
-from vla_bench.policies.vla.training import token_layout
+from vla_bench.policies.vla.training.step import token_layout
 
 
 def generate(

@@ -11,6 +11,9 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Channel statistics of CLIP's own training images (openai/CLIP, ``clip.py``)."""
 
+BLACK = np.zeros((1, 1, 3), dtype=np.uint8)
+"""What a blind policy is shown, before it is brought to the model's size."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelRecipe:

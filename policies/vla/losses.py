@@ -30,6 +30,7 @@ def action_losses(
     mask: Tensor | None = None,
     *,
     arm_loss: str = "smooth_l1",
+    beta: float = 1.0,
 ) -> dict[str, Tensor]:
     """Losses of a continuous head.
 
@@ -38,15 +39,19 @@ def action_losses(
         arm: (B, T, C, 6) targets in [-1, 1].
         gripper: (B, T, C) targets, 1 open and 0 closed.
         mask: (B, T, C), 0 where a chunk reaches beyond the episode.
-        arm_loss: ``smooth_l1`` (beta 1, the original's Huber loss) or ``mse``.
+        arm_loss: ``smooth_l1`` or ``mse``.
+        beta: where ``smooth_l1`` goes from a parabola to a line; 1 is the original's Huber loss.
     """
     if arm_loss not in ("smooth_l1", "mse"):
         raise ValueError(f"unknown arm_loss {arm_loss!r}; known: smooth_l1, mse")
-    distance = functional.smooth_l1_loss if arm_loss == "smooth_l1" else functional.mse_loss
+    if arm_loss == "smooth_l1":
+        distance = functional.smooth_l1_loss(output.arm, arm, reduction="none", beta=beta)
+    else:
+        distance = functional.mse_loss(output.arm, arm, reduction="none")
     logit = output.gripper.squeeze(-1)
     right = ((logit > 0) == (gripper > 0.5)).to(logit.dtype)
     return {
-        "arm": masked_mean(distance(output.arm, arm, reduction="none"), mask),
+        "arm": masked_mean(distance, mask),
         "gripper": masked_mean(
             functional.binary_cross_entropy_with_logits(logit, gripper.to(logit.dtype), reduction="none"),
             mask,

@@ -14,6 +14,9 @@ from vla_bench.policies.vla.fusion import ACTION, TEXT, VISION, Batch, Frame, La
 from vla_bench.policies.vla.heads import build_head
 from vla_bench.policies.vla.resampler import PerceiverResampler
 
+STATE = (0, 1, 2, 3, 4, 5, 14)
+"""Tool position, Euler angles and last gripper command in CALVIN's ``robot_obs``."""
+
 
 class VlaModel(nn.Module):
     """Parameters are named as in a RoboVLMs checkpoint, less its leading ``model.``:
@@ -46,7 +49,7 @@ class VlaModel(nn.Module):
                 )
             self.vision_resampler = PerceiverResampler(width)
         if config.state_token:
-            self.embed_arm_state = nn.Linear(6, width)
+            self.embed_arm_state = nn.Linear(9 if config.state_encoding == "sincos" else 6, width)
             self.embed_gripper_state = nn.Embedding(2, width)
             self.embed_state = nn.Linear(2 * width, width)
         if config.clip_text:
@@ -86,7 +89,10 @@ class VlaModel(nn.Module):
         d)."""
         state = state.to(self.device, self.embed_arm_state.weight.dtype)
         gripper = (state[..., 6] > 0).long()
-        both = [self.embed_arm_state(state[..., :6]), self.embed_gripper_state(gripper)]
+        arm = state[..., :6]
+        if self.config.state_encoding == "sincos":
+            arm = torch.cat([arm[..., :3], arm[..., 3:].sin(), arm[..., 3:].cos()], dim=-1)
+        both = [self.embed_arm_state(arm), self.embed_gripper_state(gripper)]
         return self.embed_state(torch.cat(both, dim=-1))
 
     def join(self, rows: Sequence[Row]) -> Batch:

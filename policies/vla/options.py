@@ -73,7 +73,8 @@ class VlaOptions:
     threads: int = 1
     """CPU threads of torch; part of what makes numbers repeat."""
     execute: int = 1
-    """Actions of a chunk that are executed before the policy looks again."""
+    """Actions of a chunk that are executed before the policy looks again; the structure's ``stride`` unless
+    typed."""
     ensemble: float | None = None
     """Decay of temporal ensembling (ACT uses 0.01); null: none."""
     compat: Compatibility = "intended"
@@ -103,6 +104,8 @@ class VlaOptions:
         for name in ("allow_missing", "allow_unexpected"):
             listed = values.get(name) or ()
             values[name] = (listed,) if isinstance(listed, str) else tuple(str(item) for item in listed)
+        if values.get("execute") is None:
+            values["execute"] = values["model"].stride or 1
         if values.get("compat") is False:
             del values["compat"]
         if values.get("compat") == "released" and config is not None and values.get("dtype") is None:
@@ -147,6 +150,12 @@ class VlaOptions:
             raise PolicyError(
                 f"policy.execute={self.execute}, but the model predicts {self.model.chunk} actions at once"
             )
+        stride, remembers = self.model.stride, self.model.window > 1
+        if stride is not None and remembers and self.execute != stride:
+            raise PolicyError(
+                f"policy.execute={self.execute}, but the model was trained on windows of frames {stride} steps "
+                f"apart, and would remember frames {self.execute} apart; type policy.execute={stride}"
+            )
         if self.compat == "released" and (self.execute > 1 or self.ensemble is not None):
             raise PolicyError(
                 "policy.compat=released executes the first action of each chunk, without ensembling; drop "
@@ -184,18 +193,22 @@ class VlaOptions:
         """What the policy needs, and the switches that enter the protocol's hash."""
         model = self.model
         cameras = ("static", "gripper") if model.gripper_camera else ("static",)
+        cameras = () if model.blind else cameras
         head = "tokens" if model.generates_tokens else model.head
+        blind = "-blind" if model.blind else ""
         switches = {"compat": self.compat}
         if self.ensemble is not None:
             switches["temporal_ensemble"] = repr(float(self.ensemble))
         if self.dtype != "float32":
             switches["dtype"] = self.dtype
+        if model.blind:
+            switches["blind"] = "true"
         if self.batching != "exact":
             switches["batching"] = self.batching
         if self.compile:
             switches["compile"] = _typed(self.compile)
         return PolicySpec(
-            name=self.name or f"{model.backbone}-{model.structure}-{head}-{model.action_space}",
+            name=self.name or f"{model.backbone}-{model.structure}-{head}-{model.action_space}{blind}",
             action=RELATIVE,
             sensors=Sensors.of(*cameras),
             chunk=model.chunk,

@@ -7,6 +7,11 @@ Robot-VLAs/RoboVLMs at 8adc1d2): a checkpoint has learnt them to the letter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vla_bench.policies.vla.backbones.contract import Backbone
+    from vla_bench.policies.vla.config import VlaConfig
 
 _SYSTEM = (
     "You are a helpful language and vision assistant. You are able to understand the visual content that "
@@ -65,3 +70,30 @@ def question(instruction: str, steps: int) -> str:
 def question_prompt(style: str, instruction: str, steps: int, eos: str = "") -> str:
     """The whole discrete prompt in a chat style of :data:`QUESTION_PROMPTS`."""
     return QUESTION_PROMPTS[style].format(question=question(instruction, steps), eos=eos)
+
+
+def prompt_ids(
+    adapter: Backbone | type[Backbone],
+    tokenizer: Any,
+    config: VlaConfig,
+    instruction: str,
+    *,
+    released: bool = False,
+    stop: bool = False,
+) -> list[int]:
+    """Token ids that a policy of this structure is shown for an instruction.
+
+    Args:
+        released: the backbone's own prompt whatever the structure says, for a structure that does not generate
+            tokens.
+        stop: keep the stop token of a generating policy's prompt, which in a row stands after the actions.
+    """
+    bos, eos = tokenizer.bos_token or "", tokenizer.eos_token or ""
+    if not (config.generates_tokens or (config.prompt == "question" and not released)):
+        text = adapter.prompt.text(instruction, bos=bos, eos=eos)
+        return list(tokenizer(text, add_special_tokens=adapter.prompt.add_special_tokens).input_ids)
+    steps = config.question_steps or config.chunk + 1
+    style = adapter.question_style if config.question_style == "backbone" else config.question_style
+    text = question_prompt(style, instruction, steps, eos=eos if adapter.trailing else "")
+    ids = list(tokenizer(text, add_special_tokens=True).input_ids)
+    return ids[:-1] if config.generates_tokens and adapter.trailing and not stop else ids

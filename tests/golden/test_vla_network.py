@@ -19,7 +19,7 @@ from vla_bench.policies.vla.build import build  # noqa: E402
 from vla_bench.policies.vla.checkpoints import parameters_on_meta, plain_name  # noqa: E402
 from vla_bench.policies.vla.model import VlaModel  # noqa: E402
 from vla_bench.policies.vla.robovlms_config import from_robovlms, read_config  # noqa: E402
-from vla_bench.policies.vla.training import TrainingBatch, forward, losses_of  # noqa: E402
+from vla_bench.policies.vla.training.step import TrainingBatch, forward, losses_of  # noqa: E402
 
 pytestmark = needs_recordings
 

@@ -18,7 +18,7 @@ from vla_bench.policies.vla.build import Built  # noqa: E402
 from vla_bench.policies.vla.engine import Engine  # noqa: E402
 from vla_bench.policies.vla.fusion import pad_text  # noqa: E402
 from vla_bench.policies.vla.losses import IGNORE  # noqa: E402
-from vla_bench.policies.vla.training import TrainingBatch, training_losses  # noqa: E402
+from vla_bench.policies.vla.training.step import TrainingBatch, training_losses  # noqa: E402
 
 SCHEDULE = ([0], [0, 1], [2, 0, 1], [1, 2], [2, 1, 0])
 """Which slots decide together: batches of one to three with histories of different length."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.config import Bound
 
 
 def _keep_gripper(result: np.ndarray, actions: np.ndarray) -> np.ndarray:
@@ -21,21 +22,28 @@ def _keep_gripper(result: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return result
 
 
-def normalise(actions: np.ndarray, low: float = -0.65, high: float = 0.65) -> np.ndarray:
+def _whole(bound: Bound, gripper: float) -> float | np.ndarray:
+    """A bound for all numbers of an action, the gripper's included."""
+    return np.array([*bound, gripper]) if isinstance(bound, tuple) else bound
+
+
+def normalise(actions: np.ndarray, low: Bound = -0.65, high: Bound = 0.65) -> np.ndarray:
     """Clips the arm to [low, high] and maps it to [-1, 1]; 0.65 is the released models' bound."""
+    low, high = _whole(low, -1.0), _whole(high, 1.0)
     clipped = np.clip(actions, low, high)
     return _keep_gripper(2 * (clipped - low) / (high - low) - 1, actions)
 
 
 def unnormalise(
-    actions: np.ndarray, low: float = -0.65, high: float = 0.65, *, gripper_too: bool = False
+    actions: np.ndarray, low: Bound = -0.65, high: Bound = 0.65, *, gripper_too: bool = False
 ) -> np.ndarray:
     """Maps the arm from [-1, 1] to [low, high].
 
     ``gripper_too`` also maps the gripper, as the released evaluation does: {0, 1} becomes {0, 0.65} there,
-    which the threshold at 0.5 forgives for bounds above 0.5 only.
+    which the threshold at 0.5 forgives for bounds above 0.5 only. Bounds for each number of the arm leave it
+    as it is.
     """
-    actions = np.asarray(actions)
+    actions, low, high = np.asarray(actions), _whole(low, -1.0), _whole(high, 1.0)
     result = 0.5 * (actions + 1) * (high - low) + low
     return result.astype(actions.dtype) if gripper_too else _keep_gripper(result, actions)
 

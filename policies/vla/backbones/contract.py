@@ -105,6 +105,19 @@ class Backbone:
         """What decodes embeddings into hidden states after the final norm."""
         return self.model.model.language_model
 
+    def vision_tower(self) -> nn.Module:
+        """What makes features of pixels; the connector to the language model is not part of it."""
+        inner = self.model.model
+        return inner.vision_tower if hasattr(inner, "vision_tower") else inner.vision_model
+
+    def decoder_layers(self) -> nn.ModuleList:
+        """The layers of the language model, first to last."""
+        return self.language_model().layers
+
+    def word_embedding(self) -> nn.Module:
+        """The table that :meth:`embed` looks up."""
+        return self.model.get_input_embeddings()
+
     def inputs(self, embeds: Tensor, positions: Tensor | None, images: SceneImages | None) -> dict[str, Any]:
         """Arguments of :meth:`language_model`, mask and cache aside."""
         return {"inputs_embeds": embeds, "position_ids": positions}

@@ -44,6 +44,12 @@ class Kosmos2(Backbone):
         features = torch.nn.functional.normalize(features, dim=-1)
         return self.model.image_to_text_projection(features)[0]
 
+    def vision_tower(self) -> nn.Module:
+        return self.model.vision_model
+
+    def word_embedding(self) -> nn.Module:
+        return self.model.text_model.model.embed_tokens
+
     def language_model(self) -> nn.Module:
         return self.model.text_model.model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from vla_bench.policies.vla.backbones.contract import Backbone
@@ -56,6 +56,9 @@ class QwenVl(Backbone):
 
     def image_bounds(self) -> tuple[int, int]:
         return self.model.config.vision_start_token_id, self.model.config.vision_end_token_id
+
+    def vision_tower(self) -> nn.Module:
+        return self.model.model.visual
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         vision = self.model.config.vision_config

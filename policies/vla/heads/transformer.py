@@ -36,6 +36,7 @@ class CausalAttention(nn.Module):
         lower = torch.tril(torch.ones(width, width, dtype=torch.uint8))
         self.register_buffer("bias", lower.view(1, 1, width, width))
         self.register_buffer("masked_bias", torch.tensor(-1e4))
+        self.dropout = DROPOUT
         self.c_attn = Conv1D(width, 3 * width)
         self.c_proj = Conv1D(width, width)
 
@@ -44,9 +45,9 @@ class CausalAttention(nn.Module):
             part.unflatten(-1, (ATTENTION_HEADS, -1)).transpose(1, 2) for part in self.c_attn(x).chunk(3, dim=-1)
         )
         read = functional.scaled_dot_product_attention(
-            queries, keys, values, is_causal=True, dropout_p=DROPOUT if self.training else 0.0
+            queries, keys, values, is_causal=True, dropout_p=self.dropout if self.training else 0.0
         )
-        return functional.dropout(self.c_proj(read.transpose(1, 2).flatten(-2)), DROPOUT, self.training)
+        return functional.dropout(self.c_proj(read.transpose(1, 2).flatten(-2)), self.dropout, self.training)
 
 
 class FeedForward(nn.Module):
@@ -54,12 +55,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        self.dropout = DROPOUT
         self.c_fc = Conv1D(width, 4 * width)
         self.c_proj = Conv1D(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_proj(functional.gelu(self.c_fc(x), approximate="tanh"))
-        return functional.dropout(x, DROPOUT, self.training)
+        return functional.dropout(x, self.dropout, self.training)
 
 
 class Block(nn.Module):
@@ -82,6 +84,7 @@ class Gpt(nn.Module):
 
     def __init__(self, width: int, window: int):
         super().__init__()
+        self.dropout = DROPOUT
         self.wpe = nn.Embedding(window, width)
         nn.init.normal_(self.wpe.weight, std=0.02)
         self.h = nn.ModuleList(Block(width) for _ in range(LAYERS))
@@ -89,7 +92,7 @@ class Gpt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.wpe(torch.arange(x.shape[1], device=x.device))
-        x = functional.dropout(x, DROPOUT, self.training)
+        x = functional.dropout(x, self.dropout, self.training)
         for block in self.h:
             x = block(x)
         return self.ln_f(x)

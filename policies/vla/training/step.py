@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -41,6 +41,15 @@ class TrainingBatch:
     clip_text: Tensor | None = None
     """(B, e) CLIP text features of the instructions, for the regularising head."""
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What is there, by name."""
+        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in held.items() if value is not None}
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """The same on a device."""
+        return TrainingBatch(**{name: value.to(device) for name, value in self.tensors().items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Forward:
@@ -77,7 +86,7 @@ def forward(
         batch.static.flatten(0, 1), None if batch.gripper is None else batch.gripper.flatten(0, 1)
     ).unflatten(0, (windows, frames))
     if model.config.generates_tokens:
-        return _forward_tokens(model, batch, images)
+        return _forward_tokens(model, batch, images, keep_padding)
     state = None if batch.state is None or not model.config.state_token else model.encode_state(batch.state)
     text = model.embed_text(batch.text)
     rows = model.join(model.rows(text, batch.text_mask, images, state, keep_padding=keep_padding))
@@ -107,11 +116,17 @@ def token_layout(model: VlaModel, *, video: bool = False) -> Layout:
     )
 
 
-def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor) -> Forward:
+def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor, keep_padding: bool) -> Forward:
     windows, frames = images.shape[:2]
     text = model.embed_text(batch.text)
+    whole = batch.text.shape[-1]
+    ends = torch.arange(1, whole + 1, device=batch.text_mask.device) * (batch.text_mask != 0)
+    lengths = torch.full_like(ends.amax(-1), whole) if keep_padding else ends.amax(-1)
     rows = join(
-        [[Frame(text[b, w], batch.text_mask[b, w], images[b, w]) for w in range(frames)] for b in range(windows)],
+        [
+            [Frame(text[b, w, : lengths[b, w]], batch.text_mask[b, w, : lengths[b, w]], images[b, w]) for w in range(frames)]
+            for b in range(windows)
+        ],
         token_layout(model),
         None,
     )
@@ -119,8 +134,18 @@ def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor) -> Fo
     labels = None
     if batch.labels is not None:
         labels = torch.full(rows.kinds.shape, IGNORE, dtype=torch.int64, device=logits.device)
-        labels[(rows.kinds != VISION) & (rows.kinds >= 0)] = batch.labels.to(logits.device).flatten()
+        kept = torch.arange(whole, device=lengths.device) < lengths[..., None]
+        labels[(rows.kinds != VISION) & (rows.kinds >= 0)] = batch.labels[kept].to(logits.device)
     return Forward(rows, None, logits=logits, labels=labels)
+
+
+def labels_in(batch: TrainingBatch) -> int:
+    """Labels that a batch's loss is the mean of; batches that are summed up are weighed by them."""
+    if batch.labels is not None:
+        return int((batch.labels[..., 1:] != IGNORE).sum())
+    if batch.chunk_mask is not None:
+        return int(batch.chunk_mask.sum())
+    return batch.static.shape[0]
 
 
 def training_losses(
@@ -130,14 +155,16 @@ def training_losses(
     tokens: ActionTokens | None = None,
     keep_padding: bool = False,
     arm_loss: str = "smooth_l1",
+    beta: float = 1.0,
 ) -> dict[str, Tensor]:
     """All losses of a batch and their weighted sum ``total``.
 
     Args:
         tokens: where the action tokens lie; needed when the policy generates them.
+        arm_loss, beta: see :func:`vla_bench.policies.vla.losses.action_losses`.
     """
     result = forward(model, batch, keep_padding=keep_padding)
-    return losses_of(model, batch, result, tokens=tokens, arm_loss=arm_loss)
+    return losses_of(model, batch, result, tokens=tokens, arm_loss=arm_loss, beta=beta)
 
 
 def losses_of(
@@ -147,6 +174,7 @@ def losses_of(
     *,
     tokens: ActionTokens | None = None,
     arm_loss: str = "smooth_l1",
+    beta: float = 1.0,
 ) -> dict[str, Tensor]:
     """The losses of what :func:`forward` returned."""
     config = model.config
@@ -166,6 +194,6 @@ def losses_of(
             bins = BinClassifier(config.bins, config.bin_min, config.bin_max)
             losses = bin_losses(result.output, arm, gripper, bins, mask)
         else:
-            losses = action_losses(result.output, arm, gripper, mask, arm_loss=arm_loss)
+            losses = action_losses(result.output, arm, gripper, mask, arm_loss=arm_loss, beta=beta)
     losses |= result.extra
     return losses | {"total": total_loss(losses, config)}

@@ -1,0 +1,258 @@
+"""Windows of a data set as arrays, and several of them as a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vla_bench.envs.calvin.dataset.source import Dataset
+from vla_bench.envs.calvin.dataset.windows import Window, windows
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.actions.chunks import sliding_chunks
+from vla_bench.policies.vla.actions.frames import world_to_tcp
+from vla_bench.policies.vla.actions.normalisation import mu_law, normalise
+from vla_bench.policies.vla.actions.tokenizer import ActionTokens
+from vla_bench.policies.vla.backbones.contract import Backbone
+from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.images import BLACK
+from vla_bench.policies.vla.losses import IGNORE
+from vla_bench.policies.vla.model import STATE
+from vla_bench.policies.vla.prompts import prompt_ids
+from vla_bench.policies.vla.token_targets import token_targets
+from vla_bench.policies.vla.training.augmentation import PADS, RELEASED_SIZE, draw_shifts, jitter, shift
+from vla_bench.policies.vla.training.config import TrainingConfig
+from vla_bench.policies.vla.training.step import TrainingBatch
+
+CAMERAS = ("static", "gripper")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One window of W frames."""
+
+    images: dict[str, Tensor]
+    """(W, 3, S, S) pixels by camera; those of cameras that are not looked through are left out."""
+    actions: np.ndarray
+    """(W, C, 7) chunks, float32: the arm in [-1, 1], the gripper -1 or 1."""
+    mask: np.ndarray
+    """(W, C) bool, False beyond the annotation."""
+    state: np.ndarray | None
+    """(W, 7) robot states."""
+    instruction: str
+
+
+@dataclass(frozen=True)
+class WindowItems:
+    """All windows of a data set, prepared for one structure. Can be sent to another process."""
+
+    dataset: Dataset
+    structure: VlaConfig
+    training: TrainingConfig
+    adapter: type[Backbone]
+    tokenizer: Any
+    annotations: tuple[int, ...] | None = None
+    """Numbers of the annotations whose windows are taken; None: all."""
+    augment: bool = True
+    """Whether shifts and colours are applied."""
+    windows: tuple[Window, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        span = (self.structure.window - 1) * self.training.stride + 1
+        chosen = self.dataset.annotations
+        if self.annotations is not None:
+            chosen = [chosen[number] for number in self.annotations]
+        made = windows(chosen, span, self.structure.chunk, skip_frames=self.training.skip_frames)
+        object.__setattr__(self, "windows", tuple(made))
+        object.__setattr__(self, "_prompts", {})
+        self._check_images()
+
+    def _check_images(self) -> None:
+        shapes = self.dataset.shapes
+        for camera in self.cameras:
+            if self.structure.blind:
+                continue
+            shape = shapes.get(f"rgb_{camera}")
+            if shape is None:
+                raise PolicyError(
+                    f"{self.dataset.folder} holds no images of the {camera} camera; it has {', '.join(sorted(shapes))}"
+                )
+            if len(shape) != 3 or shape[2] != 3:
+                raise PolicyError(
+                    f"{self.dataset.folder}: images of the {camera} camera are {tuple(shape)}; (height, width, 3) is "
+                    "wanted"
+                )
+        if "rel_actions" not in shapes or tuple(shapes["rel_actions"]) != (7,):
+            raise PolicyError(
+                f"{self.dataset.folder} is not of CALVIN's robot: its rel_actions are "
+                f"{tuple(shapes.get('rel_actions', ()))}, and (7,) is wanted: three of position, three of rotation, "
+                "one of the gripper"
+            )
+        if "robot_obs" in shapes and tuple(shapes["robot_obs"]) != (15,):
+            raise PolicyError(
+                f"{self.dataset.folder} is not of CALVIN's robot: its robot_obs are {tuple(shapes['robot_obs'])}, and "
+                "(15,) is wanted"
+            )
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras the structure looks through."""
+        return CAMERAS if self.structure.gripper_camera else CAMERAS[:1]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def item(self, number: int, seed: int | None = None, generator: torch.Generator | None = None) -> Item:
+        """One window.
+
+        Args:
+            number: of :attr:`windows`.
+            seed: of its shifts and colours. None: ``generator``, or else torch's global one.
+        """
+        window, annotation = self.windows[number], self.dataset.annotations[self.windows[number].annotation]
+        shape, stride = self.structure, self.training.stride
+        span = (shape.window - 1) * stride + 1
+        seen = window.first + stride * np.arange(shape.window)
+        acted = np.minimum(window.first + np.arange(span + shape.chunk - 1), annotation.end)
+        real = window.first + np.arange(span + shape.chunk - 1) < annotation.end
+        if not real.all() and not self.dataset.has(annotation.end):
+            acted = np.minimum(acted, annotation.end - 1)  # never counts: it is masked
+        numbers = ("rel_actions", "robot_obs") if self._needs_state else ("rel_actions",)
+        read = self.dataset.frames(acted, numbers)
+        chunks = sliding_chunks(self._scaled(read["rel_actions"]), span, shape.chunk)[::stride]
+        mask = sliding_chunks(real[:, None], span, shape.chunk)[::stride, :, 0]
+        if shape.action_frame != "world":
+            chunks = self._in_tool_frame(chunks, read["robot_obs"][:span:stride], read["robot_obs"], span)
+        state = read["robot_obs"][:span:stride][:, list(STATE)] if shape.state_token else None
+        if generator is None and seed is not None:
+            generator = torch.Generator().manual_seed(seed)
+        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction)
+
+    @property
+    def _needs_state(self) -> bool:
+        return self.structure.state_token or self.structure.action_frame != "world"
+
+    def _scaled(self, actions: np.ndarray) -> np.ndarray:
+        actions = actions.astype(np.float32)
+        if self.structure.norm is not None:
+            actions = normalise(actions, *self.structure.norm)
+        if self.structure.mu_law is not None:
+            actions = mu_law(actions, self.structure.mu_law)
+        return actions
+
+    def _in_tool_frame(self, chunks: np.ndarray, at: np.ndarray, states: np.ndarray, span: int) -> np.ndarray:
+        """In the frame of the tool where the chunk begins, which is where it is executed from. The released
+        training turns each action by the state of its own frame."""
+        if self.structure.action_frame == "tcp_pose":
+            raise PolicyError("training has no labels for action_frame=tcp_pose; type policy.model.action_frame=tcp")
+        if self.training.compat == "released":
+            own = sliding_chunks(states, span, self.structure.chunk)[:: self.training.stride]
+            return world_to_tcp(chunks, own)
+        return world_to_tcp(chunks, at[:, None, :])
+
+    def _images(self, frames: np.ndarray, generator: torch.Generator | None) -> dict[str, Tensor]:
+        size, recipe = self.structure.image_size, self.adapter.pixels
+        if self.structure.blind:
+            black = recipe(BLACK, size).expand(len(frames), -1, -1, -1)
+            return {camera: black for camera in self.cameras}
+        # The original draws for both cameras and for the C frames after the window, whether or not they are used.
+        released = self.training.shifts in ("released", "frame") and self.training.compat == "released"
+        drawn = len(frames) + (self.structure.chunk if released else 0)
+        read = self.dataset.frames(frames, [f"rgb_{camera}" for camera in self.cameras])
+        made: dict[str, Tensor] = {}
+        for camera in CAMERAS if released else self.cameras:
+            pad = self._pad(camera) if self.augment else 0
+            shifts = draw_shifts(drawn, pad, self.training.shifts, generator) if pad else None
+            if camera not in self.cameras:
+                continue
+            pictures = read[f"rgb_{camera}"]
+            colour = self.training.colour if self.augment else 0.0
+            if colour:
+                plain = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
+                pictures = (jitter(plain, colour, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+            pixels = torch.stack([recipe(np.ascontiguousarray(picture), size) for picture in pictures])
+            made[camera] = pixels if shifts is None else shift(pixels, pad, shifts)
+        return made
+
+    def _pad(self, camera: str) -> int:
+        given = self.training.rgb_pad if camera == "static" else self.training.gripper_pad
+        released = PADS[CAMERAS.index(camera)]
+        return round(released * self.structure.image_size / RELEASED_SIZE) if given is None else given
+
+    def prompt(self, instruction: str) -> list[int]:
+        """Token ids of an instruction's prompt, of a generating policy with its stop token."""
+        held: dict[str, list[int]] = self._prompts  # type: ignore[attr-defined]
+        if instruction not in held:
+            released = self.training.compat == "released"
+            held[instruction] = prompt_ids(
+                self.adapter, self.tokenizer, self.structure, instruction, released=released, stop=True
+            )
+        return held[instruction]
+
+    def collate(self, items: Sequence[Item]) -> TrainingBatch:
+        """Items as a batch; text is padded at its end to the longest."""
+        images = {camera: torch.stack([item.images[camera] for item in items]) for camera in self.cameras}
+        actions = torch.from_numpy(np.stack([item.actions for item in items]))
+        mask = torch.from_numpy(np.stack([item.mask for item in items]))
+        states = [item.state for item in items]
+        text, text_mask, labels = self._text(items)
+        return TrainingBatch(
+            static=images["static"],
+            gripper=images.get("gripper"),
+            state=None if states[0] is None else torch.from_numpy(np.stack(states)),
+            text=text,
+            text_mask=text_mask,
+            labels=labels,
+            arm_target=actions[..., :6],
+            gripper_target=torch.div(actions[..., 6] + 1, 2, rounding_mode="floor"),
+            chunk_mask=mask.long(),
+        )
+
+    def batch(self, numbers: Sequence[int], seeds: Sequence[int | None]) -> TrainingBatch:
+        """A batch of these windows."""
+        return self.collate([self.item(number, seed) for number, seed in zip(numbers, seeds, strict=True)])
+
+    def _text(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor | None]:
+        prompts = [self.prompt(item.instruction) for item in items]
+        if not self.structure.generates_tokens:
+            rows = [torch.tensor(prompt) for prompt in prompts]
+            return (*pad_rows(rows, self.pad_id), None)
+        shape = self.structure
+        tokens = ActionTokens.for_tokenizer(self.tokenizer, shape.bins, shape.bin_min, shape.bin_max)
+        made = [
+            token_targets(
+                prompt,
+                item.actions,
+                item.mask,
+                tokens,
+                ends_in_stop=bool(self.adapter.trailing),
+                predict_stop="always",
+            )
+            for prompt, item in zip(prompts, items, strict=True)
+        ]
+        longest = max(ids.shape[1] for ids, _, _ in made)
+        # The original fills these rows with zeros; where they are not attended to, that changes nothing.
+        fills = (0 if self.training.compat == "released" else self.pad_id, IGNORE, 0)
+        ids, labels, mask = (
+            torch.stack([torch.nn.functional.pad(row, (0, longest - row.shape[1]), value=fill) for row in rows])
+            for rows, fill in zip(zip(*made, strict=True), fills, strict=True)
+        )
+        return ids, mask, labels
+
+    @property
+    def pad_id(self) -> int:
+        """What rows of text are filled up with."""
+        pad = self.tokenizer.pad_token_id
+        return pad if pad is not None else self.tokenizer.eos_token_id or 0
+
+
+def pad_rows(rows: Sequence[Tensor], value: int) -> tuple[Tensor, Tensor]:
+    """(B, T) ids padded at their end to the longest, and their mask."""
+    longest = max(len(row) for row in rows)
+    ids = torch.stack([torch.nn.functional.pad(row, (0, longest - len(row)), value=value) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    return ids, (torch.arange(longest) < lengths[:, None]).long()

@@ -1,0 +1,125 @@
+"""One process or many, on one device each, through ``accelerate``."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.build import device_named
+from vla_bench.policies.vla.training.config import TrainingConfig
+
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+LONGEST_WAIT = datetime.timedelta(hours=6)
+"""Processes wait so long for the first one, which evaluates in the simulator."""
+
+
+class Processes:
+    """What the loop asks of the others. ``torchrun`` or ``accelerate launch`` start them."""
+
+    def __init__(self, config: TrainingConfig):
+        try:
+            from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+        except ModuleNotFoundError:
+            raise PolicyError("training needs the package 'accelerate'; type: pip install -e '.[vla]'") from None
+        if config.device not in ("cpu", "cuda", "auto"):
+            raise PolicyError(
+                f"train.device={config.device}: cpu, cuda or auto; CUDA_VISIBLE_DEVICES chooses among GPUs"
+            )
+        try:
+            device = device_named(config.device)
+        except PolicyError:
+            raise PolicyError(
+                f"train.device={config.device}, but no GPU is found here; type train.device=cpu"
+            ) from None
+        if config.precision == "fp16" and device.type != "cuda":
+            raise PolicyError("train.precision=fp16 scales its loss on a GPU, and none is used; type bf16 or fp32")
+        self._accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision=_PRECISIONS[config.precision],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+                InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+            ],
+        )
+
+    @property
+    def count(self) -> int:
+        """Processes in all."""
+        return self._accelerator.num_processes
+
+    @property
+    def rank(self) -> int:
+        """Number of this one, from 0."""
+        return self._accelerator.process_index
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        return self._accelerator.is_main_process
+
+    @property
+    def device(self) -> torch.device:
+        """This process's own."""
+        return self._accelerator.device
+
+    def prepare(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+        """Module and optimiser on the device, wrapped for several processes where there are."""
+        return self._accelerator.prepare(module, optimiser)
+
+    def bare(self, module: nn.Module) -> nn.Module:
+        """The module without wrappers."""
+        return self._accelerator.unwrap_model(module)
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Arithmetic in the chosen precision."""
+        return self._accelerator.autocast()
+
+    def quiet(self, module: nn.Module, *, until_last: bool) -> contextlib.AbstractContextManager[None]:
+        """Gradients stay in this process where more of the same step follow."""
+        return self._accelerator.no_sync(module) if until_last else contextlib.nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """The backward pass; the loss is scaled in fp16."""
+        self._accelerator.backward(loss)
+
+    def clip(self, module: nn.Module, optimiser: Any, most: float) -> float:
+        """L2 norm of all gradients, which are shortened to ``most`` unless it is 0."""
+        parameters = [each for each in module.parameters() if each.grad is not None]
+        norm = self._accelerator.clip_grad_norm_(parameters, most or float("inf"))
+        return float(norm) if norm is not None else 0.0
+
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """Sums over all processes."""
+        if self.count == 1:
+            return list(numbers)
+        both = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        return self._accelerator.reduce(both, reduction="sum").tolist()
+
+    def mean(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Means over all processes, by name."""
+        return dict(zip(numbers, (each / self.count for each in self.sum(list(numbers.values()))), strict=True))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            self._accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def gathered(self, module: nn.Module) -> Iterator[nn.Module]:
+        """The network with whole parameters, also where processes hold shards."""
+        yield self.bare(module).model
+
+    def scaler_state(self) -> dict[str, Any] | None:
+        """Of fp16's loss scaling."""
+        return None if self._accelerator.scaler is None else self._accelerator.scaler.state_dict()
+
+    def load_scaler(self, state: Mapping[str, Any] | None) -> None:
+        """The inverse of :meth:`scaler_state`."""
+        if state is not None and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(dict(state))
