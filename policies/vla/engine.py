@@ -30,9 +30,9 @@ from vla_bench.policies.vla.build import TINY, Built, build, compile_layers
 from vla_bench.policies.vla.fusion import Frame
 from vla_bench.policies.vla.generation import generate
 from vla_bench.policies.vla.heads import HeadOutput
-from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.images import BLACK
 from vla_bench.policies.vla.model import STATE
+from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.prompts import prompt_ids
 
 

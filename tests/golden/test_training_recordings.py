@@ -190,7 +190,9 @@ def test_optimiser_runs(name: str) -> None:
 
     threads = torch.get_num_threads()
     try:
-        run.train(None, report=keep, watch=lambda losses: seen.append({k: float(v.detach()) for k, v in losses.items()}))
+        run.train(
+            None, report=keep, watch=lambda losses: seen.append({k: float(v.detach()) for k, v in losses.items()})
+        )
     finally:
         torch.set_num_threads(threads)
 
@@ -241,4 +243,3 @@ def test_what_trains_with_lora(name: str) -> None:
     merged = plain_state(built.model)
     assert merged.keys() == before.keys()  # adapters begin without effect
     assert all(torch.equal(merged[key], before[key]) for key in before)
-

@@ -231,7 +231,10 @@ class _Loop:
         batches = [next(stream) for _ in range(config.accumulate)]
         talks = [self._talk(step * config.accumulate + number) for number in range(config.accumulate)]
         waited = time.monotonic() - began
-        counts = [[labels_in(batch), 0 if talk is None else talk.labels_kept] for batch, talk in zip(batches, talks, strict=True)]
+        counts = [
+            [labels_in(batch), 0 if talk is None else talk.labels_kept]
+            for batch, talk in zip(batches, talks, strict=True)
+        ]
         totals, asked = self._shared(counts, flags)
         torch.manual_seed(stream_seed(config.seed, STEP, step, self.processes.rank))
         rate = config.learning_rate * rate_factor(step, config, steps=self.steps, steps_per_epoch=self.per_epoch)
@@ -311,8 +314,12 @@ class _Loop:
         bad = ", ".join(f"{name}={value}" for name, value in means.items() if not math.isfinite(value))
         kept = ""
         if self.folder is not None:
-            path = self.folder / NAN_BATCH.replace(".pt", f"_{self.processes.rank}.pt" if self.processes.rank else ".pt")
-            numbers = [self.order.batch(self.progress.step * self.config.accumulate + k)[0] for k in range(len(batches))]
+            path = self.folder / NAN_BATCH.replace(
+                ".pt", f"_{self.processes.rank}.pt" if self.processes.rank else ".pt"
+            )
+            numbers = [
+                self.order.batch(self.progress.step * self.config.accumulate + k)[0] for k in range(len(batches))
+            ]
             with whole(path) as part:
                 torch.save({"step": step, "items": numbers, "batches": [batch.tensors() for batch in batches]}, part)
             kept = f" Its batch is kept in {path}."
@@ -376,9 +383,7 @@ class _Loop:
         about = {**self.training.about, "step": self.progress.step, "windows": self.progress.windows}
         with self.processes.gathered(self.module) as model:
             if self.processes.first:
-                write_checkpoint(
-                    self.folder / name, model, self.model.config, self.training.items.tokenizer, about
-                )
+                write_checkpoint(self.folder / name, model, self.model.config, self.training.items.tokenizer, about)
         self.processes.wait()
 
     def _save(self, *, checkpoint: bool) -> None:

@@ -15,9 +15,7 @@ NARROWEST = 0.1
 """Least distance of two bounds, in units of the action, so that a number that hardly changes is not blown up."""
 
 
-def quantile_bounds(
-    dataset: Dataset, annotations: Sequence[Annotation]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def quantile_bounds(dataset: Dataset, annotations: Sequence[Annotation]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """q01 and q99 of each of the arm's six numbers over annotated frames."""
     frames = np.unique(np.concatenate([np.arange(each.start, each.end) for each in annotations]))
     chosen = frames[np.unique(np.linspace(0, len(frames) - 1, min(SAMPLE, len(frames))).astype(np.int64))]

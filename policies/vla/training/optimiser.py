@@ -30,9 +30,7 @@ def rate_factor(step: int, config: TrainingConfig, *, steps: int, steps_per_epoc
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def make_optimiser(
-    parameters: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig
-) -> torch.optim.AdamW:
+def make_optimiser(parameters: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW over what trains.
 
     The released training has one group, in which biases and norms decay too; here parameters of fewer than two

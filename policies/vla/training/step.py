@@ -124,7 +124,10 @@ def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor, keep_
     lengths = torch.full_like(ends.amax(-1), whole) if keep_padding else ends.amax(-1)
     rows = join(
         [
-            [Frame(text[b, w, : lengths[b, w]], batch.text_mask[b, w, : lengths[b, w]], images[b, w]) for w in range(frames)]
+            [
+                Frame(text[b, w, : lengths[b, w]], batch.text_mask[b, w, : lengths[b, w]], images[b, w])
+                for w in range(frames)
+            ]
             for b in range(windows)
         ],
         token_layout(model),
