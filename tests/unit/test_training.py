@@ -108,7 +108,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_batch(data: Path, t
     run = make_run(data)
     with torch.no_grad():
         run.model.action_token.fill_(float("nan"))
-    with pytest.raises(TrainingFailed, match="step 1: .*nan.*kept in"):
+    with pytest.raises(TrainingFailed, match=r"step 1: .*nan.*kept in"):
         run.train(tmp_path)
     kept = torch.load(tmp_path / "nan_batch.pt", weights_only=True)
     assert kept["step"] == 1 and len(kept["items"][0]) == 4 and "arm_target" in kept["batches"][0]
