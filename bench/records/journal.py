@@ -109,7 +109,7 @@ class Journal:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = _take_lock(path.parent / ".lock")
+            lock = take_lock(path.parent / ".lock")
         except OSError as error:
             raise ResultSetError(
                 f"cannot write to {path.parent}: {error.strerror}. Another place: run.results=<folder>"
@@ -288,7 +288,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return entry if checksum == f"{zlib.crc32(text.encode()):08x}" else None
 
 
-def _take_lock(path: Path) -> TextIO:
+def take_lock(path: Path) -> TextIO:
     """The lock of a folder, held until closed or until the process is gone, however it goes."""
     lock = path.open("a+", encoding="utf-8")
     try:

@@ -227,15 +227,15 @@ def build(cls: type, values: Mapping[str, Any], where: str) -> Any:
     types_of = typing.get_type_hints(cls)
     for name in values:
         if name not in known:
-            raise ConfigError(unknown_field(where, str(name)))
+            raise ConfigError(unknown_field(where, str(name), {where: cls}))
     return cls(
         **{name: _convert(value, types_of[name], f"{where}.{name}".lstrip(".")) for name, value in values.items()}
     )
 
 
-def unknown_field(group: str, name: str) -> str:
+def unknown_field(group: str, name: str, groups: Mapping[str, type] | None = None) -> str:
     """The message for a field that the group does not have."""
-    known = [f.name for f in dataclasses.fields(GROUPS[group])]
+    known = [f.name for f in dataclasses.fields((groups or GROUPS)[group])]
     return f"{group} has no field {name!r}.{suggestion(name, known)} Its fields: {', '.join(known)}"
 
 

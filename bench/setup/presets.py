@@ -6,7 +6,7 @@ past this module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -50,21 +50,33 @@ def load_config(typed: Sequence[str]) -> Config:
     Raises:
         ConfigError: something typed is unknown or malformed; names the nearest valid one.
     """
-    words = _parse(typed)
+    plain, words = compose_words(typed, GROUPS)
+    config = config_from_plain(plain)
+    _check_meant(config.benchmark, [word.field for word in words if word.key == "benchmark"])
+    return config
+
+
+def compose_words(typed: Sequence[str], groups: Mapping[str, type]) -> tuple[dict[str, Any], list[Word]]:
+    """What was typed, composed with the presets into nested plain data; and what was typed, word by word.
+
+    Args:
+        groups: dataclass of each group. One beside :data:`GROUPS` has a preset ``default``.
+    """
+    words = _parse(typed, groups)
     chosen = {word.key: word.raw for word in words if not word.field}
     if "policy" not in chosen and any(word.key == "policy" and word.field == "_target_" for word in words):
         chosen["policy"] = "custom"
     registered = _registered_policy(chosen)
     if registered:
         chosen["policy"] = "custom"
-    overrides = [f"{group}={choice}" for group, choice in chosen.items()]
+    added = [group for group in groups if group not in GROUPS]
+    overrides = [f"{'+' * (group in added)}{group}={choice}" for group, choice in chosen.items()]
+    overrides += [f"+{group}=default" for group in added if group not in chosen]
     overrides += [f"++policy._target_={registered}"] if registered else []
     overrides += [f"++{word.key}.{word.field}={word.raw}" for word in words if word.field]
     plain, choices = _compose(overrides)
     plain["benchmark"] = {"name": choices["benchmark"], **(plain.get("benchmark") or {})}
-    config = config_from_plain(plain)
-    _check_meant(config.benchmark, [word.field for word in words if word.key == "benchmark"])
-    return config
+    return plain, words
 
 
 def _check_meant(benchmark: BenchmarkConfig, typed: Sequence[str]) -> None:
@@ -78,7 +90,9 @@ def _check_meant(benchmark: BenchmarkConfig, typed: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
+class Word:
+    """One word of a command line."""
+
     key: str
     """Group."""
     field: str
@@ -87,13 +101,13 @@ class _Word:
     """Value as Hydra reads it."""
 
 
-def _parse(typed: Sequence[str]) -> list[_Word]:
+def _parse(typed: Sequence[str], groups: Mapping[str, type] = GROUPS) -> list[Word]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override, OverrideType
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
-    words: list[_Word] = []
+    words: list[Word] = []
     for text in typed:
         name, equals, raw = text.partition("=")
         name = name.lstrip("+")
@@ -109,20 +123,20 @@ def _parse(typed: Sequence[str]) -> list[_Word]:
         if override.type is OverrideType.DEL or override.package:
             raise ConfigError(f"{text!r}: only <group>=<preset> and <group>.<field>=<value> are understood")
         group, _, field = name.partition(".")
-        _check_name(group, field, raw)
+        _check_name(group, field, raw, groups)
         if override.is_sweep_override():
-            raw = _as_list(text, group, field, raw)
+            raw = _as_list(text, group, field, raw, groups)
         if any((word.key, word.field) == (group, field) for word in words):
             raise ConfigError(f"{name} is given twice; keep one")
-        words.append(_Word(group, field, raw))
+        words.append(Word(group, field, raw))
     return words
 
 
-def _check_name(group: str, field: str, raw: str) -> None:
-    if group not in GROUPS:
-        homes = [f"{home}.{group}" for home, cls in GROUPS.items() if group in [f.name for f in fields_of(cls)]]
-        hint = f" Did you mean {homes[0]}={raw}?" if homes and not field else suggestion(group, GROUPS)
-        raise ConfigError(f"there is no group {group!r}.{hint} Groups: {', '.join(GROUPS)}")
+def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type]) -> None:
+    if group not in groups:
+        homes = [f"{home}.{group}" for home, cls in groups.items() if group in [f.name for f in fields_of(cls)]]
+        hint = f" Did you mean {homes[0]}={raw}?" if homes and not field else suggestion(group, groups)
+        raise ConfigError(f"there is no group {group!r}.{hint} Groups: {', '.join(groups)}")
     if not field:
         known = [preset.name for preset in presets(group)]
         if group == "policy":
@@ -133,16 +147,16 @@ def _check_name(group: str, field: str, raw: str) -> None:
             raise ConfigError(f"there is no {group}={raw}.{suggestion(raw, known)} Presets: {', '.join(known)}")
     elif group != "policy":
         top = field.partition(".")[0]
-        known = [f.name for f in fields_of(GROUPS[group])]
+        known = [f.name for f in fields_of(groups[group])]
         if top not in known or ("." in field and top != "options"):
-            raise ConfigError(unknown_field(group, field))
+            raise ConfigError(unknown_field(group, field, groups))
     elif field in ("target", "arguments") or field.startswith("arguments."):
         raise ConfigError("type policy._target_=<name or class> and policy.<argument>=<value>")
 
 
-def _as_list(text: str, group: str, field: str, raw: str) -> str:
+def _as_list(text: str, group: str, field: str, raw: str, groups: Mapping[str, type]) -> str:
     """``A,B`` as a list where a list is wanted: commas need no brackets (nor quotes in the shell)."""
-    cls = GROUPS[group]
+    cls = groups[group]
     kinds = {f.name: str(f.type) for f in fields_of(cls)}
     if field and kinds.get(field, "tuple").startswith("tuple"):
         return f"[{raw}]"

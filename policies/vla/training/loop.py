@@ -88,6 +88,16 @@ class TrainingRun:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Plain data that its checkpoints carry."""
 
+    @property
+    def batches(self) -> Order:
+        """The order of its batches."""
+        return self.order or ShuffledOrder(len(self.items), self.config.batch, self.config.seed)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.config.steps or math.floor(self.config.epochs * self.batches.per_epoch / self.config.accumulate)
+
     def train(
         self,
         folder: Path | None,
@@ -136,9 +146,9 @@ class _Loop:
             tokens = ActionTokens.for_tokenizer(
                 run.items.tokenizer, structure.bins, structure.bin_min, structure.bin_max
             )
-        self.order = run.order or ShuffledOrder(len(run.items), config.batch, config.seed)
+        self.order = run.batches
         self.per_epoch = self.order.per_epoch / config.accumulate
-        self.steps = config.steps or math.floor(config.epochs * self.per_epoch)
+        self.steps = run.total_steps
         self._check()
         optimiser = make_optimiser(self.model.named_parameters(), config)
         self.module, self.optimiser = self.processes.prepare(Losses(self.model, tokens, config), optimiser)

@@ -1,0 +1,145 @@
+"""`vla-bench train` as a user meets it: killed, interrupted, in two processes, evaluated on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from calvin_sets import write_set
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from vla_bench.start import command  # noqa: E402
+
+KILLS = int(os.environ.get("TRAINING_KILLS", "2"))
+STEPS = 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_set(tmp_path_factory.mktemp("set"), count=6)
+
+
+def words(data: Path, results: Path, name: str, *more: str) -> list[str]:
+    fixed = ["policy=vla_tiny", f"train.data={data}", "train.batch=4", "train.device=cpu", "train.threads=1"]
+    return ["train", *fixed, f"run.results={results}", f"run.name={name}", *more]
+
+
+def launch(given: list[str], **more) -> subprocess.Popen:
+    return subprocess.Popen(
+        command("vla_bench.bench.old_name", *given),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def finish(given: list[str]) -> None:
+    process = launch(given)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+
+
+def lines(folder: Path) -> dict[tuple[str, int], dict]:
+    found = {}
+    for line in (folder / "training.jsonl").read_text().splitlines():
+        entry = json.loads(line)["entry"] if line.endswith("}") else {}
+        if "kind" in entry:
+            found[entry["kind"], entry["step"]] = entry
+    return found
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "last" / "model.safetensors").read_bytes()
+
+
+def steps_in(folder: Path) -> int:
+    try:
+        return (folder / "training.jsonl").read_bytes().count(b'"kind":"step"')
+    except OSError:
+        return 0
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
+    """Dropout, shifts, colours, validation and warm-up included."""
+    more = [f"train.steps={STEPS}", "train.colour=0.2", "train.save_every=3", "train.validate_every=5"]
+    finish(words(data, tmp_path, "whole", *more))
+    torn = words(data, tmp_path, "torn", *more)
+    chance = random.Random(0)
+    for kill in range(KILLS):
+        before = steps_in(tmp_path / "torn")
+        process = launch(torn)
+        until = before + chance.randrange(1, 1 + 2 * STEPS // max(KILLS, 1))
+        while process.poll() is None and steps_in(tmp_path / "torn") < until:
+            time.sleep(0.02)
+        time.sleep(chance.random() * 0.3)
+        process.kill()
+        process.communicate()
+        assert steps_in(tmp_path / "torn") > before or kill, "nothing was killed"
+    finish(torn)
+    assert weights(tmp_path / "torn") == weights(tmp_path / "whole")
+    one, other = lines(tmp_path / "whole"), lines(tmp_path / "torn")
+    for number in range(1, STEPS + 1):
+        assert one["step", number]["losses"] == other["step", number]["losses"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -> None:
+    given = words(data, tmp_path, "run", f"train.steps={STEPS}")
+    process = launch(given)
+    while process.poll() is None and steps_in(tmp_path / "run") < 3:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "the same command goes on from here" in said
+    assert (tmp_path / "run" / "last" / "vla.json").is_file()
+    finish(given)
+    assert lines(tmp_path / "run")["step", STEPS]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
+    more = ["train.steps=4", "train.dropout=0"]
+    finish(words(data, tmp_path, "one", *more))
+    start = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29621",
+        "--no-python",
+    ]
+    subprocess.run(
+        [*start, *command("vla_bench.bench.old_name", *words(data, tmp_path, "two", *more))],
+        check=True,
+        timeout=300,
+        capture_output=True,
+    )
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    for key in one:
+        if "losses" in one[key]:
+            assert two[key]["losses"] == pytest.approx(one[key]["losses"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_success_in_the_simulator_chooses_the_best(data: Path, tmp_path: Path) -> None:
+    more = ["train.steps=2", "train.evaluate_every=1", "benchmark=calvin_smoke", "benchmark.sequences=1"]
+    more += ["benchmark.step_limit=4", "run.backend=local", "run.workers=1"]
+    finish(words(data, tmp_path, "run", *more))
+    found = lines(tmp_path / "run")
+    assert [found["evaluation", step]["numbers"]["episodes"] for step in (1, 2)] == [1.0, 1.0]
+    assert (tmp_path / "run" / "best" / "training.json").is_file()
+    assert (tmp_path / "run" / "evaluations" / "step-0000001" / "journal.jsonl").is_file()
