@@ -27,6 +27,7 @@ COMMANDS = {
     "data": "data sets: record, check, describe, pack, choose, import, export",
     "describe": "what a checkpoint or a result set is",
     "doctor": "what this machine has, and the command that mends what it lacks",
+    "export": "a trained checkpoint under RoboVLMs' names",
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
     "serve": "let other people's clients use a policy of ours, over a websocket",

@@ -2,6 +2,7 @@
 
 vla-bench report results/a                           writes results/a/report.html
 vla-bench report results/a --output a.html
+vla-bench report results/train-a                     of a training run: curves, what trained, cost
 vla-bench report base=results/a new=results/b        writes comparison.html; the first is the baseline
 
 It holds the numbers with their intervals, how far chains get, every task, failures by task and place,
@@ -30,7 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.records.journal import write_atomically
     from vla_bench.bench.records.lineup import open_sets
     from vla_bench.bench.report import render
+    from vla_bench.bench.training.journal import STEPS
 
+    if len(arguments.sets) == 1 and (Path(arguments.sets[0]) / STEPS).is_file():
+        from vla_bench.bench.training.page import write_page
+
+        print(write_page(Path(arguments.sets[0]), arguments.output))
+        return 0
     sets = open_sets(arguments.sets)
     (base, first), *others = sets.items()
     if not others and not first.records:

@@ -20,10 +20,10 @@ _HERE = Path(__file__).parent
 _STYLE = _HERE.parent / "report" / "report.css"
 
 
-def write_page(folder: Path) -> Path:
-    """Writes ``report.html`` of the run in ``folder``. ResultSetError: it holds no training run."""
+def write_page(folder: Path, path: Path | None = None) -> Path:
+    """Writes the page of the run in ``folder``, there unless told where. ResultSetError: it holds none."""
     text = render(folder)
-    path = folder / "report.html"
+    path = path or folder / "report.html"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return path
 

@@ -242,8 +242,10 @@ def _writing_to(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}: {error.strerror or error}. The last state is safe; {mend}, and the same "
             "command goes on from it"
         ) from error
-    except RuntimeError as error:
-        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+    except Exception as error:
+        # torch and safetensors have errors of their own for a write that failed.
+        torn = "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
+        if not torn and type(error).__name__ != "SafetensorError":
             raise
         raise ResultSetError(
             f"cannot write to {folder}: the disk is full or gone. The last state is safe; make room, and the same "

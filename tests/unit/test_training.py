@@ -134,3 +134,198 @@ def test_bad_input_is_said_before_the_first_step(
         pytest.skip("there is a GPU")
     with pytest.raises(PolicyError, match=said):
         make_run(data, structure, **chosen).train(None)
+
+
+def test_a_blind_policy_sees_nothing_and_says_so(data: Path, tmp_path: Path) -> None:
+    from vla_bench.policies.vla.options import VlaOptions
+
+    run = make_run(data, {"blind": True, "state_token": True}, steps=1)
+    batch = run.items.batch([0, 5], [None, None])
+    assert torch.equal(batch.static[0], batch.static[1]) and batch.static[0].std(dim=(-1, -2)).max() == 0
+    run.train(tmp_path)
+    spec = VlaOptions.from_arguments({"checkpoint": str(tmp_path / "last")}).spec()
+    assert spec.switches["blind"] == "true" and spec.name.endswith("-blind") and not spec.sensors.cameras
+
+
+def test_a_window_has_the_stride_of_what_is_executed(data: Path, tmp_path: Path) -> None:
+    from vla_bench.policies.vla.options import VlaOptions
+
+    run = make_run(data, steps=1, stride=3)
+    first = run.items.windows[0].first
+    item = run.items.item(0)
+    seen = run.items.dataset.frames([first, first + 3], ("rel_actions",))["rel_actions"]
+    one_by_one = make_run(data, steps=1).items
+    np.testing.assert_array_equal(item.actions[1], one_by_one.item(3).actions[0])
+    assert seen.shape == (2, 7) and item.actions.shape == (2, 3, 7)
+    run.train(tmp_path)
+    assert VlaOptions.from_arguments({"checkpoint": str(tmp_path / "last")}).execute == 3
+    with pytest.raises(PolicyError, match=r"type policy\.execute=3"):
+        VlaOptions.from_arguments({"checkpoint": str(tmp_path / "last"), "execute": 1})
+
+
+def test_bounds_come_from_the_data_and_stay_with_the_checkpoint(data: Path, tmp_path: Path) -> None:
+    from vla_bench.policies.vla.actions.normalisation import normalise, unnormalise
+
+    run = make_run(data, steps=1)
+    low, high = run.model.config.norm or ((), ())
+    arm = run.items.dataset.frames(range(12), ("rel_actions",))["rel_actions"]
+    assert isinstance(low, tuple) and len(low) == len(high) == 6
+    inside = np.all((arm[:, :6] >= low) & (arm[:, :6] <= high), axis=1)
+    np.testing.assert_allclose(unnormalise(normalise(arm[inside], low, high), low, high), arm[inside], atol=1e-5)
+    run.train(tmp_path)
+    told = VlaConfig.from_mapping(json.loads((tmp_path / "last" / "vla.json").read_text()))
+    assert told == run.model.config and told.norm == (low, high) and told.stride == 1
+    assert make_run(data, {"norm": [-0.5, 0.5]}, normalise="given").model.config.norm == (-0.5, 0.5)
+
+
+def test_lora_trains_little_and_is_merged_into_the_checkpoint(data: Path, tmp_path: Path) -> None:
+    from vla_bench.policies.vla.build import build
+    from vla_bench.policies.vla.training.trainable import trained
+
+    run = make_run(data, lora_r=2, train_text_embedding=False, learning_rate=1e-2, dropout=0.0)
+    frozen = {name: each.clone() for name, each in run.model.named_parameters() if not each.requires_grad}
+    run.train(tmp_path)
+    kept = dict(run.model.named_parameters())
+    assert all(torch.equal(each, kept[name]) for name, each in frozen.items())
+    assert any(".lora_" in name for name, _ in trained(run.model))
+    plain = build(run.model.config, backbone_path=tmp_path / "last", checkpoint=tmp_path / "last").model
+    run.model.eval()
+    pixels = torch.randn(2, 3, 28, 28)
+    torch.testing.assert_close(plain.encode_images(pixels), run.model.encode_images(pixels), atol=1e-5, rtol=1e-5)
+
+
+def test_every_structure_takes_a_step(data: Path) -> None:
+    for structure in (
+        {"structure": "one_step", "head": "fc", "window": 1},
+        {"structure": "interleaved", "head": "fc"},
+        {"head": "gpt", "hidden": 32},
+        {"head": "lstm", "action_space": "discrete", "bins": 8},
+        {"structure": "one_step", "head": "none", "action_space": "discrete", "window": 1, "chunk": 1},
+        {"structure": "interleaved", "head": "none", "action_space": "discrete", "chunk": 1},
+    ):
+        chosen = make_run(data, structure, steps=1, gradient_checkpointing=structure.get("head") == "gpt")
+        steps: list[Any] = []
+        chosen.train(None, report=steps.append)
+        (step,) = [each for each in steps if isinstance(each, StepDone)]
+        assert step.gradient > 0, structure
+
+
+def test_bfloat16_keeps_float32_weights_near_those_of_float32(data: Path) -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        run = make_run(data, precision=precision, dropout=0.0, rgb_pad=0, gripper_pad=0)
+        steps: list[Any] = []
+        run.train(None, report=steps.append)
+        losses.append([each.losses["total"] for each in steps if isinstance(each, StepDone)])
+        assert all(each.dtype == torch.float32 for each in run.model.parameters())
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+GREETING = [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hi."}]
+
+
+def write_conversations(folder: Path) -> Path:
+    from PIL import Image
+
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(folder / "red.png")
+    turns = [{"from": "human", "value": "<image>\nWhat colour?"}, {"from": "gpt", "value": "red"}]
+    (folder / "talk.json").write_text(
+        json.dumps([{"image": "red.png", "conversations": turns + turns}, {"conversations": GREETING}])
+    )
+    return folder
+
+
+def test_conversations_are_learnt_in_the_same_steps(data: Path, tmp_path: Path) -> None:
+    from vla_bench.policies.vla.losses import IGNORE
+
+    folder = write_conversations(tmp_path)
+    more = {"conversations": str(folder), "conversation_batch": 2, "dropout": 0.0}
+    run = make_run(data, {"cotrain_loss_ratio": 5.0}, **more, steps=6, learning_rate=1e-2)
+    assert run.conversations is not None
+    ids, labels = run.conversations.tokens((("What colour?", "red"), ("And now?", "blue")))
+    said = run.items.tokenizer.decode(ids[labels != IGNORE])
+    assert said == "red</s>blue</s>" and (labels == ids)[labels != IGNORE].all()
+    steps: list[Any] = []
+    run.train(None, report=steps.append)
+    losses = [each.losses for each in steps if isinstance(each, StepDone)]
+    assert losses[-1]["vl_cotrain"] < losses[0]["vl_cotrain"] - 0.5 and losses[0]["arm"] > 0
+
+
+def test_conversations_of_another_form_are_refused(data: Path, tmp_path: Path) -> None:
+    for content, said in (
+        ("[]", "must hold a list"),
+        ("{", "is not JSON"),
+        ('[{"conversations": [{"from": "gpt", "value": "a"}]}]', "must go human, gpt"),
+        (
+            '[{"image": "no.png", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]',
+            "n",
+        ),
+        ('[{"text": 1}]', 'must have "conversations"'),
+    ):
+        (tmp_path / "talk.json").write_text(content)
+        with pytest.raises(PolicyError, match=said):
+            make_run(data, conversations=str(tmp_path / "talk.json"))
+
+
+def test_sets_of_another_robot_are_refused(data: Path) -> None:
+    run = make_run(data)
+    for shapes, said in (
+        ({"rel_actions": (14,), "rgb_static": (8, 8, 3), "rgb_gripper": (8, 8, 3)}, "not of CALVIN's robot"),
+        ({"rel_actions": (7,), "rgb_static": (8, 8, 4), "rgb_gripper": (8, 8, 3)}, "is wanted"),
+        ({"rel_actions": (7,), "rgb_static": (8, 8, 3)}, "holds no images of the gripper camera"),
+    ):
+        with pytest.raises(PolicyError, match=said):
+            run.items.__class__(
+                Reshaped(run.items.dataset, shapes),
+                run.items.structure,
+                run.config,
+                run.items.adapter,
+                run.items.tokenizer,
+            )
+
+
+class Reshaped:
+    """A data set that says it has other shapes."""
+
+    def __init__(self, dataset: Any, shapes: dict[str, tuple[int, ...]]):
+        self._dataset, self.shapes = dataset, shapes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+
+def test_shifts_of_a_window_move_all_its_frames_alike() -> None:
+    from vla_bench.policies.vla.training.augmentation import draw_shifts, jitter, shift
+
+    drawn = draw_shifts(3, 2, "window", torch.Generator().manual_seed(0))
+    assert len({tuple(each) for each in drawn.tolist()}) == 1
+    image = torch.arange(25.0).view(1, 1, 5, 5).expand(1, 3, 5, 5)
+    moved = shift(image, 2, np.array([[4, 2]]))
+    assert torch.equal(moved[0, 0, :, :3], image[0, 0, :, 2:]) and torch.equal(moved[0, 0, :, 4], image[0, 0, :, 4])
+    assert torch.equal(shift(image, 2, np.array([[2, 2]])), image)
+    coloured = jitter(torch.rand(2, 3, 4, 4), 0.3, torch.Generator().manual_seed(0))
+    assert coloured.min() >= 0 and coloured.max() <= 1
+
+
+def test_the_rate_goes_as_its_formula_says() -> None:
+    from vla_bench.policies.vla.training.optimiser import rate_factor
+
+    def factors(**more: Any) -> list[float]:
+        config = TrainingConfig(**more)
+        return [rate_factor(step, config, steps=8, steps_per_epoch=4.0) for step in range(9)]
+
+    assert factors(schedule="constant", warmup_epochs=1.0)[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert factors(schedule="constant", warmup_epochs=1.0, compat="released")[:5] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert factors(schedule="cosine")[4] == pytest.approx(0.5) and factors(schedule="cosine")[8] == 0.0
+    assert factors(schedule="half_cosine", min_rate=0.1)[8] == pytest.approx(0.1)
+
+
+def test_biases_and_norms_do_not_decay_unless_released(data: Path) -> None:
+    from vla_bench.policies.vla.training.optimiser import make_optimiser
+
+    model = make_run(data).model
+    groups = make_optimiser(model.named_parameters(), TrainingConfig(weight_decay=0.1)).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert all(each.dim() >= 2 for each in groups[0]["params"]) and all(each.dim() < 2 for each in groups[1]["params"])
+    (single,) = make_optimiser(model.named_parameters(), TrainingConfig(compat="released")).param_groups
+    assert len(single["params"]) == sum(len(group["params"]) for group in groups)

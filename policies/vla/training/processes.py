@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ class Processes:
     def __init__(self, config: TrainingConfig):
         try:
             from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+            from accelerate.state import AcceleratorState
         except ModuleNotFoundError:
             raise PolicyError("training needs the package 'accelerate'; type: pip install -e '.[vla]'") from None
         if config.device not in ("cpu", "cuda", "auto"):
@@ -39,6 +41,9 @@ class Processes:
             ) from None
         if config.precision == "fp16" and device.type != "cuda":
             raise PolicyError("train.precision=fp16 scales its loss on a GPU, and none is used; type bf16 or fp32")
+        # accelerate keeps the precision of the first run of a process for good; a grid of runs may have several.
+        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        AcceleratorState._reset_state(reset_partial_state=alone)
         self._accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision=_PRECISIONS[config.precision],

@@ -138,6 +138,7 @@ def set_gradient_checkpointing(model: VlaModel) -> None:
         PolicyError: this backbone cannot.
     """
     try:
-        model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        enable = getattr(model.backbone, "activation_checkpointing_enable", None)  # its name in later releases
+        (enable or model.backbone.gradient_checkpointing_enable)()
     except (ValueError, AttributeError) as error:
         raise PolicyError(f"train.gradient_checkpointing: the backbone cannot ({error})") from None
