@@ -154,7 +154,7 @@ def _go(
         screen.take(event)
 
     screen.begin(folder, journal.header)
-    provenance.begin("vla", {name: getattr(setup.train, name) for name in ("device", "threads", "workers")})
+    provenance.begin({"target": "vla"}, {name: getattr(setup.train, name) for name in ("device", "threads", "workers")})
     try:
         with stop:
             done = run.train(folder, report=take, evaluate=_evaluator(setup, folder, stop), stop=lambda: stop.asked)
