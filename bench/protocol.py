@@ -39,13 +39,17 @@ class EpisodeSpec:
     judged: Literal["chain", "last"] = "chain"
     """``chain``: the episode ends at the first failure, and its length counts. ``last``: every subtask
     is run, whatever became of the one before, and the episode succeeds when the last one does."""
+    cluster: str = ""
+    """What it has in common with other episodes, e.g. the arm's start: episodes of one cluster are no independent
+    tries, and intervals count them so (:mod:`vla_bench.bench.records.clusters`). Empty: a start of its own. Changes
+    no number, so it is in no digest and no hash."""
 
     @property
     def digest(self) -> str:
         """First 8 hex digits of the SHA-256 of all of it, position aside, in canonical JSON: says whether
         two protocols mean the same by an episode's name."""
         plain = to_plain(self)
-        del plain["index"]
+        del plain["index"], plain["cluster"]
         return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:8]
 
     def seed(self, run_seed: int, position: int) -> int:
@@ -116,6 +120,8 @@ class EpisodeRecord:
     latency: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """How long each decision took, counted in steps of 2 % (:mod:`vla_bench.bench.latency`): ``decision``, as
     the worker waited for it, and ``model``, the model's part of it where the policy knows."""
+    cluster: str = ""
+    """The episode's."""
 
     def outcome(self) -> dict[str, Any]:
         """The part that must not depend on workers, order or retries, as plain data."""
@@ -140,6 +146,8 @@ class EvaluationProtocol:
         """First 12 hex digits of the SHA-256 of name, facts and episodes in canonical JSON."""
         plain = {"name": self.name, "facts": to_plain(self.facts)}
         plain["episodes"] = [to_plain(episode) for episode in self.episodes]
+        for episode in plain["episodes"]:
+            del episode["cluster"]
         return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:12]
 
 
@@ -170,6 +178,7 @@ def spec_from_plain(plain: Mapping[str, Any]) -> EpisodeSpec:
         instructions=tuple(plain["instructions"]),
         step_limit=plain["step_limit"],
         judged=plain["judged"],
+        cluster=plain.get("cluster", ""),
     )
 
 

@@ -12,13 +12,14 @@ from typing import Literal
 import numpy as np
 
 from vla_bench.bench.demonstrations.feasible import feasible_tasks, kind_of
-from vla_bench.bench.demonstrations.table_setting import HELD_TASKS, Redraw, TableSetting, subject_of
+from vla_bench.bench.demonstrations.table_setting import Redraw, TableSetting, subject_of
 from vla_bench.bench.errors import UserError
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS
 from vla_bench.envs.calvin.oracle import BLOCKS, DRAWER_LINK, PLANK_LINK, ROBOT, TABLE
 from vla_bench.envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT
 from vla_bench.envs.calvin.scenes import Block, Scene, scene_named
 from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EpisodeStart, environment_spec
 from vla_bench.policies.base import SubtaskContext
@@ -80,7 +81,7 @@ def draw(
     simulation: CalvinSimulation, scene: Scene, task: str, generator: np.random.Generator, arm: Arm = "rest"
 ) -> EpisodeStart:
     """One candidate state; Redraw when the blocks did not fit or what was done first failed."""
-    setting = TableSetting(scene, generator)
+    setting = TableSetting(scene, generator, varied=arm != "rest")
     subject = subject_of(scene, task, generator)
     setting.set_table(task)
     setting.place_blocks(task, subject)

@@ -12,6 +12,7 @@ import numpy as np
 
 from vla_bench.envs.calvin.initial_states import SWITCH_ON
 from vla_bench.envs.calvin.scenes import BLOCK_HALF_WIDTH, Block, Scene
+from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.policies.expert.furniture import (
     BUTTON_RADIUS,
     DOOR_HALF_WIDTH,
@@ -25,13 +26,15 @@ from vla_bench.policies.expert.placing import DOOR_MARGIN, WALL_MARGIN
 DRAWER_OPEN = 0.22
 SLIDE_LEFT = {"A": 0.28, "B": 0.304, "C": 0.24, "D": 0.28}
 """The joint when the sliding door is on the left: its upper limit, metres."""
+LEAST_OPEN = 0.17
+"""Of a drawer in a varied setting, metres."""
+SLIDE_SHIFT = 0.02
+"""How far the door may be from its end in a varied setting, metres."""
 GAP = 0.025
 """Least room between blocks, and between a block and the button, metres."""
 CABINET_Y = (0.088, 0.098)
 PUSH_ROOM = 0.125
 """Room that a block to be pushed needs at its side, metres."""
-HELD_TASKS = ("place_in_slider", "place_in_drawer", "stack_block")
-"""Tasks that begin with a block in the hand."""
 
 
 class Redraw(Exception):
@@ -49,11 +52,14 @@ def subject_of(scene: Scene, task: str, generator: np.random.Generator) -> Block
 
 
 class TableSetting:
-    """A table being set."""
+    """A table being set. ``varied``: door and drawer are not quite at their ends, and a block that the task is not
+    about may lie in the drawer."""
 
-    def __init__(self, scene: Scene, generator: np.random.Generator) -> None:
+    def __init__(self, scene: Scene, generator: np.random.Generator, varied: bool = False) -> None:
         self.scene = scene
         self.generator = generator
+        self.varied = varied
+        self.opening, self.slide_shift = DRAWER_OPEN, 0.0
         self.layout = LAYOUTS[scene.name]
         self.poses: dict[str, tuple[float, float, float, float]] = {}
 
@@ -65,6 +71,9 @@ class TableSetting:
         self.drawer_open = opened or "into_drawer" in task or "in_drawer" in task or task.endswith("block_drawer")
         self.bulb = {"turn_on_lightbulb": False, "turn_off_lightbulb": True}.get(task, flip[2])
         self.led = {"turn_on_led": False, "turn_off_led": True}.get(task, flip[3])
+        if self.varied:
+            self.opening = self.generator.uniform(LEAST_OPEN, DRAWER_OPEN)
+            self.slide_shift = self.generator.uniform(0.0, SLIDE_SHIFT)
 
     def place_blocks(self, task: str, subject: Block | None) -> None:
         """The task's own block first, then the others wherever there is room."""
@@ -86,8 +95,9 @@ class TableSetting:
                     z + 2 * BLOCK_HALF_WIDTH,
                     yaw + self.generator.uniform(-0.2, 0.2),
                 )
+        places = [self.table, self.cabinet, *([self.drawer] if self.varied and self.drawer_open else [])]
         for block in others:
-            self.put(block, (self.table, self.cabinet)[self.generator.integers(2)])
+            self.put(block, places[self.generator.integers(len(places))])
         self.poses.pop("room", None)
 
     def put(self, block: Block, place: Callable[[], tuple[float, float, float, float]]) -> None:
@@ -146,14 +156,14 @@ class TableSetting:
         """A pose in the open drawer, clear of its walls and of the table's edge."""
         g = self.generator
         x = self.layout.drawer + g.uniform(-0.11, 0.11)
-        front, back = DRAWER_FRONT - DRAWER_OPEN, TABLE_FRONT
+        front, back = DRAWER_FRONT - self.opening, TABLE_FRONT
         y = g.uniform(front + 0.09, back - 0.06)
         return x, y, DRAWER_FLOOR + BLOCK_HALF_WIDTH, g.uniform(0.0, math.pi)
 
     def scene_obs(self) -> list[float]:
         """(24,) as in :func:`vla_bench.envs.calvin.state.scene_obs_names`."""
-        slide = SLIDE_LEFT[self.scene.name] if self.door_left else 0.0
-        values = [slide, DRAWER_OPEN * self.drawer_open, 0.0, SWITCH_ON * self.bulb, self.bulb, self.led]
+        slide = SLIDE_LEFT[self.scene.name] - self.slide_shift if self.door_left else self.slide_shift
+        values = [slide, self.opening * self.drawer_open, 0.0, SWITCH_ON * self.bulb, self.bulb, self.led]
         for block in self.scene.blocks:
             x, y, z, yaw = self.poses[block.name]
             values += [x, y, z, 0.0, 0.0, yaw]

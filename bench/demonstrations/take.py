@@ -124,6 +124,7 @@ def record_episode(
         index=episode.index,
         episode=episode.episode,
         scene=episode.start.scene,
+        cluster=episode.cluster,
         status="done",
         chain_length=sum(record.success for record in records),
         subtasks=tuple(records),

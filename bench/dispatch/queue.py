@@ -161,6 +161,7 @@ class EpisodeQueue:
             index=episode.index,
             episode=episode.episode,
             scene=episode.start.scene,
+            cluster=episode.cluster,
             status="error",
             chain_length=0,
             subtasks=(),

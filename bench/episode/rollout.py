@@ -129,6 +129,7 @@ def run_episode(
         index=episode.index,
         episode=episode.episode,
         scene=episode.start.scene,
+        cluster=episode.cluster,
         status="done",
         chain_length=chain_length,
         subtasks=tuple(records),

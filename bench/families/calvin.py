@@ -49,6 +49,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         "assets": bundle.name,
         "assets_checksum": bundle.checksum,
         "renderer": renderer,
+        **({"starts": benchmark.starts} if benchmark.kind == "tasks" else {}),
         **options,
         **policy_facts(policy, environment),
     }
@@ -123,13 +124,19 @@ def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpe
 
 
 def _suite(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec, ...]:
-    from vla_bench.envs.calvin.task_suite import suite_states
+    from vla_bench.envs.calvin.task_suite import suite_clusters, suite_states
 
     cells = [
-        (scene, task, rollout, start)
+        (scene, task, rollout, start, cluster)
         for scene in benchmark.scenes
         for task in _tasks(benchmark.tasks)
-        for rollout, start in enumerate(_first(suite_states(scene, task), benchmark.rollouts))
+        for rollout, (start, cluster) in enumerate(
+            zip(
+                _first(suite_states(scene, task, benchmark.starts), benchmark),
+                suite_clusters(scene, task, benchmark.starts),
+                strict=False,
+            )
+        )
     ]
     return tuple(
         EpisodeSpec(
@@ -139,8 +146,9 @@ def _suite(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec
             subtasks=(task,),
             instructions=(bundle.instructions[task],),
             step_limit=benchmark.step_limit,
+            cluster=cluster,
         )
-        for index, (scene, task, rollout, start) in enumerate(cells)
+        for index, (scene, task, rollout, start, cluster) in enumerate(cells)
     )
 
 
@@ -153,9 +161,10 @@ def _tasks(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) or tuple(TASKS)
 
 
-def _first(states: Sequence, rollouts: int) -> Sequence:
-    if rollouts > len(states):
+def _first(states: Sequence, benchmark: BenchmarkConfig) -> Sequence:
+    if benchmark.rollouts > len(states):
         raise ConfigError(
-            f"benchmark.rollouts={rollouts}: the task suite holds {len(states)} states per task and scene"
+            f"benchmark.rollouts={benchmark.rollouts}: the task suite holds {len(states)} states per task and scene "
+            f"with starts={benchmark.starts}"
         )
-    return states[:rollouts]
+    return states[: benchmark.rollouts]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.clusters import cluster_of, clustered_mean, clustered_pairs, clustered_rate
 from vla_bench.bench.records.conditions import FieldDifference, differences, refuse
 from vla_bench.bench.records.lineup import short_names
-from vla_bench.bench.records.paired import PairedMean, PairedRates, holm, paired_mean, paired_rates
-from vla_bench.bench.records.statistics import Rate, rate
+from vla_bench.bench.records.paired import PairedMean, PairedRates, holm
+from vla_bench.bench.records.statistics import Rate
 from vla_bench.bench.records.summary import Bounds
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def compare(
         )
     kind, longest = first.summary.kind, first.header["longest"] if first.summary.kind == "chains" else 1
     n = len(judged)
-    average = paired_mean(Counter(y.chain_length - x.chain_length for x, y in judged), longest)
+    facts = first.header["protocol"]["facts"]
+    average = clustered_mean(((cluster_of(x, facts), y.chain_length - x.chain_length) for x, y in judged), longest)
     unjudged = [pair for pair in shared if any(record.status != "done" for record in pair)]
     return Comparison(
         first=a,
@@ -150,34 +152,39 @@ def compare(
         averages=(sum(x.chain_length for x, _ in judged) / n, sum(y.chain_length for _, y in judged) / n),
         average=average,
         bounds=_bounds(judged, unjudged, longest) if unjudged else None,
-        positions=tuple(_position(judged, length) for length in range(1, longest + 1)),
-        tasks=_tasks(judged),
+        positions=tuple(_position(judged, length, facts) for length in range(1, longest + 1)),
+        tasks=_tasks(judged, facts),
         fields=fields,
         notes=tuple(_notes((a, first), (b, second))),
     )
 
 
-def _position(judged: Sequence[tuple[EpisodeRecord, EpisodeRecord]], length: int) -> PositionDifference:
-    reached = [(x.chain_length >= length, y.chain_length >= length) for x, y in judged]
-    n = len(reached)
-    first, second = (rate(sum(pair[side] for pair in reached), n) for side in (0, 1))
-    return PositionDifference(length, first, second, paired_rates(reached))
+_Pairs = Sequence[tuple[EpisodeRecord, EpisodeRecord]]
 
 
-def _tasks(judged: Sequence[tuple[EpisodeRecord, EpisodeRecord]]) -> tuple[TaskDifference, ...]:
-    tried: defaultdict[str, list[tuple[bool, bool]]] = defaultdict(list)
+def _position(judged: _Pairs, length: int, facts: Mapping[str, Any]) -> PositionDifference:
+    reached = [(cluster_of(x, facts), x.chain_length >= length, y.chain_length >= length) for x, y in judged]
+    return PositionDifference(length, *_rates(reached), clustered_pairs(reached))
+
+
+def _rates(pairs: Sequence[tuple[str, bool, bool]]) -> tuple[Rate, Rate]:
+    return clustered_rate((c, a) for c, a, _ in pairs), clustered_rate((c, b) for c, _, b in pairs)
+
+
+def _tasks(judged: _Pairs, facts: Mapping[str, Any]) -> tuple[TaskDifference, ...]:
+    tried: defaultdict[str, list[tuple[str, bool, bool]]] = defaultdict(list)
     for x, y in judged:
-        for mine, their in zip(x.subtasks, y.subtasks, strict=False):
+        cluster = cluster_of(x, facts)
+        for place, (mine, their) in enumerate(zip(x.subtasks, y.subtasks, strict=False)):
             if mine.subtask == their.subtask:
-                tried[mine.subtask].append((mine.success, their.success))
+                tried[mine.subtask].append((f"{cluster}/{place}", mine.success, their.success))
     names = sorted(tried)
-    counted = [paired_rates(tried[name]) for name in names]
+    counted = [clustered_pairs(tried[name]) for name in names]
     corrected = holm([pairs.p for pairs in counted])
     return tuple(
         TaskDifference(
             name,
-            rate(pairs.both + pairs.first, pairs.n),
-            rate(pairs.both + pairs.second, pairs.n),
+            *_rates(tried[name]),
             pairs,
             p,
         )

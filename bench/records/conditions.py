@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 from vla_bench.bench.errors import ProtocolMismatch
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.result_set import CONFIG
+from vla_bench.bench.records.summary import BLIND
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.results import Results
 
+SEEING = ("sensors", f"policy_switches.{BLIND}")
+"""Facts of what a policy looks at, in which the compared may well differ: a blind control is compared with one that
+sees."""
 ANYWAY = "--anyway"
 """What is typed to have sets of different protocols in one table."""
 
@@ -40,7 +44,7 @@ def differences(first: Results, second: Results) -> tuple[FieldDifference, ...]:
     mine, theirs = _fields(first), _fields(second)
     for name in {**mine, **theirs}:
         a, b = mine.get(name, "–"), theirs.get(name, "–")
-        if a != b and not (name == "renderer" and "none" in (a, b)) and not name.startswith("sensors"):
+        if a != b and not (name == "renderer" and "none" in (a, b)) and not name.startswith(SEEING):
             found.append(FieldDifference(name, str(a), str(b)))
     if first.header["protocol"]["hash"] != second.header["protocol"]["hash"]:
         found += _episode_differences(first, second)

@@ -11,6 +11,9 @@ from vla_bench.bench.records.results import Results
 from vla_bench.bench.records.several_runs import SeveralRuns
 from vla_bench.program import evaluation
 
+CONTROL = " (blind control)"
+"""Added to the name of a policy that was kept from seeing, in every table."""
+
 
 def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
     """Reads the result sets that were typed, as ``folder`` or ``name=folder``; by name, in order.
@@ -22,6 +25,7 @@ def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
     given = [_split(word) for word in words]
     sets = [_load(folder) for _, folder in given]
     names = [name or short for (name, _), short in zip(given, short_names(sets), strict=True)]
+    names = [name + CONTROL * each.summary.control for name, each in zip(names, sets, strict=True)]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(

@@ -55,6 +55,8 @@ class PairedRates:
     second: int
     """Tries where only the second succeeded."""
     neither: int
+    clustered: PairedMean | None = None
+    """Their difference, where the pairs come in clusters."""
 
     @property
     def n(self) -> int:
@@ -63,7 +65,9 @@ class PairedRates:
 
     @property
     def p(self) -> float:
-        """Of McNemar's exact test; 1 without a pair that differs."""
+        """Of McNemar's exact test, of clusters' sign flips where there are any; 1 without a pair that differs."""
+        if self.clustered is not None:
+            return self.clustered.p
         return mcnemar(self.first, self.second)
 
     @property
@@ -74,6 +78,8 @@ class PairedRates:
         proportions based on paired data", Journal of Educational and Behavioral Statistics 37 (2012).
         """
         n = self.n
+        if self.clustered is not None:
+            return self.clustered.difference
         if not n:
             return Mean(math.nan, 0, math.nan, math.nan)
         up, down = (self.second + 1) / (n + 2), (self.first + 1) / (n + 2)

@@ -30,6 +30,8 @@ class Rate:
     n: int
     low: float
     high: float
+    clusters: int = 0
+    """Clusters of tries that the interval knows of; 0: each try is on its own."""
 
     @property
     def value(self) -> float:
@@ -57,10 +59,11 @@ def rate(successes: int, n: int) -> Rate:
         raise ValueError(f"{successes} successes in {n} tries")
     if n == 0:
         return Rate(0, 0, math.nan, math.nan)
-    return Rate(successes, n, *_wilson(successes / n, n))
+    return Rate(successes, n, *wilson(successes / n, n))
 
 
-def _wilson(share: float, n: float) -> tuple[float, float]:
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of n tries; n need not be whole."""
     shrink = 1 + _Z**2 / n
     centre = (share + _Z**2 / (2 * n)) / shrink
     half = _Z / shrink * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
@@ -93,7 +96,7 @@ def mean_of_rates(strata: Sequence[tuple[float, int, int]]) -> Mean:
     centre = math.fsum(weight * each for weight, each, _ in smoothed)
     variance = math.fsum(weight**2 * each * (1 - each) / tries for weight, each, tries in smoothed)
     effective = centre * (1 - centre) / variance
-    return Mean(share, n, *_wilson(share, effective))
+    return Mean(share, n, *wilson(share, effective))
 
 
 def mean_length(counts: Sequence[int]) -> Mean:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.latency import added, quantiles
 from vla_bench.bench.protocol import EpisodeRecord, Timings
-from vla_bench.bench.records.statistics import ChainTable, Mean, Rate, chain_table, rate
+from vla_bench.bench.records.clusters import cluster_of, clustered_rate, clusters_note
+from vla_bench.bench.records.statistics import ChainTable, Mean, Rate, chain_table
 
 if TYPE_CHECKING:
     from vla_bench.bench.families.simpler_metrics import Row, VariantRate
+
+BLIND = "blind"
+"""The switch of a policy whose cameras are blacked out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,9 @@ class Summary:
     variants: tuple[VariantRate, ...] = ()
     """SimplerEnv: each task in each variant."""
 
+    control: bool = False
+    """Whether the policy was kept from seeing (``blind``): a control beside which a policy that sees is read."""
+
     @property
     def missing(self) -> int:
         """Episodes not run yet."""
@@ -135,14 +142,14 @@ def summarize(
     facts = header["protocol"]["facts"]
     judged = [record for record in records if record.status == "done"]
     errors = len(records) - len(judged)
-    tasks, cells = _task_rates(header["tasks"], header["scenes"], judged)
+    tasks, cells = _task_rates(header["tasks"], header["scenes"], judged, facts)
     chains = facts["kind"] == "chains"
     longest = header["longest"]
     chain = chain_table(Counter(record.chain_length for record in judged), longest) if chains else None
     overall: Rate | Mean | None = None
     overall_bounds = None
     if not chains:
-        overall = pooled = rate(sum(record.chain_length for record in judged), len(judged))
+        overall = pooled = clustered_rate((cluster_of(record, facts), record.chain_length > 0) for record in judged)
         overall_bounds = _rate_bounds(pooled, errors) if errors else None
     rows: tuple[Row, ...] = ()
     variants: tuple[VariantRate, ...] = ()
@@ -154,6 +161,8 @@ def summarize(
         if rows:
             overall, overall_bounds = rows[-1].success, Bounds(*rows[-1].bounds) if errors else None
     notes = list(header["notes"])
+    if shared := "" if chains or rows else clusters_note(judged, facts):
+        notes.append(shared)
     if missing := header["episodes"] - len(records):
         notes.append(
             f"unfinished: {missing} of {header['episodes']} episodes are still to run, and those that end "
@@ -191,22 +200,28 @@ def summarize(
         timing=_timing(records, wall, startup),
         rows=rows,
         variants=variants,
+        control=is_control(facts),
     )
 
 
+def is_control(facts: Mapping[str, Any]) -> bool:
+    """Whether these are the protocol's facts of a policy that was blind: its spec's ``switches`` say so."""
+    return str((facts.get("policy_switches") or {}).get(BLIND, "")).lower() == "true"
+
+
 def _task_rates(
-    planned: Sequence[str], scenes: Sequence[str], judged: Sequence[EpisodeRecord]
+    planned: Sequence[str], scenes: Sequence[str], judged: Sequence[EpisodeRecord], facts: Mapping[str, Any]
 ) -> tuple[tuple[TaskRate, ...], tuple[TaskRate, ...]]:
-    tries: Counter[tuple[str, str]] = Counter()
-    solved: Counter[tuple[str, str]] = Counter()
+    tries: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     for record in judged:
-        for subtask in record.subtasks:
+        cluster = cluster_of(record, facts)
+        for place, subtask in enumerate(record.subtasks):
             for scene in (record.scene, ""):
-                tries[subtask.subtask, scene] += 1
-                solved[subtask.subtask, scene] += subtask.success
+                # Attempts at one task in one chain are as independent as those of two chains.
+                tries[subtask.subtask, scene].append((f"{cluster}/{place}", subtask.success))
 
     def rated(task: str, scene: str) -> TaskRate:
-        return TaskRate(task, scene, rate(solved[task, scene], tries[task, scene]))
+        return TaskRate(task, scene, clustered_rate(tries[task, scene]))
 
     pooled = tuple(rated(task, "") for task in planned)
     return pooled, tuple(rated(task, scene) for task in planned for scene in scenes)
@@ -246,7 +261,12 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
     }
     plain["episodes"] = {name: getattr(summary, name) for name in ("planned", "done", "errors", "missing")}
     plain["complete"] = summary.complete
-    plain["interval"] = "95 %: Wilson for rates, BCa bootstrap for the average chain length"
+    plain["interval"] = (
+        "95 %: Wilson for rates, of as many tries as clusters of a start are worth; BCa bootstrap for the average "
+        "chain length"
+    )
+    if summary.control:
+        plain["control"] = BLIND
     if chain := summary.chain:
         bounds: Sequence[Bounds | None] = summary.chain_bounds or [None] * (len(chain.rates) + 1)
         plain["single_task_success"] = _plain_rate(chain.rates[0], bounds[0])

@@ -57,7 +57,7 @@ def counted(number: int, noun: str) -> str:
 
 def headline(summary: Summary) -> str:
     """One line: what was evaluated, with what."""
-    parts = [summary.benchmark, summary.policy]
+    parts = [summary.benchmark, summary.policy, *(["blind control"] if summary.control else [])]
     if summary.split != "none":
         parts.append(f"trained on {summary.split}")
     parts += [f"seed {summary.seed}", f"{summary.assets} assets", f"renderer {summary.renderer}"]

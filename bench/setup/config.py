@@ -44,6 +44,8 @@ class BenchmarkConfig:
     """tasks: which ones; empty or all means all there are."""
     rollouts: int = 10
     """tasks: tries per task and scene."""
+    starts: Literal["varied", "fixed"] = "varied"
+    """tasks, CALVIN: the arm starts where chains leave it, or in one resting pose as in version 0.1."""
     step_limit: int = 360
     """Control steps granted to each subtask; 360 is CALVIN's limit, SimplerEnv's tasks have lower ones."""
     assets: Literal["official", "builtin"] = "official"

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from tools.cluster_coverage import differences_covered, rates_covered
 from vla_bench.bench.records import statistics
 from vla_bench.bench.records.paired import PairedRates
 from vla_bench.bench.records.statistics import mean_length, rate
@@ -49,3 +50,14 @@ def test_paired_differences_of_rates_are_covered(first, second):
             interval = PairedRates(0, a, b, n - a - b).difference
             covered += math.exp(log) * (interval.low <= second - first <= interval.high)
     assert 0.94 < covered < 0.99
+
+
+@pytest.mark.parametrize(("clusters", "correlation", "true"), [(20, 0.3, 0.5), (34, 0.8, 0.8), (20, 0.3, 0.8)])
+def test_rates_of_clustered_starts_are_covered(clusters, correlation, true):
+    ours, plain = rates_covered(true, correlation, clusters, tries=10, repeats=600)
+    assert 0.93 <= ours <= 0.97 and plain < 0.85
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+def test_differences_on_clustered_starts_are_covered(correlation):
+    assert 0.93 <= differences_covered(0.2, correlation, clusters=34, tries=5, repeats=400) <= 0.97

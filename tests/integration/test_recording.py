@@ -17,13 +17,13 @@ from vla_bench.bench.demonstrations.feasible import feasible_tasks
 from vla_bench.bench.demonstrations.options import RecordingConfig
 from vla_bench.bench.demonstrations.record import record
 from vla_bench.bench.demonstrations.starts import recorded_start
-from vla_bench.bench.demonstrations.table_setting import HELD_TASKS
 from vla_bench.bench.runner import evaluate
 from vla_bench.bench.setup.config import BenchmarkConfig, Config, PolicyConfig, RunConfig
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.dataset.pickles import load_object
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS
 from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.envs.calvin.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]

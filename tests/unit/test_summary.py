@@ -117,7 +117,7 @@ def test_task_suite_has_a_column_per_scene():
         task_record(index, task, scene, success=(index % 4 != 0))
         for index, (task, scene) in enumerate((t, s) for s in "AB" for t in ("open_drawer", "turn_on_led") * 3)
     ]
-    about = header(12, kind="tasks", tasks=("open_drawer", "turn_on_led"), scenes=("A", "B"))
+    about = header(12, kind="tasks", tasks=("open_drawer", "turn_on_led"), scenes=("A", "B"), starts="varied")
     summary = summarize(about, records)
     assert (summary.overall.successes, summary.overall.n) == (9, 12)
     assert summary.chain is None

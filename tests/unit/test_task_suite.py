@@ -9,7 +9,7 @@ import pytest
 
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS
 from vla_bench.envs.calvin.scenes import SCENES
-from vla_bench.envs.calvin.task_suite import suite_states
+from vla_bench.envs.calvin.task_suite import suite_clusters, suite_states
 from vla_bench.envs.calvin.tasks import TASKS
 
 HELD = ("place_in_slider", "place_in_drawer", "stack_block")
@@ -19,7 +19,7 @@ CELLS = [(scene, task) for scene in SCENES for task in TASKS]
 
 
 def vectors(scene, task):
-    states = suite_states(scene, task)
+    states = suite_states(scene, task, "fixed")
     assert all(state.scene == scene for state in states)
     return tuple(np.array([state.state[name] for state in states]) for name in ("robot_obs", "scene_obs"))
 
@@ -91,6 +91,34 @@ def test_blocks_lie_turned_in_many_ways():
     _, scene_obs = vectors("A", "lift_red_block_table")
     yaw = block_of("A", "lift_red_block_table", scene_obs)[:, 5]
     assert np.histogram(np.mod(yaw, math.pi), bins=4, range=(0, math.pi))[0].min() > 0
+
+
+@pytest.mark.parametrize(("scene", "task"), CELLS)
+def test_the_arm_starts_in_many_places(scene, task):
+    states = suite_states(scene, task)
+    arms = np.array([state.state["robot_obs"] for state in states])
+    assert len(states) >= 20
+    assert np.ptp(arms[:, :3], axis=0).min() > 0.05
+    assert np.linalg.norm(arms[:, :3] - np.array(ROBOT_OBS[:3]), axis=1).max() > 0.1
+    clusters = suite_clusters(scene, task)
+    assert clusters.count("") + len(set(clusters) - {""}) >= 10
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_varied_fixtures_stand_as_the_task_asks_but_not_all_in_one_place(scene):
+    def table(task):
+        return np.array([state.state["scene_obs"][:6] for state in suite_states(scene, task)]).T
+
+    assert (table("open_drawer")[1] < 0.02).all()
+    drawer = table("close_drawer")[1]
+    assert (drawer > 0.15).all() and np.ptp(drawer) > 0.02
+    assert (table("move_slider_left")[0] < 0.05).all() and (table("move_slider_right")[0] > 0.2).all()
+    assert (table("turn_on_led")[5] == 0).all() and (table("turn_off_lightbulb")[4] == 1).all()
+
+
+def test_states_that_share_an_arm_start_are_one_cluster():
+    assert set(suite_clusters("A", "open_drawer", "fixed")) == {"A-open_drawer-000"}
+    assert set(suite_clusters("A", "stack_block", "fixed")) != {"A-stack_block-000"}
 
 
 def test_unknown_names_are_named():
