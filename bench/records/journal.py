@@ -203,7 +203,7 @@ def _header(line: bytes, path: Path) -> Mapping[str, Any]:
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
         raise ResultSetError(
-            f"{path}: written in format {found}, this version reads format {FORMAT}. Read it with what "
+            f"{path}: written in format {found!r}, this version reads format {FORMAT}. Read it with what "
             "wrote it (see provenance.json), and give a new run another folder: run.name=<name>"
         )
     if what := _missing(header, HEADER):
@@ -265,6 +265,7 @@ def _record(entry: Mapping[str, Any], header: Mapping[str, Any]) -> EpisodeRecor
     plain, error = entry["record"], entry["record"].get("error")
     sound = (
         0 <= plain["index"] < header["episodes"]
+        and isinstance(plain.get("cluster", ""), str)
         and 0 <= plain["chain_length"] <= min(header["longest"], len(plain["subtasks"]))
         and all(isinstance(each, dict) and not _missing(each, _SUBTASK) for each in plain["subtasks"])
         and all(type(flag) in _NUMBER for each in plain["subtasks"] for flag in each["flags"].values())
