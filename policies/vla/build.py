@@ -15,7 +15,7 @@ from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.adapters import merge_adapter
 from vla_bench.policies.vla.backbones import backbone_class
 from vla_bench.policies.vla.backbones.contract import Backbone
-from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer, load_tokenizer
+from vla_bench.policies.vla.backbones.tokenizers import load_tokenizer
 from vla_bench.policies.vla.checkpoints import load_into, parameters_on_meta, read_checkpoint
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.describe import describe_tensors
@@ -121,7 +121,7 @@ def build(
         model.to(device=place, dtype=number)
     if lora is not None:
         merge_adapter(model, lora)
-    tokenizer = byte_tokenizer() if str(backbone_path) == TINY else load_tokenizer(backbone_path)
+    tokenizer = adapter_class.tiny_tokenizer() if str(backbone_path) == TINY else load_tokenizer(backbone_path)
     if trainable:
         # Loading leaves parameters that are views of a memory-mapped file.
         for parameter in model.parameters():

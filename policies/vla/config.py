@@ -92,6 +92,8 @@ class VlaConfig:
     question_style: QuestionStyle = "backbone"
     """Chat style of the question prompt; ``backbone``: the one that the backbone names."""
     image_size: int = 224
+    gripper_image_size: int | None = None
+    """Side of the gripper camera's images, for backbones that take images of any size; null: ``image_size``."""
     mask_action_token: bool = False
     """``fill_zero`` of the original: inserted action and state tokens are masked out of attention."""
     released_window: bool = True
@@ -116,10 +118,10 @@ class VlaConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise PolicyError(f"vla: {name}={value!r} must be a whole number of at least 1")
-        if self.stride is not None and (
-            not isinstance(self.stride, int) or isinstance(self.stride, bool) or self.stride < 1
-        ):
-            raise PolicyError(f"vla: stride={self.stride!r} must be a whole number of at least 1, or null")
+        for name in ("stride", "gripper_image_size"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise PolicyError(f"vla: {name}={value!r} must be a whole number of at least 1, or null")
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise PolicyError(f"vla: {name}={getattr(self, name)!r} must be true or false")
@@ -162,6 +164,10 @@ class VlaConfig:
     def history_in_head(self) -> bool:
         """Whether the head, not the language model, remembers earlier frames."""
         return self.head in ("lstm", "gpt") and self.structure != "interleaved"
+
+    def image_side(self, camera: str) -> int:
+        """Pixels of a side of the images of ``static`` or ``gripper`` that the model is shown."""
+        return self.gripper_image_size or self.image_size if camera == "gripper" else self.image_size
 
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> VlaConfig:

@@ -222,9 +222,10 @@ class Engine:
         return Frame(text, torch.ones(len(text), dtype=torch.int64, device=text.device), frame.images)
 
     def _frames(self, slots: Sequence[Slot], observations: Sequence[Mapping[str, np.ndarray]]) -> list[Frame]:
-        recipe, size = self.model.adapter.pixels, self.config.image_size
+        recipe = self.model.adapter.pixels
 
         def pixels(camera: str) -> Tensor:
+            size = self.config.image_side(camera)
             if self.config.blind:
                 return recipe(BLACK, size).expand(len(observations), -1, -1, -1)
             return torch.stack([recipe(seen[f"rgb_{camera}"], size) for seen in observations])

@@ -41,6 +41,8 @@ class VlaModel(nn.Module):
         )
         if not config.generates_tokens and config.readout == "action_token":
             self.action_token = nn.Parameter(torch.zeros(width))
+            if adapter.action_token_std:
+                nn.init.normal_(self.action_token, std=adapter.action_token_std)
         self.act_head = build_head(config, width)
         if config.vision_resampler:
             if adapter.cross_attention:
@@ -66,9 +68,10 @@ class VlaModel(nn.Module):
         """(..., T) token ids to (..., T, d)."""
         return self.adapter.embed(ids.to(self.device))
 
-    def encode_images(self, pixels: Tensor) -> Tensor:
+    def encode_images(self, pixels: Tensor, camera: str = "static") -> Tensor:
         """(N, 3, S, S) to (N, V, d) tokens, start and end tokens included where the backbone has them."""
-        tokens = self.adapter.encode_images(pixels.to(self.device, self.adapter.image_dtype()))
+        encode = self.adapter.encode_gripper_images if camera == "gripper" else self.adapter.encode_images
+        tokens = encode(pixels.to(self.device, self.adapter.image_dtype()))
         if self.config.vision_resampler:
             tokens = self.vision_resampler(tokens)
         bounds = self.adapter.image_bounds()
@@ -78,9 +81,13 @@ class VlaModel(nn.Module):
         return tokens
 
     def encode_frames(self, static: Tensor, gripper: Tensor | None = None) -> Tensor:
-        """Two (N, 3, S, S) stacks of pixels to (N, cameras, V, d), the gripper camera first."""
+        """(N, 3, S, S) pixels and (N, 3, G, G) of the gripper camera to (N, cameras, V, d), the gripper camera
+        first."""
         if gripper is None:
             return self.encode_images(static).unsqueeze(1)
+        apart = type(self.adapter).encode_gripper_images is not Backbone.encode_gripper_images
+        if apart or gripper.shape != static.shape:
+            return torch.stack([self.encode_images(gripper, "gripper"), self.encode_images(static)], dim=1)
         tokens = self.encode_images(torch.cat([gripper, static]))
         return tokens.unflatten(0, (2, len(static))).transpose(0, 1)
 

@@ -108,7 +108,7 @@ def _original(engine: Engine, window: Sequence[dict[str, np.ndarray]]) -> None:
         ids = torch.tensor(engine._prompt_ids(INSTRUCTION), device=model.device)
         cameras = ["static", "gripper"] if engine.config.gripper_camera else ["static"]
         pixels = [
-            torch.stack([recipe(seen[f"rgb_{camera}"], engine.config.image_size) for seen in window])
+            torch.stack([recipe(seen[f"rgb_{camera}"], engine.config.image_side(camera)) for seen in window])
             for camera in cameras
         ]
         images = model.encode_frames(*pixels)

@@ -28,6 +28,7 @@ BACKBONES = {
     "smolvlm": "vla_bench.policies.vla.backbones.smolvlm:SmolVlm",
     "idefics": "vla_bench.policies.vla.backbones.idefics:Idefics",
     "florence2": "vla_bench.policies.vla.backbones.florence2:Florence2",
+    "small": "vla_bench.policies.vla.backbones.small:Small",
     "tiny": "vla_bench.policies.vla.backbones.kosmos2:Tiny",
 }
 """Name to ``module:class``."""

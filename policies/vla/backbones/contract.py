@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vla_bench.policies.vla.backbones.tokenizers import byte_tokenizer
 from vla_bench.policies.vla.images import PixelRecipe
 from vla_bench.policies.vla.prompts import TextPrompt
 
@@ -66,6 +67,10 @@ class Backbone:
     cross_attention: ClassVar[bool] = False
     """True when images reach the language model through :class:`SceneImages`."""
 
+    action_token_std: ClassVar[float] = 0.0
+    """Spread of the action token's first value. 0, as in the original, suits pretrained models; one that learns from
+    nothing and normalises by the root mean square would see gradients a thousand times too large there."""
+
     def __init__(self, model: nn.Module):
         self.model = model
 
@@ -78,6 +83,11 @@ class Backbone:
     def tiny_image_size(cls) -> int:
         """Side in pixels of the images the tiny model takes."""
         return 28
+
+    @classmethod
+    def tiny_tokenizer(cls) -> Any:
+        """The tokenizer of the tiny model, made on the spot."""
+        return byte_tokenizer()
 
     @classmethod
     def build(cls, config: Any) -> nn.Module:
@@ -96,6 +106,10 @@ class Backbone:
         """(N, 3, S, S) to (N, V, d): tokens on the scale of :meth:`embed`."""
         features = self.model.model.get_image_features(pixels).pooler_output
         return features if isinstance(features, Tensor) else torch.stack(list(features))
+
+    def encode_gripper_images(self, pixels: Tensor) -> Tensor:
+        """The same for the gripper camera, where a backbone has other eyes for it; V must be the same."""
+        return self.encode_images(pixels)
 
     def image_bounds(self) -> tuple[int, int] | None:
         """Ids of the tokens that stand before and after every image, if the model wants them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,49 @@ def byte_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
+
+
+def word_tokenizer(words: Iterable[str], size: int = 2048) -> Any:
+    """A tokenizer that knows some words whole and spells all others by the bytes after the longest known beginning.
+
+    Made on the spot, without a file: a byte-level BPE whose merges grow each word from its first letter, so that
+    their order cannot matter. Specials are those of :func:`byte_tokenizer`; ``size`` entries in all, the last of
+    which stay unused for action tokens.
+
+    Raises:
+        ValueError: ``size`` leaves no room for 256 action tokens.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    entries = specials + sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges: dict[tuple[str, str], None] = {}
+    for word in sorted(set(words)):
+        grown = _SPACE
+        for letter in word:
+            merges[grown, letter] = None
+            grown += letter
+    entries += [before + letter for before, letter in merges]
+    if len(entries) + _TAIL > size:
+        raise ValueError(f"{len(entries)} entries leave no room for action tokens among {size}")
+    entries += [f"<unused{index}>" for index in range(size - len(entries))]
+    vocabulary = {token: index for index, token in enumerate(entries)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges), unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+_SPACE = "\u0120"
+"""How byte-level tokenizers write the space before a word."""
+_TAIL = 280
+"""256 action tokens, the ten entries after them, and the specials."""
 
 
 def load_tokenizer(path: str | Path) -> Any:
