@@ -60,7 +60,8 @@ class VlaConfig:
     """Whether the robot's state enters as a token before the action token."""
     state_encoding: StateEncoding = "euler"
     """How the tool's rotation enters that token. ``euler``: its three angles, as in the original, which jump
-    by a turn where one passes pi. ``sincos``: their sines and cosines, which do not."""
+    by a turn where one passes pi. ``sincos``: their sines and cosines, which do not; the place scaled to about
+    [-1, 1], and the gripper's width beside its command."""
     blind: bool = False
     """Whether every camera image is black, in training and afterwards: the control that tells what a policy
     sees from what it remembers. No camera is rendered for it."""
@@ -94,6 +95,9 @@ class VlaConfig:
     image_size: int = 224
     gripper_image_size: int | None = None
     """Side of the gripper camera's images, for backbones that take images of any size; null: ``image_size``."""
+    camera_sides: tuple[int, int] | None = None
+    """Pixels of a side at which the static and the gripper camera of the data were rendered, where that is not the
+    environment's own size: the policy asks for them so, since a small image looks otherwise than a shrunk one."""
     mask_action_token: bool = False
     """``fill_zero`` of the original: inserted action and state tokens are masked out of attention."""
     released_window: bool = True
@@ -122,6 +126,11 @@ class VlaConfig:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise PolicyError(f"vla: {name}={value!r} must be a whole number of at least 1, or null")
+        sides = self.camera_sides
+        if sides is not None and not (
+            len(sides) == 2 and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+        ):
+            raise PolicyError(f"vla: camera_sides={sides!r} must be two whole numbers of pixels, or null")
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise PolicyError(f"vla: {name}={getattr(self, name)!r} must be true or false")
@@ -165,6 +174,13 @@ class VlaConfig:
         """Whether the head, not the language model, remembers earlier frames."""
         return self.head in ("lstm", "gpt") and self.structure != "interleaved"
 
+    @property
+    def state_numbers(self) -> tuple[int, ...]:
+        """Which numbers of CALVIN's ``robot_obs`` the state token is made of: tool position, Euler angles and last
+        gripper command, as in the original; with ``sincos`` also the gripper's width, which tells whether it holds
+        something."""
+        return (*range(6), 14) if self.state_encoding == "euler" else (*range(6), 14, 6)
+
     def image_side(self, camera: str) -> int:
         """Pixels of a side of the images of ``static`` or ``gripper`` that the model is shown."""
         return self.gripper_image_size or self.image_size if camera == "gripper" else self.image_size
@@ -190,6 +206,8 @@ class VlaConfig:
                     "lists of six, one number for each of the arm's"
                 ) from None
             values["norm"] = (low, high)
+        if isinstance(values.get("camera_sides"), list):
+            values["camera_sides"] = tuple(values["camera_sides"])
         return cls(**values)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -197,6 +215,8 @@ class VlaConfig:
         plain = dataclasses.asdict(self)
         if self.norm:
             plain["norm"] = [list(bound) if isinstance(bound, tuple) else bound for bound in self.norm]
+        if self.camera_sides:
+            plain["camera_sides"] = list(self.camera_sides)
         return plain
 
 

@@ -31,7 +31,6 @@ from vla_bench.policies.vla.fusion import Frame
 from vla_bench.policies.vla.generation import generate
 from vla_bench.policies.vla.heads import HeadOutput
 from vla_bench.policies.vla.images import BLACK
-from vla_bench.policies.vla.model import STATE
 from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.prompts import prompt_ids
 
@@ -233,7 +232,7 @@ class Engine:
         images = self.model.encode_frames(pixels("static"), pixels("gripper") if self.config.gripper_camera else None)
         states: Sequence[Tensor | None] = [None] * len(slots)
         if self.config.state_token:
-            numbers = np.stack([seen["robot_obs"][list(STATE)] for seen in observations])
+            numbers = np.stack([seen["robot_obs"][list(self.config.state_numbers)] for seen in observations])
             states = list(self.model.encode_state(torch.from_numpy(numbers)))
         return [
             Frame(slot.text, torch.ones_like(slot.ids), seen, state)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.backbones.contract import Backbone
@@ -14,8 +15,10 @@ from vla_bench.policies.vla.fusion import ACTION, TEXT, VISION, Batch, Frame, La
 from vla_bench.policies.vla.heads import build_head
 from vla_bench.policies.vla.resampler import PerceiverResampler
 
-STATE = (0, 1, 2, 3, 4, 5, 14)
-"""Tool position, Euler angles and last gripper command in CALVIN's ``robot_obs``."""
+CENTRE, REACH = (0.0, -0.1, 0.55), 0.2
+"""Middle and half width, roughly, of where the tool of CALVIN's robot goes, metres."""
+OPEN = 0.08
+"""Width of its open gripper, metres."""
 
 
 class VlaModel(nn.Module):
@@ -51,7 +54,7 @@ class VlaModel(nn.Module):
                 )
             self.vision_resampler = PerceiverResampler(width)
         if config.state_token:
-            self.embed_arm_state = nn.Linear(9 if config.state_encoding == "sincos" else 6, width)
+            self.embed_arm_state = nn.Linear(10 if config.state_encoding == "sincos" else 6, width)
             self.embed_gripper_state = nn.Embedding(2, width)
             self.embed_state = nn.Linear(2 * width, width)
         if config.clip_text:
@@ -98,9 +101,13 @@ class VlaModel(nn.Module):
         gripper = (state[..., 6] > 0).long()
         arm = state[..., :6]
         if self.config.state_encoding == "sincos":
-            arm = torch.cat([arm[..., :3], arm[..., 3:].sin(), arm[..., 3:].cos()], dim=-1)
+            place = (arm[..., :3] - arm.new_tensor(CENTRE)) / REACH
+            opening = 2 * state[..., 7:8] / OPEN - 1
+            arm = torch.cat([place, arm[..., 3:].sin(), arm[..., 3:].cos(), opening], dim=-1)
         both = [self.embed_arm_state(arm), self.embed_gripper_state(gripper)]
-        return self.embed_state(torch.cat(both, dim=-1))
+        numbers = torch.cat(both, dim=-1)
+        # The original's two layers in a row are one; a small network is glad of two.
+        return self.embed_state(functional.gelu(numbers) if self.config.state_encoding == "sincos" else numbers)
 
     def join(self, rows: Sequence[Row]) -> Batch:
         """Rows as a batch, with this model's action tokens."""

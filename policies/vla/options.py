@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import suggestion
-from vla_bench.envs.observation import Sensors
+from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import Compatibility, VlaConfig
@@ -192,8 +192,6 @@ class VlaOptions:
     def spec(self) -> PolicySpec:
         """What the policy needs, and the switches that enter the protocol's hash."""
         model = self.model
-        cameras = ("static", "gripper") if model.gripper_camera else ("static",)
-        cameras = () if model.blind else cameras
         head = "tokens" if model.generates_tokens else model.head
         blind = "-blind" if model.blind else ""
         switches = {"compat": self.compat}
@@ -210,7 +208,7 @@ class VlaOptions:
         return PolicySpec(
             name=self.name or f"{model.backbone}-{model.structure}-{head}-{model.action_space}{blind}",
             action=RELATIVE,
-            sensors=Sensors.of(*cameras),
+            sensors=_sensors(model),
             chunk=model.chunk,
             execute=self.execute,
             batched=self.batching == "fast",
@@ -224,6 +222,14 @@ class VlaOptions:
         if self.backbone_path == self.checkpoint or not Path(self.backbone_path).is_dir():
             return {}
         return {"backbone_path": descriptions_digest(Path(self.backbone_path))}
+
+
+def _sensors(model: VlaConfig) -> Sensors:
+    if model.blind:
+        return Sensors()
+    sides = model.camera_sides or (None, None)
+    cameras = [Camera(name, width=side, height=side) for name, side in zip(("static", "gripper"), sides, strict=True)]
+    return Sensors(tuple(cameras if model.gripper_camera else cameras[:1]))
 
 
 def _typed(value: bool | str) -> str:

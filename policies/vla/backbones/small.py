@@ -131,15 +131,16 @@ class SmallVlm(PreTrainedModel):
 
     def __init__(self, config: SmallVlmConfig):
         super().__init__(config)
-        self.static_encoder = PointingEncoder(config, stride=4)
-        self.gripper_encoder = PointingEncoder(config, stride=2)
+        self.encoders = nn.ModuleDict(
+            {"static": PointingEncoder(config, stride=4), "gripper": PointingEncoder(config, stride=2)}
+        )
         # Rows of some 30 tokens: plain products are faster on a processor, twice in the backward pass.
         config.text_config._attn_implementation = "eager"
         self.language_model = LlamaModel(config.text_config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
-        self.static_encoder.start()
-        self.gripper_encoder.start()
+        for encoder in self.encoders.values():
+            encoder.start()
 
     def _init_weights(self, module: nn.Module) -> None:
         # Linear layers keep torch's own; the encoders have theirs.
@@ -174,10 +175,13 @@ class Small(Backbone):
         return word_tokenizer(WORDS, TEXT["vocab_size"])
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        return self.model.static_encoder(pixels)
+        return self.model.encoders["static"](pixels)
 
     def encode_gripper_images(self, pixels: Tensor) -> Tensor:
-        return self.model.gripper_encoder(pixels)
+        return self.model.encoders["gripper"](pixels)
+
+    def vision_tower(self) -> nn.Module:
+        return self.model.encoders
 
     def language_model(self) -> nn.Module:
         return self.model.language_model

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from vla_bench.envs.calvin.cameras import LENSES
 from vla_bench.envs.calvin.dataset import open_dataset
+from vla_bench.envs.calvin.dataset.packed import PackedDataset
 from vla_bench.envs.calvin.dataset.source import Dataset
 from vla_bench.envs.errors import DatasetError
 from vla_bench.policies.errors import PolicyError
@@ -18,9 +20,10 @@ from vla_bench.policies.vla.build import TINY, build, seeded
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.conversations import Conversations
-from vla_bench.policies.vla.training.items import WindowItems
+from vla_bench.policies.vla.training.items import CAMERAS, WindowItems
 from vla_bench.policies.vla.training.loop import TrainingRun
 from vla_bench.policies.vla.training.normalisation import quantile_bounds
+from vla_bench.policies.vla.training.scene import add_scene_head
 from vla_bench.policies.vla.training.trainable import choose, set_dropout, set_gradient_checkpointing
 
 
@@ -67,6 +70,8 @@ def assemble(
     )
     with seeded(config.seed):  # LoRA draws its first weights
         choose(built.model, config)
+        if config.scene_loss:
+            add_scene_head(built.model, config.scene_loss)
     if config.dropout is not None:
         set_dropout(built.model, config.dropout)
     if config.gradient_checkpointing:
@@ -112,12 +117,21 @@ def finished_structure(
     tiny: bool = False,
 ) -> VlaConfig:
     """The structure with what training adds to it: stride, bounds, the image size of a tiny backbone."""
-    more: dict[str, Any] = {"stride": config.stride}
+    more: dict[str, Any] = {"stride": config.stride, "camera_sides": structure.camera_sides or _camera_sides(data)}
     if config.normalise == "quantiles":
         more["norm"] = quantile_bounds(data, [data.annotations[number] for number in annotations])
     if tiny:
         more["image_size"] = backbone_class(structure.backbone).tiny_image_size()
     return dataclasses.replace(structure, **more)
+
+
+def _camera_sides(data: Dataset) -> tuple[int, int] | None:
+    """Of a set whose images were rendered in other sizes than the environment's own; None: they were not, or it is
+    packed, and may have been resized by that."""
+    own = [LENSES[name].height for name in CAMERAS]
+    shapes = [data.shapes.get(f"rgb_{name}") for name in CAMERAS]
+    sides = [side if shape is None else shape[0] for side, shape in zip(own, shapes, strict=True)]
+    return None if isinstance(data, PackedDataset) or sides == own else (sides[0], sides[1])
 
 
 def _open(config: TrainingConfig) -> Dataset:

@@ -26,6 +26,9 @@ class TrainingConfig:
     """Share of annotations that are held out for validation where no other data are there for it; 0 for none."""
     learning_rate: float = 1e-4
     """Highest rate of AdamW; the paper's grid is 1e-4, 2e-5, 1e-5."""
+    backbone_rate: float = 1.0
+    """The backbone's rate as a multiple of learning_rate, which is the head's. One that learns from nothing may want
+    3; a pretrained one less than 1."""
     weight_decay: float = 0.1
     """Of matrices, not of biases and norms; with compat=released of everything. The paper's grid: 0, 0.1."""
     beta1: float = 0.9
@@ -62,6 +65,10 @@ class TrainingConfig:
     """Loss of the arm."""
     beta: float = 1.0
     """Where smooth_l1 goes from a parabola to a line; the original's Huber loss has 1."""
+    scene_loss: float = 0.0
+    """Weight of a loss that asks the images' tokens where blocks, door and drawer are and which lights burn, as
+    scene_obs has it; 0 for none. It teaches a backbone that learns from nothing to look. Checkpoints lack what
+    answers it."""
     normalise: Normalisation = "quantiles"
     """Scaling of the arm: each number by its own q01 and q99 in the data, or as policy.model.norm says."""
     stride: int = 1
@@ -122,12 +129,12 @@ class TrainingConfig:
     """released repeats the original training with its quirks; see docs/training.md."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs", "save_seconds", "beta", "epsilon", "lora_alpha"):
+        for name in ("learning_rate", "epochs", "save_seconds", "beta", "epsilon", "lora_alpha", "backbone_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 what = "nothing would be learnt: " if name == "learning_rate" and value == 0 else ""
                 raise PolicyError(f"train.{name}={value:g}: {what}a number above 0 is wanted{_EXAMPLES.get(name, '')}")
-        for name in ("weight_decay", "clip", "warmup_epochs", "colour"):
+        for name in ("weight_decay", "clip", "warmup_epochs", "colour", "scene_loss"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise PolicyError(f"train.{name}={value:g}: a number of at least 0 is wanted")

@@ -21,7 +21,6 @@ from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.images import BLACK
 from vla_bench.policies.vla.losses import IGNORE
-from vla_bench.policies.vla.model import STATE
 from vla_bench.policies.vla.prompts import prompt_ids
 from vla_bench.policies.vla.token_targets import token_targets
 from vla_bench.policies.vla.training.augmentation import PADS, RELEASED_SIZE, draw_shifts, jitter, shift
@@ -42,8 +41,10 @@ class Item:
     mask: np.ndarray
     """(W, C) bool, False beyond the annotation."""
     state: np.ndarray | None
-    """(W, 7) robot states."""
+    """(W, n) robot states."""
     instruction: str
+    scene: np.ndarray | None = None
+    """(W, 24) ``scene_obs``, for the loss that asks for it."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,19 @@ class WindowItems:
         real = window.first + np.arange(span + shape.chunk - 1) < annotation.end
         if not real.all() and not self.dataset.has(annotation.end):
             acted = np.minimum(acted, annotation.end - 1)  # never counts: it is masked
-        numbers = ("rel_actions", "robot_obs") if self._needs_state else ("rel_actions",)
+        numbers = ["rel_actions"]
+        numbers += ["robot_obs"] if self._needs_state else []
+        numbers += ["scene_obs"] if self.training.scene_loss else []
         read = self.dataset.frames(acted, numbers)
         chunks = sliding_chunks(self._scaled(read["rel_actions"]), span, shape.chunk)[::stride]
         mask = sliding_chunks(real[:, None], span, shape.chunk)[::stride, :, 0]
         if shape.action_frame != "world":
             chunks = self._in_tool_frame(chunks, read["robot_obs"][:span:stride], read["robot_obs"], span)
-        state = read["robot_obs"][:span:stride][:, list(STATE)] if shape.state_token else None
+        state = read["robot_obs"][:span:stride][:, list(shape.state_numbers)] if shape.state_token else None
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction)
+        scene = read["scene_obs"][:span:stride] if self.training.scene_loss else None
+        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction, scene)
 
     @property
     def _needs_state(self) -> bool:
@@ -155,10 +159,12 @@ class WindowItems:
         return world_to_tcp(chunks, at[:, None, :])
 
     def _images(self, frames: np.ndarray, generator: torch.Generator | None) -> dict[str, Tensor]:
-        size, recipe = self.structure.image_size, self.adapter.pixels
+        recipe = self.adapter.pixels
         if self.structure.blind:
-            black = recipe(BLACK, size).expand(len(frames), -1, -1, -1)
-            return {camera: black for camera in self.cameras}
+            return {
+                camera: recipe(BLACK, self.structure.image_side(camera)).expand(len(frames), -1, -1, -1)
+                for camera in self.cameras
+            }
         # The original draws for both cameras and for the C frames after the window, whether or not they are used.
         released = self.training.shifts in ("released", "frame") and self.training.compat == "released"
         drawn = len(frames) + (self.structure.chunk if released else 0)
@@ -174,6 +180,7 @@ class WindowItems:
             if colour:
                 plain = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
                 pictures = (jitter(plain, colour, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+            size = self.structure.image_side(camera)
             pixels = torch.stack([recipe(np.ascontiguousarray(picture), size) for picture in pictures])
             made[camera] = pixels if shifts is None else shift(pixels, pad, shifts)
         return made
@@ -181,7 +188,7 @@ class WindowItems:
     def _pad(self, camera: str) -> int:
         given = self.training.rgb_pad if camera == "static" else self.training.gripper_pad
         released = PADS[CAMERAS.index(camera)]
-        return round(released * self.structure.image_size / RELEASED_SIZE) if given is None else given
+        return round(released * self.structure.image_side(camera) / RELEASED_SIZE) if given is None else given
 
     def prompt(self, instruction: str) -> list[int]:
         """Token ids of an instruction's prompt, of a generating policy with its stop token."""
@@ -198,12 +205,13 @@ class WindowItems:
         images = {camera: torch.stack([item.images[camera] for item in items]) for camera in self.cameras}
         actions = torch.from_numpy(np.stack([item.actions for item in items]))
         mask = torch.from_numpy(np.stack([item.mask for item in items]))
-        states = [item.state for item in items]
+        states, scenes = [item.state for item in items], [item.scene for item in items]
         text, text_mask, labels = self._text(items)
         return TrainingBatch(
             static=images["static"],
             gripper=images.get("gripper"),
             state=None if states[0] is None else torch.from_numpy(np.stack(states)),
+            scene=None if scenes[0] is None else torch.from_numpy(np.stack(scenes)),
             text=text,
             text_mask=text_mask,
             labels=labels,

@@ -21,7 +21,7 @@ from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.conversations import ConversationBatch, Conversations, conversation_loss
 from vla_bench.policies.vla.training.events import Begun, Evaluated, Saved, StepDone, TrainingEvent, Validated
 from vla_bench.policies.vla.training.items import WindowItems
-from vla_bench.policies.vla.training.optimiser import make_optimiser, rate_factor
+from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser, rate_factor
 from vla_bench.policies.vla.training.processes import Processes
 from vla_bench.policies.vla.training.reading import Reader, share
 from vla_bench.policies.vla.training.sampling import STEP, Order, ShuffledOrder, spread, stream_seed
@@ -249,7 +249,7 @@ class _Loop:
         torch.manual_seed(stream_seed(config.seed, STEP, step, self.processes.rank))
         rate = config.learning_rate * rate_factor(step, config, steps=self.steps, steps_per_epoch=self.per_epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(SHARE, 1.0)
         sums: dict[str, float] = {}
         for number, (batch, talk) in enumerate(zip(batches, talks, strict=True)):
             with self.processes.quiet(self.module, until_last=number < config.accumulate - 1):

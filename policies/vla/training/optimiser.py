@@ -30,6 +30,10 @@ def rate_factor(step: int, config: TrainingConfig, *, steps: int, steps_per_epoc
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
+SHARE = "share"
+"""Key of a parameter group: its rate as a multiple of the step's."""
+
+
 def make_optimiser(parameters: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW over what trains.
 
@@ -41,8 +45,19 @@ def make_optimiser(parameters: Iterable[tuple[str, nn.Parameter]], config: Train
         groups = [{"params": [each for _, each in trained], "weight_decay": config.weight_decay}]
     else:
         groups = [
-            {"params": [each for _, each in trained if each.dim() >= 2], "weight_decay": config.weight_decay},
-            {"params": [each for _, each in trained if each.dim() < 2], "weight_decay": 0.0},
+            {
+                "params": [
+                    each
+                    for name, each in trained
+                    if (each.dim() >= 2) == matrices
+                    and (config.backbone_rate == 1 or name.startswith("backbone.") == backbone)
+                ],
+                "weight_decay": config.weight_decay if matrices else 0.0,
+                SHARE: config.backbone_rate if backbone else 1.0,
+            }
+            # With one rate for all, the second pair would be the first again.
+            for backbone in ((False, True) if config.backbone_rate != 1 else (False,))
+            for matrices in (True, False)
         ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

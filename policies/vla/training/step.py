@@ -14,6 +14,9 @@ from vla_bench.policies.vla.heads import HeadOutput
 from vla_bench.policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
 from vla_bench.policies.vla.model import VlaModel
 
+SCENE_HEAD = "scene_head"
+"""Attribute of a model that is also asked where things are, and beginning of its parameters' names."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
@@ -34,6 +37,8 @@ class TrainingBatch:
     """(B, W, C, 6) in [-1, 1]."""
     gripper_target: Tensor | None = None
     """(B, W, C), 1 open, 0 closed."""
+    scene: Tensor | None = None
+    """(B, W, 24) ``scene_obs``, for a model with a scene head."""
     chunk_mask: Tensor | None = None
     """(B, W, C), 0 where a chunk reaches beyond the episode."""
     labels: Tensor | None = None
@@ -99,7 +104,7 @@ def forward(
     tokens = model.readout(rows, hidden)
     same = len({len(frame) for frame in tokens}) == 1
     stacked = torch.stack(tokens).unflatten(0, (windows, steps)) if same else None
-    extra = {}
+    extra = _looking(model, batch, images)
     if model.config.clip_text and batch.clip_text is not None:
         texts = batch.clip_text.repeat_interleave(steps, dim=0)
         extra["clip_text"] = model.clip_norm_head(tokens, texts)
@@ -139,7 +144,14 @@ def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor, keep_
         labels = torch.full(rows.kinds.shape, IGNORE, dtype=torch.int64, device=logits.device)
         kept = torch.arange(whole, device=lengths.device) < lengths[..., None]
         labels[(rows.kinds != VISION) & (rows.kinds >= 0)] = batch.labels[kept].to(logits.device)
-    return Forward(rows, None, logits=logits, labels=labels)
+    return Forward(rows, None, logits=logits, labels=labels, extra=_looking(model, batch, images))
+
+
+def _looking(model: VlaModel, batch: TrainingBatch, images: Tensor) -> dict[str, Tensor]:
+    """The loss of the scene head (:mod:`vla_bench.policies.vla.training.scene`), if the model has one."""
+    if batch.scene is None or not hasattr(model, SCENE_HEAD):
+        return {}
+    return {"scene": model.scene_head(images.flatten(0, 1), batch.scene.flatten(0, 1))}
 
 
 def labels_in(batch: TrainingBatch) -> int:
@@ -199,4 +211,7 @@ def losses_of(
         else:
             losses = action_losses(result.output, arm, gripper, mask, arm_loss=arm_loss, beta=beta)
     losses |= result.extra
-    return losses | {"total": total_loss(losses, config)}
+    total = total_loss(losses, config)
+    if "scene" in losses:
+        total = total + model.scene_head.ratio * losses["scene"]
+    return losses | {"total": total}
