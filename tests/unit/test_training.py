@@ -16,10 +16,12 @@ pytest.importorskip("accelerate")
 
 from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.vla.config import VlaConfig  # noqa: E402
+from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
 from vla_bench.policies.vla.training.assembly import assemble  # noqa: E402
 from vla_bench.policies.vla.training.config import TrainingConfig  # noqa: E402
 from vla_bench.policies.vla.training.events import StepDone  # noqa: E402
 from vla_bench.policies.vla.training.loop import TrainingFailed, TrainingRun  # noqa: E402
+from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser  # noqa: E402
 
 SMALL = {"backbone": "tiny", "hidden": 16, "lstm_layers": 1, "window": 2, "chunk": 3, "gripper_camera": True}
 
@@ -68,6 +70,42 @@ def test_a_trained_checkpoint_runs_as_a_policy(data: Path, tmp_path: Path) -> No
     }
     (chunk,) = policy.act([0], [seen])
     assert chunk.shape == (1, 7) and abs(chunk[0, 6]) == 1
+
+
+def test_a_scene_loss_teaches_the_images_and_is_left_behind(data: Path, tmp_path: Path) -> None:
+    run = make_run(data, scene_loss=0.5)
+    head = run.model.scene_head
+    losses: list[dict[str, Any]] = []
+    before = [parameter.clone() for parameter in head.parameters()]
+    run.train(tmp_path, watch=losses.append)
+    first = losses[0]
+    others = first["arm"] + run.model.config.gripper_loss_ratio * first["gripper"]
+    torch.testing.assert_close(first["total"], others + 0.5 * first["scene"])
+    assert any(not torch.equal(one, other) for one, other in zip(before, head.parameters(), strict=True))
+    assert not [name for name in weights(tmp_path) if "scene_head" in name]
+    assert len(make_run(data).model.state_dict()) < len(run.model.state_dict())
+
+
+def test_a_backbone_may_have_a_rate_of_its_own(data: Path) -> None:
+    run = make_run(data, backbone_rate=3.0)
+    optimiser = make_optimiser(run.model.named_parameters(), run.config)
+    share = {id(each): group[SHARE] for group in optimiser.param_groups for each in group["params"]}
+    for name, parameter in run.model.named_parameters():
+        assert share[id(parameter)] == (3.0 if name.startswith("backbone.") else 1.0), name
+
+
+def test_a_set_recorded_in_small_is_asked_for_in_small(tmp_path: Path) -> None:
+    own = write_set(tmp_path / "own", count=6, sizes={"rgb_static": 200, "rgb_gripper": 84})
+    assert make_run(own).model.config.camera_sides is None
+    structure = make_run(
+        write_set(tmp_path / "small", count=6, sizes={"rgb_static": 60, "rgb_gripper": 84})
+    ).model.config
+    assert structure.camera_sides == (60, 84)
+    spec = VlaOptions.from_arguments({"model": structure.to_mapping(), "seed": 0}).spec()
+    assert [(camera.name, camera.width, camera.height) for camera in spec.sensors.cameras] == [
+        ("static", 60, 60),
+        ("gripper", 84, 84),
+    ]
 
 
 def test_going_on_gives_the_same_weights(data: Path, tmp_path: Path) -> None:

@@ -27,8 +27,7 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     """Highest rate of AdamW; the paper's grid is 1e-4, 2e-5, 1e-5."""
     backbone_rate: float = 1.0
-    """The backbone's rate as a multiple of learning_rate, which is the head's. One that learns from nothing may want
-    3; a pretrained one less than 1."""
+    """The backbone's rate as a multiple of learning_rate, which is then the head's."""
     weight_decay: float = 0.1
     """Of matrices, not of biases and norms; with compat=released of everything. The paper's grid: 0, 0.1."""
     beta1: float = 0.9
@@ -66,9 +65,7 @@ class TrainingConfig:
     beta: float = 1.0
     """Where smooth_l1 goes from a parabola to a line; the original's Huber loss has 1."""
     scene_loss: float = 0.0
-    """Weight of a loss that asks the images' tokens where blocks, door and drawer are and which lights burn, as
-    scene_obs has it; 0 for none. It teaches a backbone that learns from nothing to look. Checkpoints lack what
-    answers it."""
+    """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
     normalise: Normalisation = "quantiles"
     """Scaling of the arm: each number by its own q01 and q99 in the data, or as policy.model.norm says."""
     stride: int = 1
