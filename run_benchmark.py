@@ -9,7 +9,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from vla_bench.bench.cli.main import COMMANDS, main
+        from vla_bench.bench.cli.main import is_command, main
         from vla_bench.program import introduce
         from vla_bench.start import hide_checkout
     except KeyboardInterrupt:  # while Python was still reading us
@@ -17,4 +17,4 @@ if __name__ == "__main__":
     introduce()
     hide_checkout()  # the parts lie here under everyday names; they are not to hide a user's own folders
     words = sys.argv[1:]
-    sys.exit(main(words if words and words[0] in (*COMMANDS, "--version") else ["run", *words]))
+    sys.exit(main(words if words and (words[0] == "--version" or is_command(words[0])) else ["run", *words]))

@@ -20,6 +20,7 @@ __all__ = [
     "ResultSetError",
     "RunFailed",
     "UserError",
+    "at_least",
     "suggestion",
 ]
 
@@ -46,3 +47,9 @@ class RunFailed(BenchError):
     exit_code = 2
     result_set: ResultSet | None = None
     """What had been finished, tables made; None when the run had not begun."""
+
+
+def at_least(where: str, value: int, least: int) -> None:
+    """ConfigError: the number typed for ``where`` is too small."""
+    if value < least:
+        raise ConfigError(f"{where}={value}: must be at least {least}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vla_bench.bench.score import Score
 from vla_bench.envs.simulation import EpisodeStart
 
 NOT_REPEATABLE = (
@@ -23,7 +24,7 @@ NOT_REPEATABLE = (
 class EpisodeSpec:
     """One episode: a state and the subtasks that are tried in a row, from wherever the last ended.
 
-    A CALVIN sequence has five subtasks; one trial of the task suite has one.
+    A sequence has several subtasks, e.g. five; one trial of a single task has one.
     """
 
     index: int
@@ -85,7 +86,7 @@ class SubtaskRecord:
     digest: str
     """Digest of the simulator's exact state when the subtask ended."""
     ever: bool = False
-    """Whether it was solved after any step (SimplerEnv counts the last step only)."""
+    """Whether it was solved after any step (where the last one alone counts)."""
     flags: Mapping[str, float] = field(default_factory=dict)
     """Partial successes and measurements after its last step."""
 
@@ -140,11 +141,18 @@ class EvaluationProtocol:
     """Everything that may change a number, as plain data (sequences, limits, instructions, asset
     bundle, renderer, action convention, executed chunk length, compatibility switches)."""
     episodes: tuple[EpisodeSpec, ...]
+    score: Score
+    """How the episodes make its number; has each of them once."""
+
+    def __post_init__(self) -> None:
+        scored, planned = set(self.score.names()), {episode.episode for episode in self.episodes}
+        if scored != planned:
+            raise ValueError(f"{self.name}: the score and the protocol differ in {sorted(scored ^ planned)[:3]}")
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of name, facts and episodes in canonical JSON."""
-        plain = {"name": self.name, "facts": to_plain(self.facts)}
+        """First 12 hex digits of the SHA-256 of name, facts, score and episodes in canonical JSON."""
+        plain = {"name": self.name, "facts": to_plain(self.facts), "score": to_plain(self.score)}
         plain["episodes"] = [to_plain(episode) for episode in self.episodes]
         for episode in plain["episodes"]:
             del episode["cluster"]

@@ -7,6 +7,7 @@ advanced in chunks without rendering, and an image is made only when a policy is
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +28,7 @@ class EpisodeStart:
     """Named state vectors; CALVIN: ``robot_obs`` (15) and ``scene_obs`` (24). Empty: the
     environment's own default start."""
     task: str = ""
-    """What is set out in the scene, where that is a matter of the task (SimplerEnv); else empty."""
+    """What is set out in the scene, where that is a matter of the task; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class SimulationSpec:
     """How to build a simulation in another process."""
 
     family: str
-    """A key of :data:`FAMILIES`."""
+    """One of :func:`family_names`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the family's ``build``; plain data."""
     sensors: Sensors = field(default_factory=Sensors)
@@ -129,14 +130,27 @@ FAMILIES = {
     "simpler": "vla_bench.envs.simpler.family",
     "fake": "vla_bench.envs.fake",
 }
-"""Module of each family. It has ``environment_spec(options)`` and ``build(spec)``."""
+"""Module of each built-in family. It has ``environment_spec(options)`` and ``build(spec)``."""
+ENTRY_POINTS = "vla_bench.environments"
+"""Entry-point group in which an installed package names such a module of its own."""
+
+
+def family_names() -> list[str]:
+    """The families that can be simulated, built-in ones first."""
+    return [*FAMILIES, *(name for name in _installed() if name not in FAMILIES)]
+
+
+def _installed() -> dict[str, str]:
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def _family(name: str) -> Any:
-    try:
-        module = FAMILIES[name]
-    except KeyError:
-        raise ValueError(f"unknown simulation family {name!r}; known: {', '.join(FAMILIES)}") from None
+    module = FAMILIES.get(name) or _installed().get(name)
+    if module is None:
+        raise ValueError(
+            f"unknown simulation family {name!r}; known: {', '.join(family_names())}. A package adds one through "
+            f"the entry-point group {ENTRY_POINTS}"
+        )
     return importlib.import_module(module)
 
 

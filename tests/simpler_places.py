@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vla_bench.bench.errors import UserError
-from vla_bench.bench.families.simpler import PYTHON_VARIABLE, find_python
+from vla_bench.bench.families.simpler_python import PYTHON_VARIABLE, find_python
 from vla_bench.envs.simpler import vulkan
 from vla_bench.envs.simpler.assets import STAGES, VARIABLE, asset_folder
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vla_bench.bench.errors import UserError
-from vla_bench.bench.families.simpler import find_python
+from vla_bench.bench.families.simpler_python import find_python
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.envs.simpler.grids import SETS, Trial
 from vla_bench.envs.simpler.robots import WIDOWX

@@ -1,13 +1,13 @@
 """Fetches, checks and lists the files that scenes are made of.
 
-vla-bench assets fetch calvin                      from GitHub into the cache (14 MB)
-vla-bench assets fetch calvin --from ~/calvin_env --from ~/calvin
+vla-bench assets fetch FAMILY                      from GitHub into the cache
+vla-bench assets fetch FAMILY --from FOLDER --from FOLDER
                                                    from checkouts, no network
-vla-bench assets fetch calvin --from https://git.example.org/calvin_env.git --from ...
-                                                   from mirrors
-vla-bench assets fetch checkpoint kosmos_ph_calvin_abc --to checkpoints
+vla-bench assets fetch FAMILY --from https://git.example.org/repository.git
+                                                   from a mirror
+vla-bench assets fetch checkpoint NAME --to checkpoints
                                                    a published checkpoint, or owner/repository/file
-vla-bench assets check calvin                      every file against its checksum
+vla-bench assets check FAMILY                      every file against its checksum
 vla-bench assets list                              what is here, and where
 """
 
@@ -19,17 +19,23 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vla_bench.program import installing, program
 
-FAMILIES = ("calvin",)
+if TYPE_CHECKING:
+    from vla_bench.bench.families.family import Assets
+
+CHECKPOINT = "checkpoint"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the three actions."""
+    known = _known()
+    families = ", ".join(known)
     actions = parser.add_subparsers(dest="action", metavar="fetch | check | list", required=True)
     fetch = actions.add_parser("fetch", help="bring the official files here, each verified")
-    fetch.add_argument("family", choices=(*FAMILIES, "checkpoint"), help="calvin, or checkpoint <name>")
+    fetch.add_argument("family", choices=(*known, CHECKPOINT), help=f"{families}, or {CHECKPOINT} <name>")
     fetch.add_argument(
         "name", nargs="?", help="of a checkpoint: published by RoboVLMs, or owner/repository/file of a hub"
     )
@@ -41,44 +47,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="a folder (checkout or bundle), .tar.gz, git URL, or github (default); may be given again",
     )
-    fetch.add_argument("--to", type=Path, metavar="FOLDER", help="default: CALVIN_ASSETS, else the cache")
+    places = "; ".join(f"of {name} {assets.help}" for name, assets in known.items())
+    fetch.add_argument("--to", type=Path, metavar="FOLDER", help=f"default: {places}")
     check = actions.add_parser("check", help="compare every file with its checksum")
-    check.add_argument("family", choices=FAMILIES, help="calvin")
+    check.add_argument("family", choices=tuple(known), help=families)
     actions.add_parser("list", help="bundles on this machine")
+
+
+def _known() -> dict[str, Assets]:
+    from vla_bench.bench.families import families
+
+    return {family.name: family.assets for family in families() if family.assets is not None}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answers one action."""
-    return {"fetch": _fetch, "check": _check, "list": _list}[arguments.action](arguments)
+    if arguments.action == "list":
+        for assets in _known().values():
+            print(*assets.list(), sep="\n")
+    elif arguments.action == "check":
+        print(_known()[arguments.family].check())
+    else:
+        return _fetch(arguments)
+    return 0
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.errors import ConfigError
 
-    if arguments.family == "checkpoint":
+    if arguments.family == CHECKPOINT:
         return _fetch_checkpoint(arguments)
     if arguments.name or arguments.revision:
         raise ConfigError(f"a name and --revision are a checkpoint's: {program()} assets fetch checkpoint <name>")
-    from vla_bench.envs.calvin.bundle import ENVIRONMENT_VARIABLE, AssetBundle, official_root
-    from vla_bench.envs.calvin.official.fetch import fetch_official
-    from vla_bench.envs.calvin.official.manifest import REPOSITORIES
-    from vla_bench.envs.calvin.official.sources import sources_of
-
-    root = (arguments.to or official_root()).expanduser().absolute()
-    sources = [source for typed in arguments.sources or ["github"] for source in sources_of(typed)]
-    with _progress() as show:
-        fetched = fetch_official(root, sources, show)
-    bundle = AssetBundle("official", root)
-    if fetched.brought + fetched.resumed == 0:
-        print(f"nothing to do: all {fetched.kept} files in {root} are as they should be")
-    else:
-        parts = (("fetched", fetched.brought), ("resumed", fetched.resumed), ("kept", fetched.kept))
-        print(f"{', '.join(f'{count} files {what}' for what, count in parts if count)} in {root}")
-    for repository in REPOSITORIES:
-        print(f"{repository.name} at {repository.commit[:12]}, {repository.licence}")
-    print(f"checksum {bundle.checksum}")
-    if root.resolve() != official_root().resolve():
-        print(f"use it with: export {ENVIRONMENT_VARIABLE}={shlex.quote(str(root))}")
+    assets = _known()[arguments.family]
+    print(*assets.fetch(arguments.to, arguments.sources or (), _progress), sep="\n")
     return 0
 
 
@@ -91,7 +93,7 @@ def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
             f"say which checkpoint: {', '.join(PUBLISHED)}, or any file of a hub as owner/repository/path"
         )
     if arguments.sources:
-        raise ConfigError("--from is for calvin; another hub is named by HF_ENDPOINT")
+        raise ConfigError("--from is for a benchmark's files; another hub is named by HF_ENDPOINT")
     try:
         fetched = fetch_checkpoint(
             arguments.name,
@@ -104,28 +106,6 @@ def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
     print(f"{fetched.path}, {fetched.size / 1e6:.1f} MB, revision {fetched.commit[:12]}")
     print(f"sha256 {fetched.sha256}, {how}")
     print(f"what it is: {program()} describe {shlex.quote(str(fetched.path))}")
-    return 0
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from vla_bench.envs.calvin.bundle import find_bundle
-    from vla_bench.envs.calvin.official.manifest import needed_files
-
-    bundle = find_bundle("official")
-    print(f"{len(needed_files())} files in {bundle.root} are as they should be, checksum {bundle.checksum}")
-    return 0
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    from vla_bench.bench.errors import AssetError
-    from vla_bench.envs.calvin.bundle import BUNDLES, find_bundle
-
-    for name in BUNDLES:
-        try:
-            bundle = find_bundle(name)
-            print(f"calvin {name:<9} {bundle.checksum}  {bundle.root}")
-        except AssetError as error:
-            print(f"calvin {name:<9} not usable: {error}")
     return 0
 
 

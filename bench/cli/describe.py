@@ -1,6 +1,6 @@
 """What a file or folder is: a checkpoint, or a result set.
 
-vla-bench describe kosmos_ph_calvin_abc.pt           groups of tensors, sizes, the structure they fit
+vla-bench describe model.pt                          groups of tensors, sizes, the structure they fit
 vla-bench describe model.safetensors --shapes        every tensor with its shape and dtype too
 vla-bench describe results/a                         what was measured, and what came out
 

@@ -1,29 +1,36 @@
 """Looks at what evaluations need on this machine, and says what to type where something is missing.
 
 vla-bench doctor                   what is here, what is not
-vla-bench doctor --fetch-vulkan    brings a software Vulkan driver into the cache, no root needed
+vla-bench doctor --help            what it can bring or make
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vla_bench.bench.families.family import Mend
+
+
+def _mends() -> list[Mend]:
+    from vla_bench.bench.families import families
+
+    return [mend for family in families() for mend in family.mends]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the one option."""
-    parser.add_argument(
-        "--fetch-vulkan",
-        action="store_true",
-        help="fetch Mesa's software driver from Debian (11 MB) into the cache; installs nothing",
-    )
+    """Adds what the families can bring or make."""
+    for mend in _mends():
+        parser.add_argument(f"--{mend.name}", dest="mends", action="append_const", const=mend, help=mend.help)
+    parser.set_defaults(mends=[])
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 when no evaluation would work here; what only some of them need may be missing."""
-    if arguments.fetch_vulkan:
-        from vla_bench.envs.simpler.software_vulkan import fetch_software_vulkan
-
-        print(f"software Vulkan driver: {fetch_software_vulkan()}")
+    if arguments.mends:
+        for mend in arguments.mends:
+            print(mend.run())
         return 0
     from vla_bench.bench.machine.doctor import cores, findings
 

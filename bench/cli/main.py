@@ -12,12 +12,15 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from vla_bench.bench.cli.run import main as run_evaluation
 from vla_bench.bench.cli.run import print_whatever_it_is
 from vla_bench.bench.errors import ConfigError, UserError, suggestion
 from vla_bench.program import as_typed, evaluation, introduce, program, version
+
+if TYPE_CHECKING:
+    from vla_bench.bench.families.family import Command
 
 RUN = "run"
 COMMANDS = {
@@ -31,13 +34,12 @@ COMMANDS = {
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
     "serve": "let other people's clients use a policy of ours, over a websocket",
-    "simpler": "show SimplerEnv result sets as its paper does, against real robots",
     "report": "one HTML file of a result set or a comparison, to read or to send",
     "video": "clips of the episodes of a result set, from what they executed",
     "train": "train a VLA on recorded data, beside its validation and success",
     "table": "result sets beside published numbers, for a paper or a page",
 }
-"""Name and one line of help of each command."""
+"""Name and one line of help of each command; families add some."""
 
 INTERRUPTED = 130
 
@@ -79,11 +81,7 @@ def _answer(words: list[str]) -> int:
         print(f"vla-bench {version()}")
         return 0
     name = words[0]
-    if name not in COMMANDS:
-        if "=" in name or name.startswith("--"):
-            raise ConfigError(f"there is no command {name!r}. For an evaluation type: {evaluation()} {name} ...")
-        raise ConfigError(f"there is no command {name!r}.{suggestion(name, COMMANDS)} Commands: {', '.join(COMMANDS)}")
-    command = importlib.import_module(f"vla_bench.bench.cli.{name}")
+    command = importlib.import_module(module_of(name))
     parser = Parser(prog=f"{program()} {name}", description=as_typed(command.__doc__ or ""), formatter_class=_Formatter)
     command.configure(parser)
     try:
@@ -91,6 +89,31 @@ def _answer(words: list[str]) -> int:
     except SystemExit as exit:  # after --help
         return int(exit.code or 0)
     return command.run(parsed)
+
+
+def module_of(name: str) -> str:
+    """The module of a command, ours or a family's. ConfigError: there is none of that name."""
+    if name in COMMANDS:
+        return f"vla_bench.bench.cli.{name}"
+    found = commands_of_families()
+    if name not in found:
+        if "=" in name or name.startswith("--"):
+            raise ConfigError(f"there is no command {name!r}. For an evaluation type: {evaluation()} {name} ...")
+        known = [*COMMANDS, *found]
+        raise ConfigError(f"there is no command {name!r}.{suggestion(name, known)} Commands: {', '.join(known)}")
+    return found[name].module
+
+
+def is_command(word: str) -> bool:
+    """Whether a word names a command rather than a part of an evaluation."""
+    return word in COMMANDS or ("=" not in word and not word.startswith("-") and word in commands_of_families())
+
+
+def commands_of_families() -> dict[str, Command]:
+    """What families add, by name."""
+    from vla_bench.bench.families import families
+
+    return {command.name: command for family in families() for command in family.commands}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -103,7 +126,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def help_text() -> str:
     """What commands there are."""
     lines = [f"usage: {program()} <command> ...", "", "commands"]
-    lines += [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
+    known = COMMANDS | {name: command.help for name, command in commands_of_families().items()}
+    lines += [f"  {name:<12} {text}" for name, text in known.items()]
     lines += ["", "options", f"  {'--version':<12} of this program", ""]
     lines += [f"{program()} <command> --help says more"]
     return "\n".join(lines) + "\n"

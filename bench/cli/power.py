@@ -1,6 +1,6 @@
 """How many episodes it takes to show a difference, or what difference a number of episodes shows.
 
-vla-bench power --average 3.2 --difference 0.1      sequences of CALVIN, nothing run yet
+vla-bench power --average 3.2 --difference 0.1      chains of five, nothing run yet
 vla-bench power --average 0.4 --difference 0.05 --longest 1
                                                     single tasks with 40 % success
 vla-bench power --average 3.2 --episodes 200        what 200 sequences can show

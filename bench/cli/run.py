@@ -41,12 +41,9 @@ OPTIONS = {
 
 EXAMPLES = (
     ("see it work: nothing to download, about a minute", "policy=expert"),
-    ("the first 100 sequences of ABC→D", "benchmark=calvin_abc_d benchmark.sequences=100 policy=expert"),
     ("two workers, no Ray", "policy=stub run.workers=2 run.backend=local"),
-    ("single tasks in two scenes", "benchmark=calvin_tasks benchmark.scenes=A,B benchmark.rollouts=5"),
     ("your own class in my_module.py", "policy._target_=my_module.MyPolicy policy.checkpoint=model.pt"),
     ("several policies on the same sequences, compared", "ablation=smoke benchmark.sequences=20"),
-    ("join a Ray cluster", "benchmark=calvin_abcd_d policy=expert run.address=auto run.workers=64"),
 )
 
 
@@ -199,7 +196,10 @@ def _show(config: Config) -> int:
 
 def _unknown_option(flag: str) -> str:
     name = flag.lstrip("-").partition("=")[0].replace("-", "_")
-    homes = {each.name: group for group, cls in GROUPS.items() for each in field_help(cls)}
+    from vla_bench.bench.families import families
+
+    homes = {each.name: "benchmark" for family in families() for each in field_help(family.options)}
+    homes |= {each.name: group for group, cls in GROUPS.items() for each in field_help(cls)}
     typed = {field: f"{group}.{field}=<value>" for field, group in homes.items()}
     typed |= {group: f"{group}=<preset>" for group in GROUPS} | {option[2:]: option for option in OPTIONS}
     near = difflib.get_close_matches(name, typed, n=1, cutoff=0.6)
@@ -216,6 +216,9 @@ def preset_text() -> str:
 
 def help_text() -> str:
     """The whole help."""
+    from vla_bench.bench.families import families
+
+    known = list(families())
     command = evaluation()
     lines = [
         f"usage: {command} [<group>=<preset>] [<group>.<field>=<value>] ...",
@@ -225,13 +228,16 @@ def help_text() -> str:
         "",
         "examples",
     ]
-    for text, words in EXAMPLES:
+    for text, words in (*EXAMPLES, *(example for family in known for example in family.examples)):
         lines += [f"  # {text}", f"  {command} {words}"]
     lines += ["", "options", *entries(OPTIONS.items())]
     for group, cls in GROUPS.items():
         lines += ["", f"{group}=<preset>", *entries((each.name, each.text) for each in presets(group))]
         lines += ["", f"{group}.<field>=<value>"]
         lines += entries(POLICY_FIELDS if group == "policy" else map(field_entry, field_help(cls)))
+        for family in known if group == "benchmark" else ():
+            lines += ["", f"benchmark.<field>=<value> of the family {family.name}"]
+            lines += entries(map(field_entry, field_help(family.options)))
     lines += [
         "",
         "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row",

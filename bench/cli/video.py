@@ -1,7 +1,7 @@
 """Clips of the episodes of a result set whose run kept traces (run.video=failures, all or first_<n>).
 
-vla-bench video results/calvin_smoke-stub-1a2b3c4d
-vla-bench video results/calvin_smoke-stub-1a2b3c4d --episodes seq-0003 seq-0007 --workers 4
+vla-bench video results/mine-1a2b3c4d
+vla-bench video results/mine-1a2b3c4d --episodes seq-0003 seq-0007 --workers 4
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from vla_bench.bench.demonstrations.take import sized_sensors
 from vla_bench.bench.dispatch import PolicyChoice
 from vla_bench.bench.dispatch.job import Placement
 from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError, suggestion
-from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol, to_plain
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, canonical_json, to_plain
 from vla_bench.bench.records.provenance import now
 from vla_bench.bench.setup.config import PolicyConfig, RunConfig
 from vla_bench.bench.video.trace import TRACES, Trace
@@ -75,14 +76,16 @@ class Planned:
         if self.traces:
             longest = max(len(trace.episode.subtasks) for trace in self.traces)
         facts = {"family": "calvin", "kind": "chains" if longest > 1 else "tasks", **self.facts}
-        protocol = EvaluationProtocol("demonstrations", facts, ())
+        name = "demonstrations"  # whose episodes are not known beforehand
+        plain = {"name": name, "facts": to_plain(facts), "episodes": []}
+        digest = hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:12]
         return {
             "created": now(),
             "name": folder.name,
             "benchmark": "demonstrations",
             "policy": self.policy,
-            "identity": {"split": "none", "protocol": protocol.hash, **self.facts},
-            "protocol": {"name": protocol.name, "hash": protocol.hash, "facts": facts},
+            "identity": {"split": "none", "protocol": digest, **self.facts},
+            "protocol": {"name": name, "hash": digest, "facts": facts},
             "episodes": len(self.traces) or len(self.cells) * config.count * MOST_TRIES,
             "longest": longest,
             "tasks": list(TASKS),

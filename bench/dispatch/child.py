@@ -114,7 +114,7 @@ def _trace(job: Job, episode: EpisodeSpec) -> Trace | None:
     if job.video == "none" or not os.path.isdir(job.folder):
         return None
     simulation = job.simulation
-    return Trace(episode, simulation.family, simulation.options, simulation.action)
+    return Trace(episode, simulation.family, simulation.options, simulation.action, job.python)
 
 
 def _record(simulation: Simulation, policy: Policy, episode: EpisodeSpec, job: Job, page: Page) -> EpisodeRecord:
@@ -133,7 +133,7 @@ def _describe(simulation: Simulation, policy: Policy, seconds: float) -> dict[st
     started = getattr(policy, "started", None)  # e.g. a remote policy says what its server calls itself
     if started is not None:
         info["policy_says"] = dict(started())
-    describe = getattr(simulation, "describe", None)  # e.g. CALVIN names its renderer
+    describe = getattr(simulation, "describe", None)  # e.g. names its renderer
     return info if describe is None else {**info, **to_plain(describe())}
 
 

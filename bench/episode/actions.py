@@ -42,8 +42,8 @@ class Actions:
 
     For a bounded convention the arm numbers are clipped to [-1, 1] and the gripper command becomes
     exactly ``gripper_open`` when it lies on the open side of the middle of its two values, else
-    exactly ``gripper_closed``: CALVIN's ``relative`` gives 1 for a command above 0, else -1, as the
-    official evaluation wrapper does. The dtype, float32 or float64, is the policy's own, since CALVIN scales
+    exactly ``gripper_closed``: with 1 and -1 that is 1 for a command above 0, else -1, as the official
+    evaluation wrappers do. The dtype, float32 or float64, is the policy's own, since an environment scales
     actions in it. Other conventions pass unchanged.
     """
 

@@ -7,97 +7,143 @@ between subtasks (``evaluate_policy.py`` of calvin fa03f01).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from vla_bench.bench.errors import ConfigError, suggestion
-from vla_bench.bench.protocol import EpisodeSpec, EvaluationProtocol
-from vla_bench.bench.setup.config import BenchmarkConfig
-from vla_bench.bench.setup.plan import Plan, policy_facts
+from vla_bench.bench.errors import ConfigError, at_least
+from vla_bench.bench.families import calvin_assets, calvin_checks
+from vla_bench.bench.families.family import BenchmarkConfig, Family, Plan, PublishedRow, option, refuse_task
+from vla_bench.bench.families.published import rows_of
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol
+from vla_bench.bench.score import chains, pooled
 from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
-from vla_bench.envs.calvin.family import BACKENDS
 from vla_bench.envs.calvin.initial_states import initial_state
-from vla_bench.envs.calvin.renderers import choice_of_auto, resolve_renderer
 from vla_bench.envs.calvin.sequences import official_sequences
+from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
 from vla_bench.policies.base import PolicySpec
 
-OPTIONS = {"history": ("fresh", "official"), "backend": BACKENDS}
-"""What ``benchmark.options`` may hold, and the values; the first is the default."""
 NOT_COMPARABLE = "built-in assets: not comparable with published CALVIN numbers"
 RENDERER_NOTES = {
     "tiny": "rendered by TinyRenderer, which looks visibly different from the EGL images of CALVIN's data",
     "fast": "rendered by our own software renderer, within about 1 of 255 of EGL's images on average",
 }
 SOFTWARE_EGL = "rendered by EGL on a software driver ({driver}); CALVIN's data were rendered on a GPU"
+SEQUENCES = 1000
+"""Sequences of every published evaluation (the official protocol)."""
+SPLITS = {"ABC": "ABC_D", "ABCD": "ABCD_D"}
+"""Our names of the training splits, and those of the file of published numbers."""
+OFFICIAL_RENDERERS = ("egl", "none")
+"""Renderers of published numbers; ``none``: the policy never looks."""
+SWITCHES = ("history", "backend")
+"""Options that are handed to the simulation as they are, and are facts of the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalvinOptions:
+    """What can be chosen of CALVIN; every field but ``split`` may change a number."""
+
+    split: Literal["D", "ABC", "ABCD", "none"] = "none"
+    """Scenes the checkpoint was trained on; recorded, never changes what is run."""
+    scenes: tuple[str, ...] = ("D",)
+    """Scenes of the evaluation, out of A,B,C,D; chains are defined in D only."""
+    sequences: int = option(SEQUENCES, kind="chains", instead="benchmark.rollouts=<tries of each task and scene>")
+    """chains: the first n of the 1000 official sequences."""
+    rollouts: int = option(10, kind="tasks", instead="benchmark.sequences=<n>")
+    """tasks: tries per task and scene."""
+    starts: Literal["varied", "fixed"] = option("varied", kind="tasks", instead="benchmark=calvin_tasks")
+    """tasks: the arm starts where chains leave it, or in one resting pose as in version 0.1."""
+    assets: Literal["official", "builtin"] = "official"
+    """Asset bundle: the official play tables, or the one shipped here (no download)."""
+    renderer: Literal["auto", "tiny", "egl", "fast"] = "auto"
+    """Renderer of the cameras; auto takes the best there is and records which."""
+    history: Literal["fresh", "official"] = "fresh"
+    """What a reset leaves behind: fresh is nothing, official what the original environment leaves."""
+    backend: Literal["native", "calvin_env"] = "native"
+    """Implementation of the environment: ours, or the original package where it is installed."""
+
+    def __post_init__(self) -> None:
+        at_least("benchmark.sequences", self.sequences, 1)
+        at_least("benchmark.rollouts", self.rollouts, 1)
+        for scene in self.scenes:
+            if scene not in ("A", "B", "C", "D"):
+                raise ConfigError(f"benchmark.scenes: there is no scene {scene!r}; scenes are A, B, C, D")
+        if not self.scenes or len(set(self.scenes)) != len(self.scenes):
+            raise ConfigError("benchmark.scenes: name at least one scene, each once")
+
+
+def check(benchmark: BenchmarkConfig) -> None:
+    """ConfigError for what chains do not have."""
+    options: CalvinOptions = benchmark.options
+    if benchmark.kind != "chains":
+        return
+    if options.scenes != ("D",):
+        raise ConfigError(
+            f"benchmark.scenes={','.join(options.scenes)}: the sequences are defined in scene D only. "
+            "Drop the field, or type benchmark=calvin_tasks to evaluate single tasks elsewhere."
+        )
+    if options.sequences > SEQUENCES:
+        raise ConfigError(f"benchmark.sequences={options.sequences}: there are {SEQUENCES} sequences")
+    if benchmark.tasks:
+        raise ConfigError(
+            f"benchmark.tasks={','.join(benchmark.tasks)}: a sequence has its own five. Drop it, or type "
+            "benchmark=calvin_tasks to evaluate single tasks"
+        )
 
 
 def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec) -> Plan:
     """The episodes, and how to build the simulation they run in.
 
     Raises:
-        ConfigError: an unknown task or option, or a task without stored states.
+        ConfigError: an unknown task, or one without stored states.
         EnvironmentFault: the files, the renderer or the original environment are not there.
     """
-    options = _options(benchmark)
-    bundle = find_bundle(benchmark.assets)
-    renderer = _renderer(benchmark, options["backend"]) if policy.sensors.cameras else "none"
-    episodes = _chains(benchmark, bundle) if benchmark.kind == "chains" else _suite(benchmark, bundle)
-    facts = {
-        "family": "calvin",
-        "kind": benchmark.kind,
-        "assets": bundle.name,
-        "assets_checksum": bundle.checksum,
-        "renderer": renderer,
-        **({"starts": benchmark.starts} if benchmark.kind == "tasks" else {}),
-        **options,
-        **policy_facts(policy, environment),
-    }
-    notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
-    if benchmark.renderer == "auto" and renderer == "tiny" and options["backend"] != "calvin_env":
-        notes += [choice_of_auto(renderer)]
-    notes += _renderer_notes(renderer)
-    return Plan(
-        protocol=EvaluationProtocol(f"calvin-{benchmark.kind}", facts, episodes),
-        simulation=SimulationSpec(
-            "calvin",
-            {
-                "assets": bundle.name,
-                "renderer": "auto" if renderer == "none" else renderer,
-                **options,
-            },
-        ),
-        environment=environment,
-        notes=tuple(notes),
-    )
-
-
-def _options(benchmark: BenchmarkConfig) -> dict[str, str]:
-    """Every option with its value, checked."""
-    for name in benchmark.options:
-        if name not in OPTIONS:
-            known = ", ".join(f"{option}={'|'.join(values)}" for option, values in OPTIONS.items())
-            raise ConfigError(f"benchmark.options has no {name!r} in CALVIN.{suggestion(name, OPTIONS)} It has {known}")
-    chosen = {name: str(benchmark.options.get(name, values[0])) for name, values in OPTIONS.items()}
-    for name, value in chosen.items():
-        if value not in OPTIONS[name]:
-            raise ConfigError(
-                f"benchmark.options.{name}={value} is not one of {', '.join(OPTIONS[name])}."
-                f"{suggestion(value, OPTIONS[name])}"
-            )
-    if chosen["backend"] == "calvin_env":
+    del environment
+    options: CalvinOptions = benchmark.options
+    if options.backend == "calvin_env":
         from vla_bench.envs.calvin.reference import check_installed
 
         check_installed()
-    return chosen
+    bundle = find_bundle(options.assets)
+    renderer = _renderer(options) if policy.sensors.cameras else "none"
+    episodes = _chains(benchmark, bundle) if benchmark.kind == "chains" else _suite(benchmark, bundle)
+    names = [episode.episode for episode in episodes]
+    switches = {name: getattr(options, name) for name in SWITCHES}
+    facts = {"assets": bundle.name, "assets_checksum": bundle.checksum, "renderer": renderer, **switches}
+    if benchmark.kind == "tasks":
+        facts["starts"] = options.starts
+    notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
+    if options.renderer == "auto" and renderer == "tiny" and options.backend != "calvin_env":
+        from vla_bench.envs.calvin.renderers import choice_of_auto
+
+        notes.append(choice_of_auto(renderer))
+    notes += _renderer_notes(renderer)
+    return Plan(
+        protocol=EvaluationProtocol(
+            f"calvin-{benchmark.kind}",
+            facts,
+            episodes,
+            chains(names) if benchmark.kind == "chains" else pooled(names),
+        ),
+        simulation=SimulationSpec(
+            "calvin",
+            {"assets": bundle.name, "renderer": "auto" if renderer == "none" else renderer, **switches},
+        ),
+        notes=tuple(notes),
+        split=options.split,
+    )
 
 
-def _renderer(benchmark: BenchmarkConfig, backend: str) -> str:
-    if backend == "calvin_env":
+def _renderer(options: CalvinOptions) -> str:
+    if options.backend == "calvin_env":
         from vla_bench.envs.calvin import reference
 
-        return reference.resolve_renderer(benchmark.renderer)
-    return resolve_renderer(benchmark.renderer)
+        return reference.resolve_renderer(options.renderer)
+    from vla_bench.envs.calvin.renderers import resolve_renderer
+
+    return resolve_renderer(options.renderer)
 
 
 def _renderer_notes(renderer: str) -> list[str]:
@@ -119,7 +165,7 @@ def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpe
             instructions=tuple(bundle.instructions[task] for task in sequence.subtasks),
             step_limit=benchmark.step_limit,
         )
-        for index, sequence in enumerate(official_sequences()[: benchmark.sequences])
+        for index, sequence in enumerate(official_sequences()[: benchmark.options.sequences])
     )
 
 
@@ -128,12 +174,12 @@ def _suite(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec
 
     cells = [
         (scene, task, rollout, start, cluster)
-        for scene in benchmark.scenes
+        for scene in benchmark.options.scenes
         for task in _tasks(benchmark.tasks)
         for rollout, (start, cluster) in enumerate(
             zip(
-                _first(suite_states(scene, task, benchmark.starts), benchmark),
-                suite_clusters(scene, task, benchmark.starts),
+                _first(suite_states(scene, task, benchmark.options.starts), benchmark.options),
+                suite_clusters(scene, task, benchmark.options.starts),
                 strict=False,
             )
         )
@@ -155,16 +201,78 @@ def _suite(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec
 def _tasks(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in TASKS:
-            raise ConfigError(
-                f"benchmark.tasks: CALVIN has no task {name!r}.{suggestion(name, TASKS)} Tasks: {', '.join(TASKS)}"
-            )
+            raise refuse_task(name, tuple(TASKS), "CALVIN")
     return tuple(names) or tuple(TASKS)
 
 
-def _first(states: Sequence, benchmark: BenchmarkConfig) -> Sequence:
-    if benchmark.rollouts > len(states):
+def _first(states: Sequence, options: CalvinOptions) -> Sequence:
+    if options.rollouts > len(states):
         raise ConfigError(
-            f"benchmark.rollouts={benchmark.rollouts}: the task suite holds {len(states)} states per task and scene "
-            f"with starts={benchmark.starts}"
+            f"benchmark.rollouts={options.rollouts}: the task suite holds {len(states)} states per task and scene "
+            f"with starts={options.starts}"
         )
-    return states[: benchmark.rollouts]
+    return states[: options.rollouts]
+
+
+def published(header: Mapping[str, Any]) -> list[PublishedRow]:
+    """The published rows of the run's training split, best first; none for a split or a kind without any."""
+    if header["protocol"]["facts"]["kind"] != "chains":
+        return []
+    wanted = SPLITS.get(header["identity"]["split"])
+    found = [
+        PublishedRow(
+            row["method"],
+            row["source"],
+            rates=tuple(float(row[f"sr{k}"]) for k in range(1, 6)),
+            average=float(row["avg_len"]),
+            n=SEQUENCES,
+        )
+        for row in rows_of("calvin.csv")
+        if row["split"] == wanted
+    ]
+    return sorted(found, key=lambda each: -(each.average or 0.0))
+
+
+def unlike_published(header: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
+    """How a run of chains differs from what published numbers were measured with."""
+    facts, said = header["protocol"]["facts"], " ".join(notes)
+    if facts["kind"] != "chains":
+        return []
+    found = []
+    if facts["assets"] != "official" and "assets" not in said:
+        found.append(f"{facts['assets']} assets, published numbers: official ones")
+    if facts["renderer"] not in OFFICIAL_RENDERERS and "render" not in said:
+        found.append(f"renderer {facts['renderer']}, published numbers: OpenGL through EGL")
+    if header["episodes"] < SEQUENCES:
+        found.append(f"the first {header['episodes']} of the {SEQUENCES} sequences")
+    return found
+
+
+def old_cluster(facts: Mapping[str, Any], record: EpisodeRecord) -> str:
+    """Of a record from before records said it: in the task suite all states of a task in a scene had one arm start."""
+    old = facts.get("kind") == "tasks" and "starts" not in facts
+    if old and record.subtasks and record.subtasks[0].subtask not in HELD_TASKS:
+        return f"{record.scene}-{record.subtasks[0].subtask}"
+    return ""
+
+
+FAMILY = Family(
+    name="calvin",
+    title="CALVIN",
+    options=CalvinOptions,
+    plan=plan,
+    kinds=("chains", "tasks"),
+    check=check,
+    packages=("numpy", "pybullet", "scipy", "numba"),
+    published=published,
+    unlike_published=unlike_published,
+    old_cluster=old_cluster,
+    checks=calvin_checks.CHECKS,
+    variables=("CALVIN_ASSETS",),
+    assets=calvin_assets.ASSETS,
+    examples=(
+        ("the first 100 sequences of ABC→D", "benchmark=calvin_abc_d benchmark.sequences=100 policy=expert"),
+        ("single tasks in two scenes", "benchmark=calvin_tasks benchmark.scenes=A,B benchmark.rollouts=5"),
+        ("join a Ray cluster", "benchmark=calvin_abcd_d policy=expert run.address=auto run.workers=64"),
+    ),
+)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vla_bench import start
 from vla_bench.bench.errors import ConfigError, suggestion
+from vla_bench.bench.families import simpler_checks
+from vla_bench.bench.families.family import BenchmarkConfig, Command, Family, Mend, Plan, PublishedRow
+from vla_bench.bench.families.published import rows_of
+from vla_bench.bench.families.simpler_python import find_python
+from vla_bench.bench.families.simpler_score import score_of_records, score_of_trials
 from vla_bench.bench.protocol import EpisodeSpec, EvaluationProtocol
-from vla_bench.bench.setup.config import BenchmarkConfig
-from vla_bench.bench.setup.plan import Plan, policy_facts
 from vla_bench.envs.errors import AssetError, RendererError
 from vla_bench.envs.simpler import vulkan
 from vla_bench.envs.simpler.assets import (
@@ -33,22 +37,31 @@ from vla_bench.envs.simpler.tasks import APPLE_TASK
 from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
 from vla_bench.policies.base import PolicySpec
 
-OPTIONS: Mapping[str, tuple[Any, ...] | type] = {
-    "set": tuple(SETS),
-    "backend": BACKENDS,
-    "trials": int,
-    "cameras": bool,
-    "advance": ("official", "robovlms"),
-    "allow_rasterised_drawers": bool,
-    "python": str,
-}
-"""What ``benchmark.options`` may hold: choices, or a type. ``set``: bridge, visual_matching or
-variant_aggregation. ``trials``: the first so many of each task and variant. ``cameras``: the camera
-variants too, which no mean counts. ``advance``: when the apple task goes on to its second subtask.
-``python``: interpreter of the simpler_env backend."""
 
-PYTHON_VARIABLE = "SIMPLER_PYTHON"
-DEFAULT_PYTHON = Path(".venv-simpler/bin/python")
+@dataclass(frozen=True, slots=True)
+class SimplerOptions:
+    """What can be chosen of SimplerEnv."""
+
+    set: Literal["bridge", "visual_matching", "variant_aggregation"] = "bridge"
+    """Set of trials: WidowX, or Google Robot before photos or in changed scenes."""
+    backend: Literal["simpler_env", "maniskill3"] = "simpler_env"
+    """The original package, or ManiSkill3, which has the WidowX tasks only."""
+    trials: int = 0
+    """The first so many of each task and variant; 0 means all."""
+    cameras: bool = False
+    """Run the camera variants too, which no mean counts."""
+    advance: Literal["official", "robovlms"] = "official"
+    """When the apple task goes on to its second subtask."""
+    allow_rasterised_drawers: bool = False
+    """Draw drawers without ray tracing where there is none; the table is marked."""
+    python: str = ""
+    """Interpreter of the original package; SIMPLER_PYTHON or .venv-simpler unless given."""
+
+    def __post_init__(self) -> None:
+        if self.trials < 0:
+            raise ConfigError(f"benchmark.options.trials={self.trials}: must be at least 1, or 0 for all")
+
+
 RASTERISED = "drawers rasterised where the paper's are path-traced: not comparable with published SimplerEnv numbers"
 WARM_SECONDS = 300
 
@@ -60,87 +73,47 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         ConfigError: an unknown task or option, or one that the backend does not have.
         AssetError, RendererError: files, interpreter or a usable Vulkan device are not there.
     """
-    options = _options(benchmark)
-    backend = options.get("backend", BACKENDS[0])
-    trials = _trials(benchmark, options)
-    python = find_python(options) if backend == "simpler_env" else ""
+    del environment
+    options: SimplerOptions = benchmark.options
+    backend = options.backend
+    trials = _trials(benchmark)
+    python = find_python({"python": options.python}) if backend == "simpler_env" else ""
     folder = asset_folder()
     if backend == "simpler_env":
         _warm(trials, folder, python)
     assets = check_assets(trials, folder, caches=backend == "simpler_env")
     looks = bool(policy.sensors.cameras)
     ray_traced = looks and _ray_traced(trials, options)
-    renderer = _renderer(backend, ray_traced) if looks else "none"
-    advance = options.get("advance", "official")
     facts = {
-        "family": "simpler",
-        "kind": "tasks",
-        "set": options.get("set", "bridge"),
+        "set": options.set,
         "backend": backend,
         "assets": assets.name,
         "assets_checksum": assets.checksum,
-        "renderer": renderer,
-        **({"advance": advance} if any(trial.task == APPLE_TASK for trial in trials) else {}),
-        **policy_facts(policy, environment),
+        "renderer": _renderer(backend, ray_traced) if looks else "none",
+        **({"advance": options.advance} if any(trial.task == APPLE_TASK for trial in trials) else {}),
     }
     rasterised = looks and not ray_traced and any(trial.variant.ray_traced for trial in trials)
     return Plan(
-        protocol=EvaluationProtocol(f"simpler-{facts['set']}", facts, _episodes(trials, benchmark)),
+        protocol=EvaluationProtocol(
+            f"simpler-{options.set}", facts, _episodes(trials, benchmark), score_of_trials(trials)
+        ),
         simulation=SimulationSpec(
             "simpler",
             {
-                "set": facts["set"],
+                "set": options.set,
                 "backend": backend,
-                "advance": advance,
+                "advance": options.advance,
                 "ray_traced": ray_traced,
             },
         ),
-        environment=environment,
         notes=tuple(_notes(backend, assets, rasterised)),
         python=python,
     )
 
 
-def _options(benchmark: BenchmarkConfig) -> dict[str, Any]:
-    _refuse_fields(benchmark)
-    options = dict(benchmark.options)
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise ConfigError(
-                f"benchmark.options has no {name!r} in SimplerEnv.{suggestion(name, OPTIONS)} "
-                f"It has {', '.join(OPTIONS)}"
-            )
-        wanted = OPTIONS[name]
-        if isinstance(wanted, tuple):
-            if value not in wanted:
-                raise ConfigError(
-                    f"benchmark.options.{name}={value} is not one of {', '.join(wanted)}."
-                    f"{suggestion(str(value), wanted)}"
-                )
-        elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            kinds = {int: "a whole number", bool: "true or false", str: "text"}
-            raise ConfigError(f"benchmark.options.{name}={value}: {kinds[wanted]} is wanted")
-    return options
-
-
-def _refuse_fields(benchmark: BenchmarkConfig) -> None:
-    """Fields of other families that have been set would be ignored silently."""
-    default = BenchmarkConfig()
-    for name, instead in (
-        ("scenes", "the set has its own variants"),
-        ("sequences", "type benchmark.options.trials=<n>"),
-        ("rollouts", "type benchmark.options.trials=<n>"),
-        ("renderer", "the Vulkan device decides"),
-        ("assets", f"{VARIABLE} says where the files are"),
-    ):
-        if getattr(benchmark, name) != getattr(default, name):
-            raise ConfigError(f"benchmark.{name} has no meaning in SimplerEnv: {instead}")
-    if benchmark.kind != "tasks":
-        raise ConfigError(f"benchmark.kind={benchmark.kind}: SimplerEnv has single tasks; type benchmark.kind=tasks")
-
-
-def _trials(benchmark: BenchmarkConfig, options: Mapping[str, Any]) -> tuple[Trial, ...]:
-    chosen = SETS[options.get("set", "bridge")]
+def _trials(benchmark: BenchmarkConfig) -> tuple[Trial, ...]:
+    options: SimplerOptions = benchmark.options
+    chosen = SETS[options.set]
     known = {task.name for task in chosen.tasks}
     reported = {task.reported for task in chosen.tasks}
     for name in benchmark.tasks:
@@ -152,18 +125,15 @@ def _trials(benchmark: BenchmarkConfig, options: Mapping[str, Any]) -> tuple[Tri
     wanted = set(benchmark.tasks) or known
     trials = tuple(
         trial
-        for trial in chosen.trials(cameras=bool(options.get("cameras", False)))
+        for trial in chosen.trials(cameras=options.cameras)
         if trial.task.name in wanted or trial.task.reported in wanted
     )
-    if options.get("backend") == "maniskill3" and (missing := [t for t in trials if not t.task.modern]):
+    if options.backend == "maniskill3" and (missing := [t for t in trials if not t.task.modern]):
         raise ConfigError(
             f"ManiSkill3 has no {missing[0].task.name}, only the WidowX tasks; type "
             "benchmark.options.backend=simpler_env, or benchmark=simpler_bridge"
         )
-    first = options.get("trials", 0)
-    if first < 0:
-        raise ConfigError(f"benchmark.options.trials={first}: must be at least 1, or 0 for all")
-    return tuple(trial for trial in trials if not first or trial.number < first)
+    return tuple(trial for trial in trials if not options.trials or trial.number < options.trials)
 
 
 def _episodes(trials: Sequence[Trial], benchmark: BenchmarkConfig) -> tuple[EpisodeSpec, ...]:
@@ -181,10 +151,10 @@ def _episodes(trials: Sequence[Trial], benchmark: BenchmarkConfig) -> tuple[Epis
     )
 
 
-def _ray_traced(trials: Sequence[Trial], options: Mapping[str, Any]) -> bool:
+def _ray_traced(trials: Sequence[Trial], options: SimplerOptions) -> bool:
     """Whether to path-trace; asks for leave to do without."""
     traced = [trial for trial in trials if trial.variant.ray_traced]
-    if not traced or options.get("allow_rasterised_drawers", False):
+    if not traced or options.allow_rasterised_drawers:
         return False
     if not vulkan.has_denoiser():
         raise RendererError(
@@ -202,22 +172,6 @@ def _renderer(backend: str, ray_traced: bool) -> str:
     vulkan.check(device)
     shader = "default" if backend == "maniskill3" else "rt" if ray_traced else "ibl"
     return vulkan.renderer_name(device, shader)
-
-
-def find_python(options: Mapping[str, Any]) -> str:
-    """The interpreter that has the original package; ConfigError: there is none."""
-    named = str(options.get("python") or os.environ.get(PYTHON_VARIABLE) or "")
-    repository = Path(__file__).resolve().parents[2]
-    places = [Path(named).expanduser()] if named else [DEFAULT_PYTHON.absolute(), repository / DEFAULT_PYTHON]
-    for place in places:
-        if place.is_file():
-            return str(place)
-    if named:
-        raise ConfigError(f"there is no interpreter {named} (benchmark.options.python, {PYTHON_VARIABLE})")
-    raise ConfigError(
-        "the original SimplerEnv is not installed; type: make simpler   (its own environment, some minutes), "
-        "or benchmark.options.backend=maniskill3 for the WidowX tasks on ManiSkill3"
-    )
 
 
 def _warm(trials: Sequence[Trial], folder: Path, python: str) -> None:
@@ -255,3 +209,66 @@ def _notes(backend: str, assets: AssetCheck, rasterised: bool) -> list[str]:
     if rasterised:
         notes.append(RASTERISED)
     return notes
+
+
+def interpreter(options: Mapping[str, Any]) -> str:
+    """Of a simulation with these options. ConfigError: there is none."""
+    return find_python(options) if options.get("backend", BACKENDS[0]) == "simpler_env" else ""
+
+
+ROBOTS = {"bridge": "widowx_bridge", "visual_matching": "google_robot"}
+"""Our names of the sets, and those of the file of published numbers."""
+NO_COUNT = "published without its number of trials, so without an interval; read off a bar chart"
+
+
+def published(header: Mapping[str, Any]) -> list[PublishedRow]:
+    """The published bars of the run's set, best first; none for a set without any."""
+    wanted = ROBOTS.get(header["protocol"]["facts"].get("set", ""))
+    found = [
+        PublishedRow(row["method"], row["source"], success=float(row["average_success"]), notes=(NO_COUNT,))
+        for row in rows_of("simpler.csv")
+        if row["robot"] == wanted
+    ]
+    return sorted(found, key=lambda each: -(each.success or 0.0))
+
+
+def _fetch_vulkan() -> str:
+    from vla_bench.envs.simpler.software_vulkan import fetch_software_vulkan
+
+    return f"software Vulkan driver: {fetch_software_vulkan()}"
+
+
+FAMILY = Family(
+    name="simpler",
+    title="SimplerEnv",
+    options=SimplerOptions,
+    plan=plan,
+    environment=lambda options: {"set": options.set, "backend": options.backend},
+    unused={
+        "scenes": "the set has its own variants",
+        "sequences": "type benchmark.options.trials=<n>",
+        "rollouts": "type benchmark.options.trials=<n>",
+        "renderer": "the Vulkan device decides",
+        "assets": f"{VARIABLE} says where the files are",
+    },
+    packages=("numpy", "scipy", "gymnasium", "sapien", "mani_skill", "mani_skill2_real2sim", "torch", "pillow"),
+    interpreter=interpreter,
+    published=published,
+    old_score=score_of_records,
+    checks=simpler_checks.CHECKS,
+    variables=(VARIABLE,),
+    mends=(
+        Mend(
+            "fetch-vulkan",
+            "fetch Mesa's software driver from Debian (11 MB) into the cache; installs nothing",
+            _fetch_vulkan,
+        ),
+    ),
+    commands=(
+        Command(
+            "simpler",
+            "show SimplerEnv result sets as its paper does, against real robots",
+            "vla_bench.bench.families.simpler_command",
+        ),
+    ),
+)

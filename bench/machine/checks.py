@@ -1,7 +1,4 @@
-"""What every evaluation needs of a machine, looked at one by one; part of ``vla-bench doctor``.
-
-Simulators and drivers are asked in a child process: a bad one takes that process down, not this one.
-"""
+"""What every evaluation needs of a machine, looked at one by one; part of ``vla-bench doctor``."""
 
 from __future__ import annotations
 
@@ -11,22 +8,17 @@ import platform
 import re
 import resource
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from vla_bench import start
-from vla_bench.bench.errors import AssetError, UserError
+from vla_bench.bench.families import families
+from vla_bench.bench.families.family import Check
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.envs.errors import EnvironmentFault
 from vla_bench.program import installing, needed_packages
 
-LOOK_SECONDS = 120.0
-"""For one simulation to be built and looked at."""
 WORKER_MB = 350
-"""Resident memory of one worker of CALVIN, its policy aside."""
+"""Resident memory of one worker, its policy aside."""
 FREE_MB = 500
 """Of disk, below which a run is likely to end early."""
 OPEN_FILES = 1024
@@ -105,36 +97,16 @@ def _open_files() -> str:
 
 def _variables() -> str:
     """Of the environment: set, but to something that cannot be."""
-    for name in ("CALVIN_ASSETS", "SIMPLER_ASSETS"):
+    folders = [name for family in families() for name in family.variables]
+    for name in folders:
         if (value := os.environ.get(name)) is not None and not Path(value).expanduser().is_dir():
             raise EnvironmentFault(f"{name}={value} is no folder; unset {name}, or name one")
     spoilers = [name for name in ("PYTHONHOME", "PYTHONOPTIMIZE") if os.environ.get(name)]
     if spoilers:
         raise EnvironmentFault(f"{spoilers[0]} is set and changes how Python works; type: unset {spoilers[0]}")
-    known = ("CALVIN_ASSETS", "SIMPLER_ASSETS", "RAY_ADDRESS", "RAY_TMPDIR", "CUDA_VISIBLE_DEVICES")
+    known = (*folders, "RAY_ADDRESS", "RAY_TMPDIR", "CUDA_VISIBLE_DEVICES")
     found = [f"{name}={os.environ[name]}" for name in known if name in os.environ]
     return ", ".join(found) or "none that matters is set"
-
-
-def _calvin(assets: str) -> str:
-    done = subprocess.run(
-        start.command("vla_bench.bench.machine.checks", assets),
-        capture_output=True,
-        text=True,
-        timeout=LOOK_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2] or f"the process ended with code {done.returncode}"
-        raise EnvironmentFault(last)
-    return next(line for line in done.stdout.splitlines() if line.startswith("renderer "))
-
-
-def _official() -> str:
-    from vla_bench.envs.calvin.bundle import find_bundle
-
-    bundle = find_bundle("official")
-    return f"{bundle.root}, checksum {bundle.checksum}; {_calvin('official')}"
 
 
 def _ray() -> str:
@@ -157,55 +129,13 @@ def _ray() -> str:
     return f"{version}, sockets in {folder}, {free:.0f} MB of shared memory free"
 
 
-def look(assets: str) -> str:
-    """Builds CALVIN's scene D, looks through both cameras, and makes a step; in this very process.
-
-    Raises:
-        UserError: files, renderer or simulator do not work; says what to type.
-    """
-    import numpy as np
-
-    from vla_bench.bench.episode.watch import is_plain, not_finite
-    from vla_bench.envs.calvin.initial_states import initial_state
-    from vla_bench.envs.calvin.sequences import official_sequences
-    from vla_bench.envs.observation import Sensors
-    from vla_bench.envs.simulation import SimulationSpec, make_simulation
-
-    simulation = make_simulation(SimulationSpec("calvin", {"assets": assets}, Sensors.of("static", "gripper")))
-    simulation.reset(initial_state(official_sequences()[0].condition))
-    simulation.begin("open_drawer")
-    simulation.observe()
-    began = time.perf_counter()
-    seen = simulation.observe()
-    frame = time.perf_counter() - began
-    plain = [name for name in ("rgb_static", "rgb_gripper") if is_plain(seen[name])]
-    if plain or not_finite(seen):
-        raise EnvironmentFault(f"{', '.join(plain) or not_finite(seen)} shows nothing; try benchmark.renderer=tiny")
-    began = time.perf_counter()
-    simulation.advance(np.tile(np.array([0, 0, 0, 0, 0, 0, 1.0]), (10, 1)))
-    step = (time.perf_counter() - began) / 10
-    renderer = getattr(simulation, "describe", dict[str, str])().get("renderer", "unknown")
-    simulation.close()
-    return f"renderer {renderer}, both frames in {1000 * frame:.1f} ms, a step in {1000 * step:.2f} ms"
-
-
-CHECKS: dict[str, Callable[[], str]] = {
-    "Python": _python,
-    "packages": _packages,
-    "machine": _cores_and_memory,
-    "results": _disk,
-    "open files": _open_files,
-    "environment variables": _variables,
-    "CALVIN, built-in assets": lambda: _calvin("builtin"),
-    "Ray": _ray,
-}
-"""What must be in order for any evaluation, by name."""
-OFFICIAL: dict[str, Callable[[], str]] = {"CALVIN, official assets": _official}
-"""What published numbers need."""
-
-
-if __name__ == "__main__":
-    try:
-        print(look(sys.argv[1]), flush=True)  # before what PyBullet says when it ends
-    except (UserError, AssetError) as error:
-        sys.exit(str(error))
+CHECKS = (
+    Check("Python", _python, needed=True),
+    Check("packages", _packages, needed=True),
+    Check("machine", _cores_and_memory, needed=True),
+    Check("results", _disk, needed=True),
+    Check("open files", _open_files, needed=True),
+    Check("environment variables", _variables, needed=True),
+    Check("Ray", _ray, needed=True),
+)
+"""What must be in order for any evaluation."""

@@ -16,10 +16,10 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
+from vla_bench.bench.families import known_family
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.paired import PairedMean, PairedRates, paired_mean, sign_flip
 from vla_bench.bench.records.statistics import CONFIDENCE, Mean, Rate, rate, wilson
-from vla_bench.envs.calvin.task_suite import HELD_TASKS
 
 _HALF = 0.5 + CONFIDENCE / 2
 _Z = NormalDist().inv_cdf(_HALF)
@@ -30,14 +30,13 @@ PSEUDO = 0.5
 def cluster_of(record: EpisodeRecord, facts: Mapping[str, Any]) -> str:
     """Name of the record's cluster; its episode's where it is one of its own.
 
-    Journals from before records said it: in CALVIN's task suite all states of a task in a scene had one arm start.
+    Of journals from before records said it, the family knows.
     """
     if record.cluster:
         return record.cluster
-    old = facts.get("family") == "calvin" and facts.get("kind") == "tasks" and "starts" not in facts
-    if old and record.subtasks and record.subtasks[0].subtask not in HELD_TASKS:
-        return f"{record.scene}-{record.subtasks[0].subtask}"
-    return record.episode
+    family = known_family(facts.get("family"))
+    old = family.old_cluster(facts, record) if family is not None and family.old_cluster is not None else ""
+    return old or record.episode
 
 
 def clustered_rate(tries: Iterable[tuple[str, bool]]) -> Rate:

@@ -7,24 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.families import known_family
+from vla_bench.bench.families.family import Family, PublishedRow
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.comparison_tables import difference_cell, p_value
 from vla_bench.bench.records.conditions import FieldDifference, differences, refuse
-from vla_bench.bench.records.published import (
-    SEQUENCES,
-    PublishedChain,
-    published_chains,
-    published_success,
-)
-from vla_bench.bench.records.statistics import Mean, Rate
+from vla_bench.bench.records.statistics import ChainTable, Mean, Rate, chain_table, rate
 from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
     from vla_bench.bench.records.results import Results
-
-OFFICIAL_RENDERERS = ("egl", "none")
-"""Renderers of published CALVIN numbers; ``none``: the policy never looks."""
 
 
 class _Marks:
@@ -84,25 +77,14 @@ def _table_of(sets: Mapping[str, Results], published: bool, anyway: bool) -> Tab
         notes = [*_differs_from(first_name, fields), *_unlike_published(each), *each.summary.notes]
         rows.append((Cell(f"{name}{marks.letters(notes)}"), *_numbers(each)))
         clean.append(not notes)
-    family, split = first.header["protocol"]["facts"].get("family"), first.summary.split
     sources = []
-    if published and family == "calvin" and first.summary.chain:
-        for row in published_chains(split):
-            rows.append(_published_row(row, marks))
-            clean.append(True)
-            sources.append(row.source.partition(";")[0])
-    elif published and family == "simpler":
-        for bar in published_success(first.header["protocol"]["facts"].get("set", "")):
-            note = "published without its number of trials, so without an interval; read off a bar chart"
-            rows.append(
-                (
-                    Cell(f"{bar.method} *{marks.letters([note])}"),
-                    Cell("–"),
-                    Cell(f"{100 * bar.success:.0f}"),
-                )
-            )
-            clean.append(False)
-            sources.append(bar.source)
+    family = _family(first)
+    for row in family.published(first.header) if published and family else ():
+        if first.summary.chain and not row.rates:
+            continue
+        rows.append(_published_row(row, marks))
+        clean.append(bool(row.n))
+        sources.append(row.source.partition(";")[0])
     parts = ["With 95 % intervals: Wilson for rates, BCa bootstrap for the average."]
     if any(clean):
         parts.append("Bold: best of its column among rows without a mark.")
@@ -119,8 +101,13 @@ def _title(of: Results) -> str:
 
 
 def _name_of(of: Results) -> str:
-    family = of.header["protocol"]["facts"].get("family", "")
-    return {"calvin": "CALVIN", "simpler": "SimplerEnv"}.get(family, of.summary.benchmark)
+    family = _family(of)
+    return family.title if family and family.title else of.summary.benchmark
+
+
+def _family(of: Results) -> Family | None:
+    """None for one that is not installed, or that the journal does not name."""
+    return known_family(of.header["protocol"]["facts"].get("family"))
 
 
 def _columns(of: Results) -> tuple[str, ...]:
@@ -143,18 +130,28 @@ def _chain_cells(rates: Sequence[Rate]) -> list[Cell]:
     return [dataclasses.replace(rate_cell(each), value=None) for each in rates]
 
 
-def _published_row(of: PublishedChain, marks: _Marks) -> tuple[Cell, ...]:
-    average = of.chain.average
-    notes = []
-    if not of.consistent:
-        notes = [f"the published rates add up to {average.value:.3f}, not to the published average"]
-    shown = Mean(of.average, average.n, average.low, average.high)
-    return (
-        Cell(f"{of.method} *{marks.letters(notes)}"),
-        Cell(str(SEQUENCES)),
-        *_chain_cells(of.chain.rates),
-        mean_cell(shown),
-    )
+def _published_row(of: PublishedRow, marks: _Marks) -> tuple[Cell, ...]:
+    notes = list(of.notes)
+    if of.rates:
+        assert of.average is not None and of.n is not None
+        chain = published_chain(of)
+        if abs(of.average - chain.average.value) > 0.005 + 1e-9:
+            notes.append(f"the published rates add up to {chain.average.value:.3f}, not to the published average")
+        shown = Mean(of.average, chain.average.n, chain.average.low, chain.average.high)
+        cells = [Cell(str(of.n)), *_chain_cells(chain.rates), mean_cell(shown)]
+    else:
+        success = of.success or 0.0
+        exact = rate(round(success * of.n), of.n) if of.n else None
+        cells = [Cell(str(of.n)), rate_cell(exact)] if exact else [Cell("–"), Cell(f"{100 * success:.0f}")]
+    return (Cell(f"{of.method} *{marks.letters(notes)}"), *cells)
+
+
+def published_chain(of: PublishedRow) -> ChainTable:
+    """Published rates with the intervals that so many episodes have; the average is the sum of the rates."""
+    assert of.n is not None
+    reached = [of.n, *(round(of.n * share) for share in of.rates), 0]
+    longest = len(of.rates)
+    return chain_table({k: reached[k] - reached[k + 1] for k in range(longest + 1)}, longest)
 
 
 def _with_best(rows: Sequence[tuple[Cell, ...]], clean: Sequence[bool]) -> tuple[tuple[Cell, ...], ...]:
@@ -177,18 +174,10 @@ def _differs_from(name: str, fields: Sequence[FieldDifference]) -> list[str]:
 
 
 def _unlike_published(of: Results) -> list[str]:
-    """How a CALVIN set differs from what published numbers were measured with, beyond its own notes."""
-    summary, said = of.summary, " ".join(of.summary.notes)
-    if of.header["protocol"]["facts"].get("family") != "calvin" or not summary.chain:
-        return []
-    found = []
-    if summary.assets != "official" and "assets" not in said:
-        found.append(f"{summary.assets} assets, published numbers: official ones")
-    if summary.renderer not in OFFICIAL_RENDERERS and "render" not in said:
-        found.append(f"renderer {summary.renderer}, published numbers: OpenGL through EGL")
-    if summary.planned < SEQUENCES:
-        found.append(f"the first {summary.planned} of the {SEQUENCES} sequences")
-    return found
+    """How a set differs from what published numbers were measured with, beyond its own notes."""
+    family = _family(of)
+    header = {**of.header, "episodes": of.summary.planned}
+    return list(family.unlike_published(header, of.summary.notes)) if family else []
 
 
 def leaderboard(sets: Mapping[str, ResultSet]) -> list[Table]:

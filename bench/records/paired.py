@@ -100,7 +100,7 @@ def paired_mean(differences: Mapping[int, int], largest: int) -> PairedMean:
 
     Args:
         differences: count of each difference, second minus first.
-        largest: the largest difference possible; 5 for CALVIN's chain lengths.
+        largest: the largest difference possible; 5 for the lengths of chains of five.
     """
     counts = {value: differences.get(value, 0) for value in range(-largest, largest + 1)}
     n = sum(counts.values())

@@ -36,6 +36,7 @@ from vla_bench.bench.records.error_report import error_report
 from vla_bench.bench.records.formats import html as html_table
 from vla_bench.bench.records.formats import latex
 from vla_bench.bench.records.journal import JournalContents, read_journal, write_atomically
+from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.provenance import (
     answers_of,
     changes_between,
@@ -44,6 +45,7 @@ from vla_bench.bench.records.provenance import (
     policies_of,
     tries_of,
 )
+from vla_bench.bench.records.scoring import check_places
 from vla_bench.bench.records.summary import Summary, summarize, summary_to_plain
 from vla_bench.bench.records.tables import counts_line, headline, key_line, tables, to_markdown
 from vla_bench.policies.identity.content import named
@@ -87,12 +89,14 @@ class ResultSet:
         """Reads a run's folder; works while the run is still going on.
 
         Raises:
-            ResultSetError: the folder holds no readable journal.
+            ResultSetError: the folder holds no readable journal, or one with a record that no number has.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise ResultSetError(f"there is no folder {folder}")
-        return cls(folder, read_journal(folder / JOURNAL))
+        contents = read_journal(folder / JOURNAL)
+        check_places(score_of(contents.header, contents.records), contents.records, folder / JOURNAL)
+        return cls(folder, contents)
 
     @cached_property
     def summary(self) -> Summary:

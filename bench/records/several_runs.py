@@ -20,7 +20,9 @@ import numpy as np
 from vla_bench.bench.errors import ConfigError, ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.conditions import differences, refuse
+from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.records.scoring import weights
 from vla_bench.bench.records.statistics import BOOTSTRAP_SEED, CONFIDENCE, ChainTable, Mean, Rate
 from vla_bench.bench.records.summary import Summary
 
@@ -82,9 +84,8 @@ class SeveralRuns:
         else:
             counts = lengths
             if first.rows:
-                from vla_bench.bench.families.simpler_metrics import weights
-
-                counts = lengths * weights([self._judged[0][index] for index in self._shared])
+                shared = [self._judged[0][index] for index in self._shared]
+                counts = lengths * weights(score_of(self.header, self.records), shared)
             (interval,) = intervals(counts[..., None])
             overall = Mean(float(counts.mean()), n * runs, *interval)
         seeds = ", ".join(str(each.summary.seed) for each in self.sets)

@@ -164,7 +164,7 @@ def chain_table(lengths: Mapping[int, int], longest: int) -> ChainTable:
 
     Args:
         lengths: how many episodes have each chain length.
-        longest: subtasks in a whole chain; 5 in CALVIN.
+        longest: subtasks in a whole chain, e.g. 5.
     """
     counts = [lengths.get(length, 0) for length in range(longest + 1)]
     if sum(counts) != sum(lengths.values()):

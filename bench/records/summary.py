@@ -7,15 +7,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vla_bench.bench.latency import added, quantiles
 from vla_bench.bench.protocol import EpisodeRecord, Timings
 from vla_bench.bench.records.clusters import cluster_of, clustered_rate, clusters_note
+from vla_bench.bench.records.old_journals import score_of
+from vla_bench.bench.records.scoring import PartRate, Row, part_rates, rows
 from vla_bench.bench.records.statistics import ChainTable, Mean, Rate, chain_table
-
-if TYPE_CHECKING:
-    from vla_bench.bench.families.simpler_metrics import Row, VariantRate
 
 BLIND = "blind"
 """The switch of a policy whose cameras are blacked out."""
@@ -90,7 +89,7 @@ class Summary:
     chain_bounds: tuple[Bounds, ...]
     """Of each rate of ``chain``, then of the average; empty without errors."""
     overall: Rate | Mean | None
-    """kind tasks: success over all attempts; SimplerEnv: the unweighted mean of its published tables."""
+    """kind tasks: success over all attempts, or the mean of parts that count alike."""
     overall_bounds: Bounds | None
     tasks: tuple[TaskRate, ...]
     """Per-task success over the attempts of judged episodes, all scenes together, by name."""
@@ -101,9 +100,11 @@ class Summary:
     notes: tuple[str, ...]
     timing: Timing
     rows: tuple[Row, ...] = ()
-    """SimplerEnv: the rows of its published tables, their average last."""
-    variants: tuple[VariantRate, ...] = ()
-    """SimplerEnv: each task in each variant."""
+    """Of a score whose parts count alike: its rows, their mean last."""
+    variants: tuple[PartRate, ...] = ()
+    """Its parts without a row of their own."""
+    caption: str = ""
+    """What must be said below the table of rows."""
 
     control: bool = False
     """Whether the policy was kept from seeing (``blind``): a control beside which a policy that sees is read."""
@@ -140,28 +141,29 @@ def summarize(
         startup: the part of them before the first worker was ready.
     """
     facts = header["protocol"]["facts"]
+    score = score_of(header, records)
     judged = [record for record in records if record.status == "done"]
     errors = len(records) - len(judged)
     tasks, cells = _task_rates(header["tasks"], header["scenes"], judged, facts)
-    chains = facts["kind"] == "chains"
+    chains = score.how == "chain"
     longest = header["longest"]
-    chain = chain_table(Counter(record.chain_length for record in judged), longest) if chains else None
+    names = score.counted()
+    counted = [record for record in judged if record.episode in names]
+    open_ = sum(record.status != "done" and record.episode in names for record in records)
+    chain = chain_table(Counter(record.chain_length for record in counted), longest) if chains else None
     overall: Rate | Mean | None = None
-    overall_bounds = None
-    if not chains:
-        overall = pooled = clustered_rate((cluster_of(record, facts), record.chain_length > 0) for record in judged)
-        overall_bounds = _rate_bounds(pooled, errors) if errors else None
-    rows: tuple[Row, ...] = ()
-    variants: tuple[VariantRate, ...] = ()
-    if facts["family"] == "simpler":
-        from vla_bench.bench.families import simpler_metrics
-
-        rows = tuple(simpler_metrics.rows(records))
-        variants = tuple(simpler_metrics.variant_rates(records))
-        if rows:
-            overall, overall_bounds = rows[-1].success, Bounds(*rows[-1].bounds) if errors else None
+    overall_bounds: Bounds | None = None
+    means: tuple[Row, ...] = ()
+    parts: tuple[PartRate, ...] = ()
+    if score.how == "alike":
+        means, parts = tuple(rows(score, records)), tuple(part_rates(score, records))
+    if means:
+        overall, overall_bounds = means[-1].success, Bounds(*means[-1].bounds) if errors else None
+    elif not chains:
+        overall = pooled = clustered_rate((cluster_of(record, facts), record.chain_length > 0) for record in counted)
+        overall_bounds = _rate_bounds(pooled, open_) if open_ else None
     notes = list(header["notes"])
-    if shared := "" if chains or rows else clusters_note(judged, facts):
+    if shared := "" if chains or means else clusters_note(judged, facts):
         notes.append(shared)
     if missing := header["episodes"] - len(records):
         notes.append(
@@ -178,7 +180,7 @@ def summarize(
         policy=header["policy"],
         seed=header["identity"]["seed"],
         split=header["identity"]["split"],
-        kind=facts["kind"],
+        kind="chains" if chains else "tasks",
         protocol=header["protocol"]["hash"],
         assets=facts["assets"],
         renderer=facts["renderer"],
@@ -186,11 +188,11 @@ def summarize(
         done=len(judged),
         errors=errors,
         chain=chain,
-        chain_bounds=_chain_bounds(chain, errors, longest) if chain and errors else (),
+        chain_bounds=_chain_bounds(chain, open_, longest) if chain and open_ else (),
         overall=overall,
         overall_bounds=overall_bounds,
         tasks=tasks,
-        cells=() if chains or rows else cells,
+        cells=() if chains or means else cells,
         error_messages=tuple(
             (record.episode, record.error.kind, record.error.message.partition("\n")[0])
             for record in sorted(records, key=lambda record: record.index)
@@ -198,8 +200,9 @@ def summarize(
         ),
         notes=tuple(notes),
         timing=_timing(records, wall, startup),
-        rows=rows,
-        variants=variants,
+        rows=means,
+        variants=parts,
+        caption=score.caption,
         control=is_control(facts),
     )
 
@@ -289,7 +292,7 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
         plain["rows"] = {row.name: _plain_row(row, summary.errors > 0) for row in summary.rows}
         plain["variants"] = {}
         for each in summary.variants:
-            plain["variants"].setdefault(each.task, {})[each.variant] = _plain_rate(each.rate)
+            plain["variants"].setdefault(each.whole, {})[each.name] = _plain_rate(each.rate)
     plain["notes"] = list(summary.notes)
     timing = summary.timing
     plain["timing"] = {
@@ -305,7 +308,7 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
 
 
 def _plain_row(row: Row, errors: bool) -> dict[str, Any]:
-    partial = {"ever": _number(row.ever), "partial": row.grasped}
+    partial = {"ever": _number(row.ever), "partial": row.partial}
     return _plain_rate(row.success, Bounds(*row.bounds) if errors else None) | partial
 
 

@@ -95,8 +95,8 @@ def tables(summary: Summary) -> list[Table]:
     if summary.chain:
         made = [chain(summary), per_task(summary)]
     elif summary.rows:
-        made = [simpler(summary)]
-        if len({each.variant for each in summary.variants}) > 1:
+        made = [means(summary)]
+        if len({each.name for each in summary.variants}) > 1:
             made.append(variants(summary))
     else:
         made = [suite(summary)]
@@ -173,16 +173,17 @@ def suite(summary: Summary) -> Table:
     )
 
 
-def simpler(summary: Summary) -> Table:
-    """SimplerEnv's rows: success after the last step, at any step, and the partial success."""
+def means(summary: Summary) -> Table:
+    """Parts that count alike and their means: success after the last step, at any step, and the partial success."""
 
     def share(value: float | None) -> Cell:
         return Cell("–" if value is None or math.isnan(value) else f"{100 * value:.1f}")
 
     caption = (
         "Means over variants and tasks, which all count alike, with 95 % intervals. Ever: at any step, "
-        "which does not count. Partial: grasped; of the apple task, drawer opened."
+        "which does not count."
     )
+    caption += f" {summary.caption}" if summary.caption else ""
     if summary.overall_bounds:
         caption += _with_errors(summary, f"{_bounds(summary.overall_bounds)} %")
     return Table(
@@ -190,11 +191,11 @@ def simpler(summary: Summary) -> Table:
         ("task", "n", "%", "ever %", "partial %"),
         tuple(
             (
-                Cell(row.name),
+                Cell(row.name + ("" if row.counted else " (not counted)")),
                 Cell(str(row.success.n)),
                 rate_cell(row.success),
                 share(row.ever),
-                share(row.grasped),
+                share(row.partial),
             )
             for row in summary.rows
         ),
@@ -203,14 +204,14 @@ def simpler(summary: Summary) -> Table:
 
 
 def variants(summary: Summary) -> Table:
-    """SimplerEnv's tasks in each of their variants."""
+    """The parts without a row of their own, beside what they are part of."""
     return Table(
         "Per variant",
         ("task", "variant", "solved", "n", "%"),
         tuple(
             (
-                Cell(each.task),
-                Cell(each.variant + ("" if each.counted else " (not counted)")),
+                Cell(each.whole),
+                Cell(each.name + ("" if each.counted else " (not counted)")),
                 Cell(str(each.rate.successes)),
                 Cell(str(each.rate.n)),
                 rate_cell(each.rate),

@@ -18,65 +18,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vla_bench.bench.errors import ConfigError, suggestion
+from vla_bench.bench import families
+from vla_bench.bench.errors import ConfigError, at_least, suggestion
+from vla_bench.bench.families.family import BenchmarkConfig, Family, fields_of
 
 LONGEST_DEADLINE = 1e6
 """Seconds; nobody waits for longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkConfig:
-    """What is evaluated; every field but ``name`` and ``split`` may change a number."""
-
-    name: str = ""
-    """Name shown in tables and in the folder's name; the preset's unless given."""
-    family: Literal["calvin", "simpler", "fake"] = "calvin"
-    """Simulation family; fake is a toy that can crash and hang on cue."""
-    kind: Literal["chains", "tasks"] = "chains"
-    """chains: five instructions in a row; tasks: each task on its own."""
-    split: Literal["D", "ABC", "ABCD", "none"] = "none"
-    """Scenes the checkpoint was trained on; recorded, never changes what is run."""
-    scenes: tuple[str, ...] = ("D",)
-    """Scenes of the evaluation, out of A,B,C,D; chains are defined in D only."""
-    sequences: int = 1000
-    """chains: the first n of the 1000 official sequences."""
-    tasks: tuple[str, ...] = ()
-    """tasks: which ones; empty or all means all there are."""
-    rollouts: int = 10
-    """tasks: tries per task and scene."""
-    starts: Literal["varied", "fixed"] = "varied"
-    """tasks, CALVIN: the arm starts where chains leave it, or in one resting pose as in version 0.1."""
-    step_limit: int = 360
-    """Control steps granted to each subtask; 360 is CALVIN's limit, SimplerEnv's tasks have lower ones."""
-    assets: Literal["official", "builtin"] = "official"
-    """Asset bundle: the official play tables, or the one shipped here (no download)."""
-    renderer: Literal["auto", "tiny", "egl", "fast"] = "auto"
-    """Renderer of the cameras; auto takes the best there is and records which."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Further switches of the family, e.g. benchmark.options.<name>=<value>."""
-
-    def __post_init__(self) -> None:
-        _at_least("benchmark.sequences", self.sequences, 1)
-        _at_least("benchmark.rollouts", self.rollouts, 1)
-        _at_least("benchmark.step_limit", self.step_limit, 1)
-        if self.family == "calvin":
-            for scene in self.scenes:
-                if scene not in ("A", "B", "C", "D"):
-                    raise ConfigError(f"benchmark.scenes: there is no scene {scene!r}; scenes are A, B, C, D")
-            if self.kind == "chains" and self.scenes != ("D",):
-                raise ConfigError(
-                    f"benchmark.scenes={','.join(self.scenes)}: the sequences are defined in scene D only. "
-                    "Drop the field, or type benchmark=calvin_tasks to evaluate single tasks elsewhere."
-                )
-            if self.kind == "chains" and self.sequences > 1000:
-                raise ConfigError(f"benchmark.sequences={self.sequences}: there are 1000 sequences")
-            if self.kind == "chains" and self.tasks:
-                raise ConfigError(
-                    f"benchmark.tasks={','.join(self.tasks)}: a sequence has its own five. Drop it, or type "
-                    "benchmark=calvin_tasks to evaluate single tasks"
-                )
-        if not self.scenes or len(set(self.scenes)) != len(self.scenes):
-            raise ConfigError("benchmark.scenes: name at least one scene, each once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +87,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.workers is not None:
-            _at_least("run.workers", self.workers, 1)
-        _at_least("run.seed", self.seed, 0)
-        _at_least("run.max_attempts", self.max_attempts, 1)
-        _at_least("run.recycle_mb", self.recycle_mb, 0)
-        _at_least("run.servers", self.servers, 1)
+            at_least("run.workers", self.workers, 1)
+        at_least("run.seed", self.seed, 0)
+        at_least("run.max_attempts", self.max_attempts, 1)
+        at_least("run.recycle_mb", self.recycle_mb, 0)
+        at_least("run.servers", self.servers, 1)
         if self.stop_width is not None and not self.stop_width > 0:
             raise ConfigError(f"run.stop_width: a number of subtasks above 0, got {self.stop_width}")
         if not re.fullmatch(r"none|failures|all|first_[1-9][0-9]{0,6}", self.video):
@@ -181,7 +128,7 @@ class RunConfig:
 class Config:
     """A whole run."""
 
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    benchmark: BenchmarkConfig = field(default_factory=lambda: benchmark_from_plain({}))
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -205,10 +152,60 @@ def config_from_plain(plain: Mapping[str, Any]) -> Config:
     policy = dict(plain.get("policy") or {})
     target = policy.pop("_target_", PolicyConfig().target)
     return Config(
-        benchmark=build(BenchmarkConfig, plain.get("benchmark") or {}, "benchmark"),
+        benchmark=benchmark_from_plain(plain.get("benchmark") or {}),
         policy=build(PolicyConfig, {"target": target, "arguments": policy}, "policy"),
         run=build(RunConfig, plain.get("run") or {}, "run"),
     )
+
+
+def benchmark_from_plain(plain: Mapping[str, Any]) -> BenchmarkConfig:
+    """What is evaluated, from what is typed: common fields and the family's own, side by side.
+
+    Raises:
+        ConfigError: see :func:`config_from_plain`.
+    """
+    own = plain.get("options", {})
+    if not isinstance(own, Mapping):
+        raise ConfigError(f"benchmark.options={_shown(own)}: named values are wanted, e.g. benchmark.<name>=<value>")
+    _check_finite(own, "benchmark.options")
+    typed = {name: value for name, value in plain.items() if name != "options"}
+    named = typed.pop("family", None) or families.DEFAULT
+    family = families.find_family(_convert(named, str, "benchmark.family"))
+    known = fields_of(family)
+    hints = {**typing.get_type_hints(BenchmarkConfig), **typing.get_type_hints(family.options)}
+    for name in (*typed, *own):
+        if name not in known or (name in own and not _is_own(name, family)):
+            raise ConfigError(unknown_option(family, str(name)))
+    values = {name: _convert(value, hints[name], f"benchmark.{name}") for name, value in (typed | dict(own)).items()}
+    kind = values.pop("kind", family.kinds[0])
+    if kind not in family.kinds:
+        raise ConfigError(
+            f"benchmark.kind={kind}: {family.title or family.name} has "
+            f"{'single tasks' if family.kinds == ('tasks',) else ', '.join(family.kinds)}; "
+            f"type benchmark.kind={family.kinds[0]}"
+        )
+    common = {name: values.pop(name) for name in list(values) if not _is_own(name, family)}
+    made = BenchmarkConfig(
+        **{"step_limit": family.step_limit, **common},
+        family=family.name,
+        kind=kind,
+        options=family.options(**values),
+    )
+    family.check(made)
+    return made
+
+
+def _is_own(name: str, family: Family) -> bool:
+    return name in {each.name for each in dataclasses.fields(family.options)}
+
+
+def unknown_option(family: Family, name: str) -> str:
+    """The message for something typed of a benchmark whose family does not have it."""
+    title = family.title or family.name
+    if name in family.unused:
+        return f"benchmark.{name} has no meaning in {title}: {family.unused[name]}"
+    known = list(fields_of(family))
+    return f"benchmark has no field {name!r} in {title}.{suggestion(name, known)} Its fields: {', '.join(known)}"
 
 
 def config_to_plain(config: Config) -> dict[str, Any]:
@@ -216,6 +213,7 @@ def config_to_plain(config: Config) -> dict[str, Any]:
     from vla_bench.bench.protocol import to_plain
 
     plain = to_plain(config)
+    plain["benchmark"] |= plain["benchmark"].pop("options") or {}
     plain["policy"] = {"_target_": config.policy.target, **plain["policy"]["arguments"]}
     return plain
 
@@ -244,11 +242,14 @@ def unknown_field(group: str, name: str, groups: Mapping[str, type] | None = Non
 def _convert(value: Any, kind: Any, where: str) -> Any:
     """``value`` as ``kind``, or a ConfigError; numbers are never made from text or from booleans."""
     origin = typing.get_origin(kind)
+    if kind is Any:
+        _check_finite(value, where)
+        return value
     if origin is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
             hint = suggestion(str(value), choices)
-            raise ConfigError(f"{where}={_shown(value)} is not one of {', '.join(choices)}.{hint}")
+            raise ConfigError(f"{where}={_shown(value)} is not one of {', '.join(map(str, choices))}.{hint}")
         return value
     if origin is types.UnionType:
         if value is None:
@@ -260,7 +261,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             value = () if value in ("", "all") and not where.endswith("scenes") else (value,)
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}={_shown(value)}: a comma-separated list is wanted, e.g. {where}=A,B")
-        return tuple(_convert(item, str, where) for item in value)
+        (item_kind, *_) = typing.get_args(kind)
+        return tuple(_convert(item, item_kind, where) for item in value)
     if origin is Mapping:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}={_shown(value)}: named values are wanted, e.g. {where}.<name>=<value>")
@@ -272,8 +274,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        raise ConfigError(f"{where}={_shown(value)}: {wanted} is wanted")
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        raise ConfigError(f"{where}={_shown(value)}: {wanted.get(kind, kind.__name__)} is wanted")
     return value
 
 
@@ -294,11 +296,6 @@ def _is_folder_name(name: str) -> bool:
     """Whether a file system takes it as one name, and it stays where it is put."""
     plain = name.isprintable() and "/" not in name and not name.startswith(".")
     return bool(name) and plain and len(name.encode()) <= 200
-
-
-def _at_least(where: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{where}={value}: must be at least {least}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +323,7 @@ def field_help(cls: type) -> list[FieldHelp]:
             name=f.name,
             default=_typed(f.default if f.default is not dataclasses.MISSING else _made(f.default_factory)),
             choices=typing.get_args(hints[f.name]) if typing.get_origin(hints[f.name]) is Literal else (),
-            text=texts[f.name],
+            text=texts.get(f.name, ""),
         )
         for f in dataclasses.fields(cls)
     ]

@@ -12,11 +12,12 @@ from typing import Any
 
 from vla_bench.bench.dispatch.job import Placement
 from vla_bench.bench.errors import ConfigError, suggestion
+from vla_bench.bench.families.family import Plan
 from vla_bench.bench.live.tracking import check_tracker
 from vla_bench.bench.protocol import EpisodeSpec, canonical_json, to_plain
 from vla_bench.bench.records.provenance import now
 from vla_bench.bench.setup.config import Config
-from vla_bench.bench.setup.plan import Plan, environment_of, plan
+from vla_bench.bench.setup.plan import environment_of, environment_options, plan
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.identity.content import Content
@@ -44,11 +45,11 @@ def prepare(config: Config) -> Preparation:
     Raises:
         UserError: the policy, the assets or the benchmark are not as configured; says what to type.
     """
-    environment_of(config.benchmark)  # a mistake in the benchmark is told before the policy is asked
+    environment = environment_of(config.benchmark)  # a mistake in the benchmark is told before the policy is asked
     asked = ask_policy(
         PolicyChoice(config.policy.target, config.policy.arguments),
         config.benchmark.family,
-        config.benchmark.options,
+        environment_options(config.benchmark),
         left_out=Path(config.run.results),
         seconds=config.run.start_deadline,
     )
@@ -63,14 +64,14 @@ def prepare(config: Config) -> Preparation:
         from vla_bench.bench.video.clips import check_encoder
 
         check_encoder()
-    made = plan(config.benchmark, policy)
+    made = plan(config.benchmark, policy, environment)
     if config.run.stop_width is not None and made.protocol.facts["kind"] != "chains":
         raise ConfigError(
             "run.stop_width is for chains: a task suite has its episodes task by task, so its beginning does "
             "not stand for the whole. Leave it out"
         )
     identity = {
-        "split": config.benchmark.split,
+        "split": made.split,
         "policy": config.policy.target,
         "arguments": {
             name: value for name, value in to_plain(config.policy.arguments).items() if name not in policy.placement
@@ -125,7 +126,12 @@ def journal_header(ready: Preparation) -> dict[str, Any]:
         "benchmark": ready.config.benchmark.name or ready.config.benchmark.family,
         "policy": ready.policy.name,
         "identity": dict(ready.identity),
-        "protocol": {"name": protocol.name, "hash": protocol.hash, "facts": to_plain(protocol.facts)},
+        "protocol": {
+            "name": protocol.name,
+            "hash": protocol.hash,
+            "facts": to_plain(protocol.facts),
+            "score": to_plain(protocol.score),
+        },
         "episodes": len(protocol.episodes),
         "episode_digests": [episode.digest for episode in protocol.episodes],
         "longest": max(len(episode.subtasks) for episode in protocol.episodes),

@@ -12,8 +12,11 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
+from vla_bench.bench import families
 from vla_bench.bench.errors import ConfigError, suggestion
-from vla_bench.bench.setup.config import GROUPS, BenchmarkConfig, Config, config_from_plain, unknown_field
+from vla_bench.bench.families.family import BenchmarkConfig, Family
+from vla_bench.bench.families.family import fields_of as fields_of_family
+from vla_bench.bench.setup.config import GROUPS, Config, config_from_plain, unknown_field, unknown_option
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 
@@ -52,7 +55,8 @@ def load_config(typed: Sequence[str]) -> Config:
     """
     plain, words = compose_words(typed, GROUPS)
     config = config_from_plain(plain)
-    _check_meant(config.benchmark, [word.field for word in words if word.key == "benchmark"])
+    typed_here = [word.field for word in words if word.key == "benchmark"]
+    _check_meant(config.benchmark, families.find_family(config.benchmark.family), typed_here)
     return config
 
 
@@ -60,9 +64,10 @@ def compose_words(typed: Sequence[str], groups: Mapping[str, type]) -> tuple[dic
     """What was typed, composed with the presets into nested plain data; and what was typed, word by word.
 
     Args:
+        typed: as for :func:`load_config`.
         groups: dataclass of each group. One beside :data:`GROUPS` has a preset ``default``.
     """
-    words = _parse(typed, groups)
+    words = _parse(typed, groups, _family(typed))
     chosen = {word.key: word.raw for word in words if not word.field}
     if "policy" not in chosen and any(word.key == "policy" and word.field == "_target_" for word in words):
         chosen["policy"] = "custom"
@@ -79,14 +84,30 @@ def compose_words(typed: Sequence[str], groups: Mapping[str, type]) -> tuple[dic
     return plain, words
 
 
-def _check_meant(benchmark: BenchmarkConfig, typed: Sequence[str]) -> None:
+def _family(typed: Sequence[str]) -> Family:
+    """Whose options may be typed: the family named, else that of the benchmark's preset, else of the default."""
+    import yaml
+
+    said = dict(text.lstrip("+").split("=", 1) for text in typed if "=" in text)
+    if named := said.get("benchmark.family"):
+        return families.find_family(named)
+    preset = said.get("benchmark")
+    if preset is None:
+        defaults = yaml.safe_load((FOLDER / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+        preset = next(each["benchmark"] for each in defaults if isinstance(each, dict) and "benchmark" in each)
+    path = FOLDER / "benchmark" / f"{preset}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return families.find_family((content or {}).get("family", families.DEFAULT))
+
+
+def _check_meant(benchmark: BenchmarkConfig, family: Family, typed: Sequence[str]) -> None:
     """Refuses a number that was typed and would mean nothing."""
-    for field, kind, other in (
-        ("sequences", "chains", "benchmark.rollouts=<tries of each task and scene>"),
-        ("rollouts", "tasks", "benchmark.sequences=<n>"),
-    ):
-        if field in typed and benchmark.kind != kind and benchmark.family != "simpler":  # which has words of its own
-            raise ConfigError(f"benchmark.{field} is for {kind}, and these are {benchmark.kind}: type {other}")
+    for each in fields_of(family.options):
+        kind = each.metadata.get("kind", benchmark.kind)
+        if each.name in typed and kind != benchmark.kind:
+            raise ConfigError(
+                f"benchmark.{each.name} is for {kind}, and these are {benchmark.kind}: type {each.metadata['instead']}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +122,7 @@ class Word:
     """Value as Hydra reads it."""
 
 
-def _parse(typed: Sequence[str], groups: Mapping[str, type] = GROUPS) -> list[Word]:
+def _parse(typed: Sequence[str], groups: Mapping[str, type], family: Family) -> list[Word]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override, OverrideType
     from hydra.errors import HydraException
@@ -123,18 +144,27 @@ def _parse(typed: Sequence[str], groups: Mapping[str, type] = GROUPS) -> list[Wo
         if override.type is OverrideType.DEL or override.package:
             raise ConfigError(f"{text!r}: only <group>=<preset> and <group>.<field>=<value> are understood")
         group, _, field = name.partition(".")
-        _check_name(group, field, raw, groups)
+        if group == "benchmark":
+            field = field.removeprefix("options.")
+        _check_name(group, field, raw, groups, family)
         if override.is_sweep_override():
-            raw = _as_list(text, group, field, raw, groups)
+            raw = _as_list(text, field, raw, _kinds(groups[group], family))
         if any((word.key, word.field) == (group, field) for word in words):
             raise ConfigError(f"{name} is given twice; keep one")
         words.append(Word(group, field, raw))
     return words
 
 
-def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type]) -> None:
+def _kinds(cls: type, family: Family) -> dict[str, str]:
+    """What may be typed of a group's dataclass, with its type as written; of a benchmark what its family has."""
+    if cls is BenchmarkConfig:
+        return {name: str(each.type) for name, each in fields_of_family(family).items()} | {"options": "Mapping"}
+    return {each.name: str(each.type) for each in fields_of(cls)}
+
+
+def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type], family: Family) -> None:
     if group not in groups:
-        homes = [f"{home}.{group}" for home, cls in groups.items() if group in [f.name for f in fields_of(cls)]]
+        homes = [f"{home}.{group}" for home, cls in groups.items() if group in _kinds(cls, family)]
         hint = f" Did you mean {homes[0]}={raw}?" if homes and not field else suggestion(group, groups)
         raise ConfigError(f"there is no group {group!r}.{hint} Groups: {', '.join(groups)}")
     if not field:
@@ -146,18 +176,18 @@ def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type]) ->
         if raw not in known:
             raise ConfigError(f"there is no {group}={raw}.{suggestion(raw, known)} Presets: {', '.join(known)}")
     elif group != "policy":
-        top = field.partition(".")[0]
-        known = [f.name for f in fields_of(groups[group])]
-        if top not in known or ("." in field and top != "options"):
-            raise ConfigError(unknown_field(group, field, groups))
+        top, _, below = field.partition(".")
+        kinds = _kinds(groups[group], family)
+        open_ended = ("Mapping", "Any", "dict")
+        if top not in kinds or (below and not kinds[top].startswith(open_ended)):
+            named = group == "benchmark"
+            raise ConfigError(unknown_option(family, field) if named else unknown_field(group, field, groups))
     elif field in ("target", "arguments") or field.startswith("arguments."):
         raise ConfigError("type policy._target_=<name or class> and policy.<argument>=<value>")
 
 
-def _as_list(text: str, group: str, field: str, raw: str, groups: Mapping[str, type]) -> str:
+def _as_list(text: str, field: str, raw: str, kinds: Mapping[str, str]) -> str:
     """``A,B`` as a list where a list is wanted: commas need no brackets (nor quotes in the shell)."""
-    cls = groups[group]
-    kinds = {f.name: str(f.type) for f in fields_of(cls)}
     if field and kinds.get(field, "tuple").startswith("tuple"):
         return f"[{raw}]"
     raise ConfigError(f"{text}: one value is wanted; to compare several, run the command once for each")

@@ -106,7 +106,9 @@ def _another_run(
         then["episodes"], today["episodes"] = header["episodes"], len(ready.plan.protocol.episodes)
         changed = [name for name in {**then, **today} if then.get(name) != today.get(name)]
         found += [f"{name} {then.get(name)!r} there, {today.get(name)!r} now" for name in changed]
-        if not changed:
+        if "score" not in header["protocol"]:
+            found.append("it was begun by a version before 0.2.0, whose protocol did not state its score")
+        elif not changed:
             found.append("the episodes themselves (states, subtasks, instructions or step limit)")
     if edits:
         found.append(named(edits))
@@ -128,7 +130,10 @@ def _places_here(
         return []
     episodes = [here[digest] for digest in digests if isinstance(digest, str) and digest in here]
     part = tuple(dataclasses.replace(episode, index=index) for index, episode in enumerate(episodes))
-    same = {**mine, "protocol": dataclasses.replace(protocol, episodes=part).hash}
+    score = protocol.score.restricted({episode.episode for episode in part})
+    if score is None:
+        return []
+    same = {**mine, "protocol": dataclasses.replace(protocol, episodes=part, score=score).hash}
     return [episode.index for episode in episodes] if theirs == same else []
 
 

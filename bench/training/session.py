@@ -117,7 +117,7 @@ def train(setup: TrainingSetup, screen: TrainingScreen | None = None) -> Trainin
         "identity": identity,
         "data": dict(run.about["data"]),
         "structure": run.model.config.to_mapping(),
-        "split": setup.config.benchmark.split,
+        "split": getattr(setup.config.benchmark.options, "split", "none"),
     }
     with _writing_to(folder), TrainingJournal(folder, header, overwrite=setup.config.run.overwrite) as journal:
         if setup.config.run.overwrite:

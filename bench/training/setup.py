@@ -96,7 +96,7 @@ def identity_of(setup: TrainingSetup, data: str, validation: str) -> dict[str, A
         },
         "train": chosen,
         "benchmark": to_plain(setup.config.benchmark) if setup.evaluates else None,
-        "split": setup.config.benchmark.split,
+        "split": getattr(setup.config.benchmark.options, "split", "none"),
     }
 
 

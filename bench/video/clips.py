@@ -20,7 +20,7 @@ from vla_bench.program import installing
 
 VIDEOS, INDEX, LIST = "videos", "index.html", "index.json"
 FRAMES_PER_SECOND = 20
-"""Of playing: twice the speed of CALVIN's control steps."""
+"""Of playing: twice the speed of 30 control steps a second, of which every third is shown."""
 HOLD_FRAMES = 16
 """How long the outcome of a subtask stays."""
 _QUALITY = {"crf": "27", "preset": "veryfast"}

@@ -23,7 +23,7 @@ from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import Simulation, SimulationSpec, environment_spec, make_simulation
 
 STRIDE = 3
-"""Control steps between two frames: ten frames for each second of CALVIN."""
+"""Control steps between two frames: ten frames for each second of 30 control steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_bench import start
+from vla_bench.bench.families import find_family
 from vla_bench.bench.video.replay import Moment
 from vla_bench.bench.video.trace import Trace
 from vla_bench.bench.wire import receive, receive_bytes, send
@@ -69,12 +70,10 @@ class Replayer:
 
 
 def replayer_for(trace: Trace) -> Replayer:
-    """This process's replayer for traces of this kind. ConfigError: the simulator's interpreter is gone."""
-    python = sys.executable
-    if trace.family == "simpler" and trace.options.get("backend") == "simpler_env":
-        from vla_bench.bench.families.simpler import find_python
-
-        python = find_python({})
+    """This process's replayer for traces of this kind: in the interpreter that the run had, else, where that is
+    gone, in the one that the family finds. ConfigError: there is none."""
+    python = trace.python if trace.python and Path(trace.python).is_file() else ""
+    python = python or find_family(trace.family).interpreter(trace.options) or sys.executable
     if python not in _REPLAYERS:
         _REPLAYERS[python] = Replayer(python)
     return _REPLAYERS[python]

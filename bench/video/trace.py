@@ -16,7 +16,7 @@ import numpy as np
 
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
-from vla_bench.envs.simulation import FAMILIES
+from vla_bench.envs.simulation import family_names
 
 TRACES = "traces"
 """Folder of a run's traces."""
@@ -45,6 +45,8 @@ class Trace:
     """Of the simulation; plain data."""
     action: str
     """Name of the action convention."""
+    python: str = ""
+    """Interpreter that ran the simulation, where it was another than the driver's."""
     actions: list[np.ndarray] = field(default_factory=list)
     """(steps, A) for each tried subtask, in the dtype in which they were executed."""
     results: list[dict[str, Any]] = field(default_factory=list)
@@ -72,6 +74,7 @@ class Trace:
             "family": self.family,
             "options": to_plain(self.options),
             "action": self.action,
+            "python": self.python,
             "results": self.results,
         }
         content = io.BytesIO()
@@ -91,10 +94,11 @@ class Trace:
             with np.load(path) as file:
                 about = json.loads(str(file["about"]))
                 actions = [file[f"actions_{position}"] for position in range(len(about["results"]))]
-            if about["family"] not in FAMILIES:
+            if about["family"] not in family_names():
                 raise ValueError(f"unknown family {about['family']!r}")
             episode = spec_from_plain(about["episode"])
-            return cls(episode, about["family"], about["options"], about["action"], actions, about["results"])
+            python = str(about.get("python", ""))
+            return cls(episode, about["family"], about["options"], about["action"], python, actions, about["results"])
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ResultSetError(f"{path} is no trace of an episode, or damaged: {error}") from error
 

@@ -18,7 +18,7 @@ from vla_bench.bench.demonstrations.options import RecordingConfig
 from vla_bench.bench.demonstrations.record import record
 from vla_bench.bench.demonstrations.starts import recorded_start
 from vla_bench.bench.runner import evaluate
-from vla_bench.bench.setup.config import BenchmarkConfig, Config, PolicyConfig, RunConfig
+from vla_bench.bench.setup.config import Config, PolicyConfig, RunConfig, benchmark_from_plain
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.dataset.pickles import load_object
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS
@@ -121,7 +121,9 @@ def test_the_same_command_with_other_words_is_refused(recorded):
 
 def test_a_result_set_is_replayed_into_the_same_states(tmp_path):
     config = Config(
-        BenchmarkConfig(kind="tasks", assets="builtin", tasks=("turn_on_led", "open_drawer"), rollouts=1),
+        benchmark_from_plain(
+            {"kind": "tasks", "assets": "builtin", "tasks": ("turn_on_led", "open_drawer"), "rollouts": 1}
+        ),
         PolicyConfig("expert"),
         RunConfig(backend="local", workers=1, video="all", results=str(tmp_path), name="run"),
     )

@@ -7,7 +7,7 @@ import pytest
 from simpler_places import need_modern
 
 from vla_bench.bench.runner import evaluate
-from vla_bench.bench.setup.config import BenchmarkConfig, Config, PolicyConfig, RunConfig
+from vla_bench.bench.setup.config import Config, PolicyConfig, RunConfig, benchmark_from_plain
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler.grids import SETS, eggplant_layouts
 from vla_bench.envs.simpler.robots import WIDOWX
@@ -67,7 +67,7 @@ def test_the_expert_solves_a_trial_of_each_task_through_the_engine(tmp_path):
     need_modern()
     options = {"set": "bridge", "backend": "maniskill3", "trials": 1}
     config = Config(
-        BenchmarkConfig(name="simpler", family="simpler", kind="tasks", options=options),
+        benchmark_from_plain({"name": "simpler", "family": "simpler", **options}),
         PolicyConfig("expert"),
         RunConfig(backend="local", workers=1, results=str(tmp_path)),
     )

@@ -3,6 +3,8 @@ import dataclasses
 import pytest
 
 from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.families import family_names, find_family
+from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.setup.config import GROUPS, Config, config_from_plain, config_to_plain, field_help
 from vla_bench.bench.setup.presets import load_config, presets
 
@@ -21,7 +23,8 @@ from vla_bench.bench.setup.presets import load_config, presets
 def test_presets_mean_what_they_say(preset, expected):
     benchmark = load_config([f"benchmark={preset}"]).benchmark
     assert benchmark.name == preset
-    assert {name: getattr(benchmark, name) for name in expected} == expected
+    found = {**to_plain(benchmark), **to_plain(benchmark.options)}
+    assert {name: found[name] for name in expected} == to_plain(expected)
 
 
 def test_every_preset_has_a_line_of_help_and_can_be_loaded():
@@ -43,14 +46,18 @@ def test_what_is_typed_beats_the_preset():
     config = load_config(
         ["benchmark=calvin_abc_d", "benchmark.sequences=100", "benchmark.assets=builtin", "run.workers=2"]
     )
-    assert (config.benchmark.sequences, config.benchmark.assets, config.run.workers) == (100, "builtin", 2)
-    assert config.benchmark.split == "ABC"
+    assert (config.benchmark.options.sequences, config.benchmark.options.assets, config.run.workers) == (
+        100,
+        "builtin",
+        2,
+    )
+    assert config.benchmark.options.split == "ABC"
 
 
 @pytest.mark.parametrize("typed", ["A,B", "[A,B]", "[A, B]"])
 def test_lists_need_no_brackets(typed):
     config = load_config(["benchmark=calvin_tasks", f"benchmark.scenes={typed}"])
-    assert config.benchmark.scenes == ("A", "B")
+    assert config.benchmark.options.scenes == ("A", "B")
 
 
 def test_one_task_and_all_tasks():
@@ -74,8 +81,36 @@ def test_a_preset_policy_takes_arguments_without_a_plus():
 
 def test_families_take_options():
     config = load_config(["benchmark=fake", "benchmark.options={step_seconds: 0.1, cues: [{do: abort}]}"])
-    assert config.benchmark.options == {"step_seconds": 0.1, "cues": [{"do": "abort"}]}
-    assert load_config(["benchmark.options.history=official"]).benchmark.options == {"history": "official"}
+    assert (config.benchmark.options.step_seconds, config.benchmark.options.cues) == (0.1, [{"do": "abort"}])
+    for word in ("benchmark.options.history=official", "benchmark.history=official"):
+        assert load_config([word]).benchmark.options.history == "official"
+
+
+def test_an_option_typed_either_way_beats_the_preset():
+    for word in ("benchmark.options.trials=5", "benchmark.trials=5", "benchmark.options={trials: 5}"):
+        assert load_config(["benchmark=simpler_smoke", word]).benchmark.options.trials == 5
+    with pytest.raises(ConfigError, match=r"given twice"):
+        load_config(["benchmark=simpler_smoke", "benchmark.options.trials=5", "benchmark.trials=6"])
+
+
+@pytest.mark.parametrize("family", family_names())
+def test_every_option_of_a_family_has_a_line_of_help(family):
+    for each in field_help(find_family(family).options):
+        assert each.text.endswith(".") and "\n" not in each.text, each
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["benchmark.family=clavin"], r"no such family\. Did you mean 'calvin'"),
+        (["benchmark=simpler_bridge", "benchmark.scenes=A"], r"no meaning in SimplerEnv: the set has its own variants"),
+        (["benchmark=simpler_bridge", "benchmark.kind=chains"], r"type benchmark\.kind=tasks"),
+        (["benchmark.trials=3"], r"no field 'trials' in CALVIN\. Did you mean"),
+    ],
+)
+def test_what_another_family_has_is_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(words)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +122,7 @@ def test_families_take_options():
         ("policy=custom", "policy._target_=<package.module.Class>"),
         ("polcy=stub", "no group 'polcy'. Did you mean 'policy'"),
         ("sequences=3", r"Did you mean benchmark\.sequences=3\?"),
-        ("benchmark.sequnces=3", "benchmark has no field 'sequnces'. Did you mean 'sequences'"),
+        ("benchmark.sequnces=3", "benchmark has no field 'sequnces' in CALVIN. Did you mean 'sequences'"),
         ("run.bakend=ray", "Did you mean 'backend'"),
         ("run.backend=rya", "run.backend=rya is not one of ray, local. Did you mean 'ray'"),
         ("benchmark.renderer=elg", "Did you mean 'egl'"),
@@ -124,7 +159,7 @@ def test_a_number_of_sequences_means_nothing_to_a_task_suite():
         load_config(["benchmark=calvin_tasks", "benchmark.sequences=3"])
 
 
-@pytest.mark.parametrize("word", ["policy.x=nan", "policy.x={y: [1, inf]}", "benchmark.options.x=-inf"])
+@pytest.mark.parametrize("word", ["policy.x=nan", "policy.x={y: [1, inf]}", "benchmark.options={x: -inf}"])
 def test_what_cannot_be_written_down_is_refused(word):
     with pytest.raises(ConfigError, match=r"x.*=-?(nan|inf): a finite number is wanted"):
         load_config(["policy=stub", word])
@@ -166,7 +201,7 @@ def test_a_scene_there_is_not():
 
 def test_presets_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_config(["benchmark=calvin_d"]).benchmark.split == "D"
+    assert load_config(["benchmark=calvin_d"]).benchmark.options.split == "D"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,11 +5,12 @@ import resource
 import pytest
 
 from vla_bench.bench.cli.main import main
+from vla_bench.bench.families import calvin_checks
 from vla_bench.bench.machine import checks as machine_checks
 from vla_bench.bench.machine import doctor
 from vla_bench.envs.errors import EnvironmentFault
 
-CHECKS = machine_checks.CHECKS
+CHECKS = {check.what: check.look for check in (*machine_checks.CHECKS, *calvin_checks.CHECKS)}
 
 
 def test_this_machine_can_run_these_tests():
@@ -44,7 +45,7 @@ def test_too_little_memory(monkeypatch):
 
 
 def test_a_simulator_that_dies_does_not_take_the_doctor_with_it(monkeypatch):
-    monkeypatch.setattr(machine_checks.sys, "executable", "/bin/false")
+    monkeypatch.setattr(calvin_checks.sys, "executable", "/bin/false")
     with pytest.raises(EnvironmentFault, match="ended with code 1"):
         CHECKS["CALVIN, built-in assets"]()
 

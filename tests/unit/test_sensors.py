@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_bench.bench.setup.config import BenchmarkConfig
+from vla_bench.bench.setup.config import benchmark_from_plain
 from vla_bench.bench.setup.plan import plan
 from vla_bench.envs import Camera, Sensors
 from vla_bench.envs.simulation import environment_spec
@@ -77,7 +77,7 @@ def test_a_size_or_depth_that_a_backend_cannot_give_is_refused_before_anything_s
 
 def test_cameras_sizes_and_depth_change_the_hash():
     fake = environment_spec("fake")
-    benchmark = BenchmarkConfig(family="fake", sequences=1)
+    benchmark = benchmark_from_plain({"family": "fake", "sequences": 1})
 
     class Looking:
         sensors: object = ()

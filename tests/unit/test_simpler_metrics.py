@@ -6,17 +6,35 @@ import dataclasses
 
 import pytest
 
-from vla_bench.bench.families.simpler_metrics import (
-    agreement,
-    mean_maximum_rank_violation,
-    pearson,
-    published,
-    rows,
-    variant_rates,
-    weights,
-)
+from vla_bench.bench.families import simpler
+from vla_bench.bench.families.simpler_agreement import agreement, mean_maximum_rank_violation, pearson, published
+from vla_bench.bench.families.simpler_score import score_of_records, score_of_trials
 from vla_bench.bench.protocol import EpisodeRecord, SubtaskRecord
-from vla_bench.bench.records.published import published_success
+from vla_bench.bench.records import scoring
+from vla_bench.envs.simpler.grids import SETS
+
+
+def numbered(records):
+    """As they stand in a journal: each its own episode."""
+    return [
+        dataclasses.replace(record, index=index, episode=f"{record.episode[:-3]}{index:03d}")
+        for index, record in enumerate(records)
+    ]
+
+
+def rows(records):
+    records = numbered(records)
+    return scoring.rows(score_of_records({}, records), records)
+
+
+def variant_rates(records):
+    records = numbered(records)
+    return scoring.part_rates(score_of_records({}, records), records)
+
+
+def weights(records):
+    records = numbered(records)
+    return scoring.weights(score_of_records({}, records), records)
 
 
 def trial(task: str, variant: str, success: bool, *, ever: bool = False, **flags: float) -> EpisodeRecord:
@@ -48,7 +66,7 @@ def test_the_average_is_over_rows_and_camera_variants_are_left_out():
         "google_robot_open_drawer": 0.0,
         "average": 0.5,
     }
-    assert [(each.variant, each.counted) for each in variant_rates(records)] == [
+    assert [(each.name, each.counted) for each in variant_rates(records)] == [
         ("base", True),
         ("camera_1", False),
         ("base", True),
@@ -69,7 +87,8 @@ def test_both_drawers_count_as_one_task_in_the_average(policy: str):
         for row, task in published_rows.items()
         for number in range(1000)
     ]
-    chart = {bar.method.lower(): bar.success for bar in published_success("visual_matching")}
+    header = {"protocol": {"facts": {"set": "visual_matching"}}}
+    chart = {bar.method.lower(): bar.success for bar in simpler.published(header)}
     found = {row.name: row.success.value for row in rows(records)}
     assert found["average"] == pytest.approx(chart[policy], abs=0.0051)
     assert found["google_robot_open_and_close_drawer"] == pytest.approx(
@@ -89,7 +108,7 @@ def test_weights_of_trials_make_the_average():
 def test_success_in_the_middle_is_ever_but_no_success():
     spoon = trial("widowx_spoon_on_towel", "photo", False, ever=True, is_src_obj_grasped=1.0)
     (row,) = rows([spoon])
-    assert (row.success.value, row.ever, row.grasped) == (0.0, 1.0, 1.0)
+    assert (row.success.value, row.ever, row.partial) == (0.0, 1.0, 1.0)
 
 
 def test_errors_are_no_trials():
@@ -142,3 +161,10 @@ def test_the_published_tables_give_the_published_agreement(task, violation, corr
 def test_every_row_has_real_results():
     table = published()
     assert len(table) == 9 and set(table["widowx_stack_cube"]) == {"rt-1-x", "octo-base", "octo-small"}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_score_of_a_plan_is_the_one_read_off_the_names_of_its_records(name):
+    trials = SETS[name].trials(cameras=True)
+    records = [EpisodeRecord(index, each.name, each.variant.name, "done", 0, ()) for index, each in enumerate(trials)]
+    assert score_of_trials(trials) == score_of_records({}, records)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from vla_bench.bench.errors import ConfigError
-from vla_bench.bench.families import simpler as simpler_protocol
+from vla_bench.bench.families.family import BenchmarkConfig
+from vla_bench.bench.families.simpler_python import PYTHON_VARIABLE
 from vla_bench.bench.protocol import spec_from_plain, to_plain
-from vla_bench.bench.setup.config import BenchmarkConfig
+from vla_bench.bench.setup.config import benchmark_from_plain
 from vla_bench.bench.setup.plan import environment_of
+from vla_bench.bench.setup.plan import plan as plan_of
 from vla_bench.bench.setup.presets import load_config
 from vla_bench.envs.errors import AssetError, RendererError
 from vla_bench.envs.observation import Sensors
@@ -133,7 +135,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     python = tmp_path / "python"
     python.write_text("")
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    monkeypatch.setenv(simpler_protocol.PYTHON_VARIABLE, str(python))
+    monkeypatch.setenv(PYTHON_VARIABLE, str(python))
     device = vulkan.Device("a device", software=True, driver="a driver", partially_bound=True, semaphores=False)
     monkeypatch.setattr(vulkan, "probe", lambda *_: device)
     monkeypatch.setattr(vulkan, "has_denoiser", lambda: False)
@@ -143,12 +145,11 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def planned(benchmark: BenchmarkConfig, sensors: Sensors = Sensors()):  # noqa: B008 - immutable
     environment = environment_of(benchmark)
     policy = PolicySpec("p", environment.actions[0], sensors=sensors)
-    return simpler_protocol.plan(benchmark, policy, environment)
+    return plan_of(benchmark, policy, environment)
 
 
 def simpler(**changes) -> BenchmarkConfig:
-    options = changes.pop("options", {})
-    return BenchmarkConfig(family="simpler", kind="tasks", options=options, **changes)
+    return benchmark_from_plain({"family": "simpler", **changes})
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_what_cannot_be_is_refused_with_what_to_type(assets, changes, message):
 
 def test_chains_are_refused(assets):
     with pytest.raises(ConfigError, match=r"benchmark\.kind=tasks"):
-        planned(BenchmarkConfig(family="simpler", kind="chains"))
+        simpler(kind="chains")
 
 
 def test_a_missing_stage_is_named_with_its_source(assets):

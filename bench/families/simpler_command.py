@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints one table per result set, then the agreement."""
     from vla_bench.bench.errors import ConfigError, suggestion
-    from vla_bench.bench.families.simpler_metrics import agreement, published, rows
+    from vla_bench.bench.families.simpler_agreement import agreement, published
     from vla_bench.bench.records.result_set import ResultSet
 
     real = published()
@@ -47,14 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     for position, folder in enumerate(arguments.folders):
         result_set = ResultSet.load(folder)
         facts = result_set.header["protocol"]["facts"]
-        if facts["family"] != "simpler":
-            raise ConfigError(f"{folder} is a result set of {facts['family']}, not of SimplerEnv")
+        if facts.get("family") != "simpler":
+            raise ConfigError(f"{folder} is a result set of {facts.get('family', 'another family')}, not of SimplerEnv")
         hashes.add((facts["set"], facts["backend"], facts["assets_checksum"], facts["renderer"] != "none"))
         print(f"{result_set.header['policy']} · {facts['set']} on {facts['backend']} · {folder}")
         for note in result_set.summary.notes:
             print(f"  note: {note}")
-        for row in rows(result_set.records):
-            grasped = "" if row.grasped is None else f"  partial {100 * row.grasped:5.1f}"
+        for row in result_set.summary.rows:
+            grasped = "" if row.partial is None else f"  partial {100 * row.partial:5.1f}"
             print(
                 f"  {row.name:<48} {100 * row.success.value:5.1f} %  [{100 * row.success.low:.1f}, "
                 f"{100 * row.success.high:.1f}]  n {row.success.n:<4} ever {100 * row.ever:5.1f}{grasped}"
