@@ -259,6 +259,17 @@ def test_bfloat16_keeps_float32_weights_near_those_of_float32(data: Path) -> Non
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
+def test_auto_takes_bfloat16_only_where_the_processor_has_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, same_as in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        losses = []
+        for precision in ("auto", same_as):
+            steps: list[Any] = []
+            make_run(data, precision=precision, steps=1).train(None, report=steps.append)
+            losses.append(next(each.losses["total"] for each in steps if isinstance(each, StepDone)))
+        assert losses[0] == losses[1], able
+
+
 GREETING = [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hi."}]
 
 

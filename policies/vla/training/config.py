@@ -10,7 +10,7 @@ from vla_bench.policies.errors import PolicyError
 
 Schedule = Literal["constant", "cosine", "half_cosine"]
 Shifts = Literal["window", "frame", "released"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Normalisation = Literal["quantiles", "given"]
 
 
@@ -55,7 +55,7 @@ class TrainingConfig:
     steps: int | None = None
     """Optimiser steps; null takes train.epochs."""
     precision: Precision = "fp32"
-    """fp32, bf16 (autocast; weights stay float32) or fp16 (with loss scaling; needs a GPU)."""
+    """fp32, bf16 (autocast; weights stay float32), fp16 (loss scaling; needs a GPU) or auto: bf16 where it is fast."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory for a third more time."""
     dropout: float | None = None

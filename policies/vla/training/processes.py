@@ -20,6 +20,14 @@ LONGEST_WAIT = datetime.timedelta(hours=6)
 """Processes wait so long for the first one, which evaluates in the simulator."""
 
 
+def _quick(device: torch.device) -> str:
+    """bf16 where the device multiplies it faster than float32; most processors would emulate it."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
 class Processes:
     """What the loop asks of the others. ``torchrun`` or ``accelerate launch`` start them."""
 
@@ -46,7 +54,7 @@ class Processes:
         AcceleratorState._reset_state(reset_partial_state=alone)
         self._accelerator = Accelerator(
             cpu=device.type == "cpu",
-            mixed_precision=_PRECISIONS[config.precision],
+            mixed_precision=_PRECISIONS[_quick(device) if config.precision == "auto" else config.precision],
             kwargs_handlers=[
                 DistributedDataParallelKwargs(find_unused_parameters=True),
                 InitProcessGroupKwargs(timeout=LONGEST_WAIT),
