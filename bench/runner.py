@@ -22,8 +22,10 @@ from vla_bench.bench.dispatch import (
     run_episodes,
 )
 from vla_bench.bench.errors import ProtocolMismatch, ResultSetError, RunFailed
+from vla_bench.bench.families import find_family
 from vla_bench.bench.live.screen import Screen, SilentScreen
 from vla_bench.bench.machine.cores import usable_cores
+from vla_bench.bench.packages import ENGINE, LEARNED
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal, read_journal
@@ -140,6 +142,8 @@ class _Enough(Exception):
 def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, screen: Screen) -> None:
     run = ready.config.run
     about = {name: journal.contents.header[name] for name in ("protocol", "identity", "notes")}
+    about["protocol"] = {name: value for name, value in about["protocol"].items() if name != "score"}  # it is long
+    packages = (*ENGINE, *LEARNED, *find_family(ready.config.benchmark.family).packages)
     provenance = Provenance(ready.folder / PROVENANCE, about, fresh=run.overwrite)
     facts = ready.plan.protocol.facts
     limit = max(ERRORS_BEFORE_GIVING_UP - 1, run.max_error_rate * len(ready.plan.protocol.episodes))
@@ -190,6 +194,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         servers=run.servers,
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
+        packages=packages,
     )
     how = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
     provenance.begin(

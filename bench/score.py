@@ -5,7 +5,7 @@ the journal. Whoever reads a result set walks this tree; what it gives never dep
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -74,12 +74,14 @@ class Score:
             for name in leaf.episodes
         )
 
-    def restricted(self, names: Collection[str]) -> Score | None:
-        """The same over these episodes alone; None when it has none of them."""
-        kept = frozenset(names)
-        episodes = tuple(name for name in self.episodes if name in kept)
-        parts = tuple(part for each in self.parts if (part := each.restricted(kept)) is not None)
-        return dataclasses.replace(self, parts=parts, episodes=episodes) if parts or episodes else None
+    def restricted(self, names: Sequence[str]) -> Score | None:
+        """The same over these episodes alone, in their order; None when it has none of them."""
+        mine = frozenset(self.episodes)
+        episodes = tuple(name for name in names if name in mine)
+        parts = [part for each in self.parts if (part := each.restricted(names)) is not None]
+        place = {name: index for index, name in enumerate(names)}
+        parts.sort(key=lambda part: min(place[name] for name in part.names()))
+        return dataclasses.replace(self, parts=tuple(parts), episodes=episodes) if parts or episodes else None
 
 
 def chains(names: Sequence[str]) -> Score:

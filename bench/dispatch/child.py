@@ -25,6 +25,7 @@ from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
 from vla_bench.bench.episode.preflight import Trial, try_out
 from vla_bench.bench.episode.rollout import Phase, run_episode
+from vla_bench.bench.packages import versions
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
@@ -61,7 +62,7 @@ def serve(connection: socket.socket, page: Page) -> None:
         started, before = time.perf_counter(), set(sys.modules)
         simulation, policy = _build(job)
         trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
-        info = _describe(simulation, policy, time.perf_counter() - started)
+        info = _describe(simulation, policy, job, time.perf_counter() - started)
         if not trial.repeatable:
             info["repeatable"] = False
         info["content"] = _content(job, policy, before)
@@ -128,8 +129,9 @@ def _build(job: Job) -> tuple[Simulation, Policy]:
     return make_simulation(job.simulation), connect(job)
 
 
-def _describe(simulation: Simulation, policy: Policy, seconds: float) -> dict[str, Any]:
-    info = {"pid": os.getpid(), "host": platform.node(), "policy": policy.spec.name, "start_seconds": seconds}
+def _describe(simulation: Simulation, policy: Policy, job: Job, seconds: float) -> dict[str, Any]:
+    info: dict[str, Any] = {"pid": os.getpid(), "host": platform.node(), "policy": policy.spec.name}
+    info |= {"start_seconds": seconds, "python": platform.python_version(), "packages": versions(job.packages)}
     started = getattr(policy, "started", None)  # e.g. a remote policy says what its server calls itself
     if started is not None:
         info["policy_says"] = dict(started())

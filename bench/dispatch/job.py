@@ -56,6 +56,8 @@ class Job:
     user are found; empty: the driver's current one."""
     python: str = ""
     """Interpreter of the process that owns the simulation; empty: the supervisor's own."""
+    packages: tuple[str, ...] = ()
+    """Distributions that may change a number; each worker states the versions it has."""
     take: Take | None = None
     """Demonstrations are recorded this way (:mod:`vla_bench.bench.demonstrations`); None: episodes are judged."""
 
@@ -75,6 +77,7 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
             **plain,
             "simulation": SimulationSpec(**{**simulation, "sensors": Sensors(cameras)}),
             "policy": PolicyChoice(**plain["policy"]),
+            "packages": tuple(plain["packages"]),
             "trial": spec_from_plain(plain["trial"]) if plain["trial"] else None,
             "take": _take(plain["take"]) if plain["take"] else None,
         }

@@ -17,22 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vla_bench.bench.machine.cores import usable_cores
+from vla_bench.bench.packages import ENGINE, LEARNED, versions
 from vla_bench.bench.records.journal import write_atomically
 from vla_bench.policies.identity.content import Content, content_from_plain, content_to_plain, shared_differences
 from vla_bench.program import command_line, is_checkout, version
-
-PACKAGES = (
-    "numpy",
-    "pybullet",
-    "ray",
-    "scipy",
-    "pyarrow",
-    "gymnasium",
-    "hydra-core",
-    "torch",
-    "transformers",
-)
-"""Packages whose version may change a number or a file."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("vla_bench", "bench", "envs", "policies", "configs", "run_benchmark.py", "pyproject.toml")
@@ -72,19 +60,6 @@ def _git(*arguments: str) -> str | None:
 def describe_policy(target: str, content: Content) -> dict[str, Any]:
     """The policy's target, the digests of its code and files, and what could not be compared."""
     return {"target": target, **content_to_plain(content)}
-
-
-def describe_packages() -> dict[str, str | None]:
-    """Versions of :data:`PACKAGES`; None for one that is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 def describe_machine() -> dict[str, Any]:
@@ -132,7 +107,7 @@ class Provenance:
                 "python": platform.python_version(),
                 "code": describe_code(),
                 "policy": dict(policy),
-                "packages": describe_packages(),
+                "packages": versions((*ENGINE, *LEARNED)),
                 "machine": describe_machine(),
                 "workers": [],
             }
@@ -184,8 +159,15 @@ def changes_between(tries: Sequence[Mapping[str, Any]]) -> list[str]:
         name for name in ("code", "python") if len({json.dumps(each.get(name), sort_keys=True) for each in counted}) > 1
     ]
     packages = [each.get("packages", {}) for each in counted]
-    names = sorted({name for each in packages for name in each})
-    return changed + [name for name in names if len({each.get(name) for each in packages}) > 1]
+    stated = [worker.get("packages") for each in counted for worker in each.get("workers", ())]
+    differing = {*_differing(packages), *_differing([each for each in stated if isinstance(each, dict)])}
+    return changed + sorted(differing)
+
+
+def _differing(packages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Packages that were not of one version wherever they were stated; one that some left out is none."""
+    names = {name for each in packages for name in each}
+    return [name for name in names if len({str(each[name]) for each in packages if name in each}) > 1]
 
 
 def pixels_of(tries: Sequence[Mapping[str, Any]]) -> dict[str, str]:

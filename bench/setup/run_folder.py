@@ -130,7 +130,7 @@ def _places_here(
         return []
     episodes = [here[digest] for digest in digests if isinstance(digest, str) and digest in here]
     part = tuple(dataclasses.replace(episode, index=index) for index, episode in enumerate(episodes))
-    score = protocol.score.restricted({episode.episode for episode in part})
+    score = protocol.score.restricted([episode.episode for episode in part])
     if score is None:
         return []
     same = {**mine, "protocol": dataclasses.replace(protocol, episodes=part, score=score).hash}

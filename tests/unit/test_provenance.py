@@ -3,13 +3,13 @@ import math
 import pytest
 from sample_records import RECORD_TIME, attempt
 
+from vla_bench.bench.packages import versions
 from vla_bench.bench.records import provenance
 from vla_bench.bench.records.provenance import (
     Provenance,
     changes_between,
     describe_code,
     describe_machine,
-    describe_packages,
     describe_policy,
     elapsed,
     pixels_of,
@@ -82,7 +82,7 @@ def test_code_outside_a_checkout_is_unknown(tmp_path, monkeypatch):
 
 
 def test_packages_and_machine():
-    assert describe_packages()["pybullet"] == "3.2.7"
+    assert versions(["pybullet", "nowhere"]) == {"pybullet": "3.2.7", "nowhere": None}
     assert describe_machine()["processor"]
 
 
@@ -101,3 +101,17 @@ def test_workers_that_had_another_state_of_the_policy_are_named():
     (said,) = policies_of([{"policy": policy, "workers": [{"host": "far", "content": other}]}])
     assert said == "mine.py aaaa… there, cccc… on far"
     assert policies_of([{"policy": {"target": "stub"}, "workers": [{"content": 3}, {}]}]) == []
+
+
+def test_workers_with_another_simulator_are_named():
+    def run(driver, *workers):
+        return attempt(packages=driver, workers=[{"worker": "w", "packages": each} for each in workers])
+
+    same = {"numpy": "2", "sapien": "3.0.3", "numba": None}
+    assert changes_between([run({"numpy": "2"}, same, same), run({"numpy": "2"}, same)]) == []
+    other = {**same, "sapien": "3.0.4"}
+    assert changes_between([run({"numpy": "2"}, same), run({"numpy": "2"}, other)]) == ["sapien"]
+    assert changes_between([run({"numpy": "2"}, same, other)]) == ["sapien"], "within one try, too"
+    assert changes_between([run({"numpy": "2"}, {**same, "numba": "0.68"}), run({"numpy": "2"}, same)]) == ["numba"]
+    more = {"numpy": "2", "tokenizers": "0.23"}
+    assert changes_between([run({"numpy": "2"}, same), run(more, same)]) == [], "an older version noted fewer"

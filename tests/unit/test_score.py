@@ -110,6 +110,8 @@ def test_fewer_episodes_leave_a_smaller_tree():
     small = TREE.restricted(NAMES[3:4])
     assert small == Score("all", "alike", (Score("B", episodes=(NAMES[3],)),))
     assert TREE.restricted(["nothing"]) is None
+    other = TREE.restricted([NAMES[3], NAMES[2], NAMES[0]])
+    assert list(other.names()) == [NAMES[3], NAMES[2], NAMES[0]] and [part.name for part in other.parts] == ["B", "A"]
     assert TREE.counted() == frozenset(NAMES[:4])
 
 
