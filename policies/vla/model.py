@@ -86,6 +86,11 @@ class VlaModel(nn.Module):
     def encode_frames(self, static: Tensor, gripper: Tensor | None = None) -> Tensor:
         """(N, 3, S, S) pixels and (N, 3, G, G) of the gripper camera to (N, cameras, V, d), the gripper camera
         first."""
+        if self.config.blind and len(static) > 1:
+            # All images are the same black one.
+            return self.encode_frames(static[:1], None if gripper is None else gripper[:1]).expand(
+                len(static), -1, -1, -1
+            )
         if gripper is None:
             return self.encode_images(static).unsqueeze(1)
         apart = type(self.adapter).encode_gripper_images is not Backbone.encode_gripper_images

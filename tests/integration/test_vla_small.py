@@ -52,6 +52,13 @@ def test_cameras_have_eyes_of_their_own() -> None:
     assert not torch.allclose(model.encode_images(gripper), model.encode_images(gripper, "gripper"))
 
 
+def test_black_images_are_encoded_once() -> None:
+    sees = engine("one_step", model=SIZES).model
+    blind = engine("one_step", model={**SIZES, "blind": True}).model
+    static, gripper = torch.full((3, 3, 100, 100), -2.0), torch.full((3, 3, 42, 42), -2.0)
+    torch.testing.assert_close(blind.encode_frames(static, gripper), sees.encode_frames(static, gripper))
+
+
 def test_tokens_follow_what_moves() -> None:
     model = engine("one_step", model=SIZES).model
     dark = torch.zeros(1, 3, 100, 100)
