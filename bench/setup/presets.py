@@ -74,14 +74,35 @@ def compose_words(typed: Sequence[str], groups: Mapping[str, type]) -> tuple[dic
     registered = _registered_policy(chosen)
     if registered:
         chosen["policy"] = "custom"
+    bare = _bare_family(words, chosen)
+    if bare:
+        chosen.pop("benchmark", None)
     added = [group for group in groups if group not in GROUPS]
     overrides = [f"{'+' * (group in added)}{group}={choice}" for group, choice in chosen.items()]
     overrides += [f"+{group}=default" for group in added if group not in chosen]
     overrides += [f"++policy._target_={registered}"] if registered else []
-    overrides += [f"++{word.key}.{word.field}={word.raw}" for word in words if word.field]
+    overrides += ["~benchmark", f"++benchmark.family={bare}"] if bare else []
+    overrides += [
+        f"++{word.key}.{word.field}={word.raw}"
+        for word in words
+        if word.field and not (bare and (word.key, word.field) == ("benchmark", "family"))
+    ]
     plain, choices = _compose(overrides)
-    plain["benchmark"] = {"name": choices["benchmark"], **(plain.get("benchmark") or {})}
+    plain["benchmark"] = {"name": bare or choices["benchmark"], **(plain.get("benchmark") or {})}
     return plain, words
+
+
+def _bare_family(words: Sequence[Word], chosen: Mapping[str, str]) -> str:
+    """The family that is evaluated as it is, without a preset: an installed one chosen by its name, or one named
+    where no preset is; else empty."""
+    if "benchmark" in chosen:
+        return chosen["benchmark"] if chosen["benchmark"] in _installed_families() else ""
+    return next((word.raw for word in words if (word.key, word.field) == ("benchmark", "family")), "")
+
+
+def _installed_families() -> list[str]:
+    """Families of installed packages, which have no preset here."""
+    return [name for name in families.family_names() if name not in families.BUILT_IN]
 
 
 def _family(typed: Sequence[str]) -> Family:
@@ -95,6 +116,8 @@ def _family(typed: Sequence[str]) -> Family:
     if preset is None:
         defaults = yaml.safe_load((FOLDER / "config.yaml").read_text(encoding="utf-8"))["defaults"]
         preset = next(each["benchmark"] for each in defaults if isinstance(each, dict) and "benchmark" in each)
+    if preset in _installed_families():
+        return families.find_family(preset)
     path = FOLDER / "benchmark" / f"{preset}.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     return families.find_family((content or {}).get("family", families.DEFAULT))
@@ -169,6 +192,8 @@ def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type], fa
         raise ConfigError(f"there is no group {group!r}.{hint} Groups: {', '.join(groups)}")
     if not field:
         known = [preset.name for preset in presets(group)]
+        if group == "benchmark":
+            known += _installed_families()
         if group == "policy":
             known += [name for name in _registered_names() if name not in known]
             if raw not in known and ("." in raw or ":" in raw):

@@ -1,0 +1,1 @@
+"""A benchmark family for vla-bench, as an example."""
