@@ -21,6 +21,7 @@ from vla_bench.bench.dispatch import (
     make_pool,
     run_episodes,
 )
+from vla_bench.bench.dispatch.worker_log import ShownLogs, keep_output
 from vla_bench.bench.errors import ProtocolMismatch, ResultSetError, RunFailed
 from vla_bench.bench.families import find_family
 from vla_bench.bench.live.screen import Screen, SilentScreen
@@ -178,7 +179,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
                 raise _Enough
 
     inference = placement(ready)
-    workers = min(run.workers or usable_cores(), len(missing))
+    workers = 1 if run.backend == "inline" else min(run.workers or usable_cores(), len(missing))
     job = Job(
         simulation=ready.plan.simulation,
         policy=PolicyChoice(ready.config.policy.target, ready.config.policy.arguments),
@@ -202,7 +203,9 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
-        with contextlib.suppress(_Enough):
+        keep_output(ready.folder, "specification", ready.output)
+        shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
+        with contextlib.suppress(_Enough), shown:
             run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
     except BaseException:
         with contextlib.suppress(OSError):  # what went wrong first is told

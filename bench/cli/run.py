@@ -105,7 +105,7 @@ def _run(config: Config) -> int:
     from vla_bench.bench.runner import evaluate
 
     try:
-        result_set = evaluate(config, make_screen())
+        result_set = evaluate(config, make_screen(plain=config.run.backend == "inline"))
     except RunFailed as failure:
         if failure.result_set is not None and failure.result_set.records:
             _print_tables(failure.result_set)

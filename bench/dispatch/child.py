@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from vla_bench.bench.dispatch.job import Job, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
@@ -59,19 +59,9 @@ def serve(connection: socket.socket, page: Page) -> None:
         return
     job = job_from_plain(message["job"])
     try:
-        started, before = time.perf_counter(), set(sys.modules)
-        simulation, policy = _build(job)
-        trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
-        info = _describe(simulation, policy, job, time.perf_counter() - started)
-        if not trial.repeatable:
-            info["repeatable"] = False
-        info["content"] = _content(job, policy, before)
-        if remarks := [
-            each for each in (trial.remark, getattr(policy, "remark", "")) if isinstance(each, str) and each
-        ]:
-            info["remark"] = "; ".join(remarks)
+        simulation, policy, info = build_worker(job)
     except Exception as error:
-        send(connection, {"start_error": _explain(error), "lasting": isinstance(error, UserError)})
+        send(connection, {"start_error": explain(error), "lasting": isinstance(error, UserError)})
         return
     try:
         page.enter(Phase.IDLE)
@@ -80,6 +70,30 @@ def serve(connection: socket.socket, page: Page) -> None:
     finally:
         policy.close()
         simulation.close()
+
+
+class Started(NamedTuple):
+    """A worker that could run an episode."""
+
+    simulation: Simulation
+    policy: Policy
+    info: dict[str, Any]
+    """What it says of itself."""
+
+
+def build_worker(job: Job) -> Started:
+    """Builds what the job says and tries it out; whatever goes wrong passes through."""
+    began, before = time.perf_counter(), set(sys.modules)
+    simulation, policy = make_simulation(job.simulation), connect(job)
+    trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
+    info = _describe(simulation, policy, job, time.perf_counter() - began)
+    if not trial.repeatable:
+        info["repeatable"] = False
+    info["content"] = _content(job, policy, before)
+    remarks = (trial.remark, getattr(policy, "remark", ""))
+    if remark := "; ".join(each for each in remarks if isinstance(each, str) and each):
+        info["remark"] = remark
+    return Started(simulation, policy, info)
 
 
 def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: Simulation, policy: Policy) -> None:
@@ -99,7 +113,7 @@ def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: S
         except Exception as error:
             in_policy = page.read().phase is Phase.DECIDE
             reply: dict[str, Any] = {
-                "error": {**_explain(error), "kind": "policy" if in_policy else "exception"},
+                "error": {**explain(error), "kind": "policy" if in_policy else "exception"},
                 "lasting": isinstance(error, PolicyError),  # a renderer may be lost, and found elsewhere
             }
         else:
@@ -125,10 +139,6 @@ def _record(simulation: Simulation, policy: Policy, episode: EpisodeSpec, job: J
     return record_episode(cast(Any, simulation), policy, episode, job.take, seed=job.seed, meter=page)
 
 
-def _build(job: Job) -> tuple[Simulation, Policy]:
-    return make_simulation(job.simulation), connect(job)
-
-
 def _describe(simulation: Simulation, policy: Policy, job: Job, seconds: float) -> dict[str, Any]:
     info: dict[str, Any] = {"pid": os.getpid(), "host": platform.node(), "policy": policy.spec.name}
     info |= {"start_seconds": seconds, "python": platform.python_version(), "packages": versions(job.packages)}
@@ -149,8 +159,12 @@ def _content(job: Job, policy: Policy, before: set[str]) -> dict[str, Any]:
     return content_to_plain(read_content(parts))
 
 
-def _explain(error: Exception) -> dict[str, str]:
+def explain(error: Exception) -> dict[str, str]:
+    """An error as ``message`` and ``detail`` (the traceback)."""
     known = isinstance(error, UserError)
+    if type(error).__name__ == "BdbQuit":
+        error = PolicyError("the policy stopped at a breakpoint(); to stop there in this terminal: run.backend=inline")
+        known = True
     where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return {
         "message": (str(error) if known else f"{type(error).__name__}: {error}") + where,

@@ -12,7 +12,6 @@ import select
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from vla_bench import start
 from vla_bench.bench.dispatch.job import Job, job_to_plain
 from vla_bench.bench.dispatch.lifeline import tie
 from vla_bench.bench.dispatch.page import Page, create_page_file
+from vla_bench.bench.dispatch.worker_log import WorkerLog
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.protocol import EpisodeError
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
@@ -32,8 +32,6 @@ CLOSE_SECONDS = 5.0
 """What a child gets to release its simulation before it is killed."""
 LOG_TAIL = 4000
 """Characters of the child's log that go into an error."""
-LOG_LIMIT = 1 << 20
-"""Bytes above which the child's log is emptied between episodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Failure:
 class ChildProcess:
     """A running child process and the supervisor's ends of what it shares with it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, worker: str = "") -> None:
         """Starts the process and sends it the job. OSError: there is no such interpreter."""
         self.idle = False
         """Whether it waits for a message."""
@@ -57,14 +55,14 @@ class ChildProcess:
         lifeline, self._lifeline = os.pipe()
         self._connection, theirs = socket.socketpair()
         self._page = Page(page_file)
-        self._log = tempfile.TemporaryFile(mode="ab+")  # noqa: SIM115 - closed in _release
+        self._log = WorkerLog(job.folder, worker)
         inherited = (theirs.fileno(), page_file, lifeline)
         try:
             self._process = subprocess.Popen(
                 start.command("vla_bench.bench.dispatch.child", *inherited, python=job.python),
                 pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
-                stdout=self._log,
+                stdout=self._log.file,
                 stderr=subprocess.STDOUT,
                 cwd=job.directory if os.path.isdir(job.directory) else None,
                 env=start.simulation_environment(),
@@ -83,7 +81,7 @@ class ChildProcess:
 
     def ask(self, message: dict[str, Any], deadlines: Mapping[Phase, float]) -> dict[str, Any] | Failure:
         """Sends a message and waits for the answer."""
-        self._empty_long_log()
+        self._log.shorten()
         self._steps_before = self._page.read().steps
         self.idle = False
         try:
@@ -156,7 +154,7 @@ class ChildProcess:
 
     def _crashed(self) -> Failure:
         status = self._exit_status()
-        return Failure(EpisodeError("crash", f"the worker's process {status}", self._log_tail()))
+        return Failure(EpisodeError("crash", f"the worker's process {status}", self._log.tail(LOG_TAIL)))
 
     def _exit_status(self) -> str:
         try:
@@ -184,13 +182,4 @@ class ChildProcess:
         time.sleep(POLL_SECONDS)
         self.kill()
         message = f"nothing happened {where} for {deadline:.3g} s (run.{field})"
-        return Failure(EpisodeError("hang", message, self._log_tail()))
-
-    def _log_tail(self) -> str:
-        size = os.fstat(self._log.fileno()).st_size
-        tail = os.pread(self._log.fileno(), LOG_TAIL, max(0, size - LOG_TAIL))
-        return tail.decode(errors="replace").strip()
-
-    def _empty_long_log(self) -> None:
-        if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
-            os.ftruncate(self._log.fileno(), 0)
+        return Failure(EpisodeError("hang", message, self._log.tail(LOG_TAIL)))

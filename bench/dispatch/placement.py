@@ -7,7 +7,10 @@ the same process, or one that stands for a server on the same machine (:mod:`vla
 
 from __future__ import annotations
 
+import os
+
 from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.worker_log import LOGS
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import Policy
 from vla_bench.policies.registry import make_policy
@@ -32,5 +35,6 @@ def connect(job: Job) -> Policy:
             hung_seconds=job.decision_deadline or HUNG_SECONDS,
             start_seconds=job.start_deadline,
             results=job.results,
+            logs=os.path.join(job.folder, LOGS) if job.folder else "",
         )
     )

@@ -44,7 +44,7 @@ class Supervisor:
 
     def _start_once(self) -> dict[str, Any] | Failure:
         try:
-            self._child = ChildProcess(self._job)
+            self._child = ChildProcess(self._job, self.worker)
         except OSError as error:
             message = f"cannot start {self._job.python or sys.executable}: {error}"
             return Failure(EpisodeError("crash", message))

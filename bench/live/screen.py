@@ -63,12 +63,12 @@ class SilentScreen:
         """Shows nothing."""
 
 
-def make_screen() -> Screen:
-    """A live table when standard error is a terminal, plain lines otherwise."""
+def make_screen(*, plain: bool = False) -> Screen:
+    """A live table when standard error is a terminal and nobody wants it for a debugger, plain lines otherwise."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    return LiveScreen(console) if console.is_terminal else PlainScreen(console)
+    return LiveScreen(console) if console.is_terminal and not plain else PlainScreen(console)
 
 
 class PlainScreen:

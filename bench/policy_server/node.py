@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -58,6 +59,8 @@ class ServerOrder:
     """How long it may take to build the policy."""
     results: str = ""
     """Folder whose files are not the policy's."""
+    logs: str = ""
+    """Folder for what they print."""
 
 
 class Node:
@@ -109,7 +112,7 @@ class Node:
     def log_tail(self, number: int) -> str:
         """The end of what the server of that number has printed."""
         try:
-            text = self._path(number, "log").read_text(errors="replace")
+            text = self._log(number).read_text(errors="replace")
         except OSError:
             return ""
         return text[-LOG_TAIL:].strip()
@@ -164,7 +167,7 @@ class Node:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
             open(self._path(number, "pulse"), "r+b") as page,
-            open(self._path(number, "log"), "wb") as log,
+            open(self._log(number), "ab") as log,
         ):
             listener.bind(str(path))
             listener.listen(1024)
@@ -187,6 +190,12 @@ class Node:
                 told |= {"worker": os.getpid(), "results": order.results}
                 process.stdin.write(json.dumps(told).encode())
         return {"number": number, "pid": process.pid, "workers": []}
+
+    def _log(self, number: int) -> Path:
+        """In the run's folder where this machine has it, else beside the server's socket."""
+        if self._order.logs and os.path.isdir(self._order.logs):
+            return Path(self._order.logs) / f"server-{platform.node()}-{number}.log"
+        return self._path(number, "log")
 
     def _path(self, number: int, kind: str) -> Path:
         return self._folder / f"{number}.{kind}"

@@ -173,9 +173,16 @@ class ResultSet:
         return said + "".join(html_table(table) for table in tables(self.summary)[:-1])
 
     def has(self, episodes: Sequence[str] = ()) -> bool:
-        """Whether these episodes are judged or given up; without names: all of the protocol."""
-        finished = {record.episode for record in self.records}
-        return finished.issuperset(episodes) if episodes else self.summary.complete
+        """Whether these episodes (names, or ranges as in ``run.only``) are judged or given up; without any: all of
+        the protocol."""
+        places = {record.episode: record.index for record in self.records}
+        finished = set(places.values())
+        for word in episodes:
+            first, dots, last = word.partition("..")
+            ends = [places.get(end, int(end) if dots and end.isdecimal() else -1) for end in (first, last or first)]
+            if -1 in ends or not finished.issuperset(range(ends[0], ends[1] + 1)):
+                return False
+        return bool(episodes) or self.summary.complete
 
     def write(self) -> None:
         """Makes all derived files anew from the records, each whole or not at all."""

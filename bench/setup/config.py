@@ -53,13 +53,16 @@ class RunConfig:
     same_policy: bool = False
     """Go on although the policy's code or files have changed since; every table says so."""
     only: tuple[str, ...] = ()
-    """Run these episodes alone, e.g. seq-0007; empty or all means whatever is missing."""
+    """Run these episodes alone, e.g. seq-0007, seq-0000..seq-0499 or 0..499; all: whatever is missing."""
     workers: int | None = None
     """Simulations at once; null takes one per core of this machine."""
-    backend: Literal["ray", "local"] = "ray"
-    """ray: Ray actors, on one machine or many; local: plain processes, starts faster."""
+    backend: Literal["ray", "local", "inline"] = "ray"
+    """ray: Ray actors, on one machine or many; local: plain processes, starts faster; inline: in this
+    process, one at a time, so that breakpoints work."""
     address: str | None = None
     """Ray cluster to join, e.g. auto or ray://head:10001; null starts Ray here."""
+    show_output: bool = False
+    """Show what the policy and its workers print; it is kept in the run's folder, in logs/, anyway."""
     max_attempts: int = 3
     """Tries of an episode that crashes or hangs before it is reported as an error."""
     max_error_rate: float = 0.02
@@ -100,6 +103,8 @@ class RunConfig:
             raise ConfigError("run.servers counts policy servers; type run.inference=server as well")
         if not (0 <= self.gpu_share <= 1 or (self.gpu_share > 0 and self.gpu_share.is_integer())):
             raise ConfigError(f"run.gpu_share: a share of 1, or a number of whole GPUs, got {self.gpu_share}")
+        if self.backend == "inline" and ((self.workers or 1) > 1 or self.inference == "server"):
+            raise ConfigError("run.backend=inline has one worker and its policy, in this process; drop the rest")
         if self.gpu_share and self.backend != "ray":
             raise ConfigError("run.gpu_share is reserved with Ray; drop it, or type run.backend=ray")
         if self.gpu_share and self.servers > 1:

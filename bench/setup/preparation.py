@@ -37,6 +37,8 @@ class Preparation:
     folder: Path
     content: Content
     """Digests of what the policy is made of."""
+    output: str = ""
+    """What it printed while it was asked."""
 
 
 def prepare(config: Config) -> Preparation:
@@ -52,6 +54,8 @@ def prepare(config: Config) -> Preparation:
         environment_options(config.benchmark),
         left_out=Path(config.run.results),
         seconds=config.run.start_deadline,
+        # Whoever debugs wants to stop in the worker, not in the process that is thrown away.
+        environment={"PYTHONBREAKPOINT": "0"} if config.run.backend == "inline" else None,
     )
     policy = asked.spec
     if config.run.inference == "server" and policy.privileged:
@@ -83,7 +87,7 @@ def prepare(config: Config) -> Preparation:
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
     # Not in the name: the same command leads to the same folder, where what has been edited is noticed.
     identity["content"] = asked.content.digests
-    return Preparation(config, policy, made, identity, Path(config.run.results) / name, asked.content)
+    return Preparation(config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output)
 
 
 def identified(ready: Preparation) -> Preparation:
@@ -144,14 +148,27 @@ def journal_header(ready: Preparation) -> dict[str, Any]:
 def wanted_episodes(ready: Preparation) -> list[EpisodeSpec]:
     """The episodes of the protocol that this try is about. ConfigError: ``run.only`` names another."""
     episodes, only = ready.plan.protocol.episodes, ready.config.run.only
-    names = {episode.episode for episode in episodes}
-    for name in only:
-        if name not in names:
-            raise ConfigError(
-                f"run.only={name}: this run has no such episode.{suggestion(name, names)} It has "
-                f"{len(episodes)}, from {episodes[0].episode} to {episodes[-1].episode}"
-            )
-    return [episode for episode in episodes if not only or episode.episode in only]
+    places = {episode.episode: episode.index for episode in episodes}
+    wanted: set[int] = set()
+    for word in only:
+        first, dots, last = word.partition("..")
+        ends = [_place(word, end, places, numbers=bool(dots)) for end in ((first, last) if dots else (first,))]
+        if ends[0] > ends[-1]:
+            raise ConfigError(f"run.only={word}: a range goes from the earlier episode to the later one")
+        wanted.update(range(ends[0], ends[-1] + 1))
+    return [episode for episode in episodes if not only or episode.index in wanted]
+
+
+def _place(word: str, name: str, places: Mapping[str, int], *, numbers: bool) -> int:
+    if name in places:
+        return places[name]
+    if numbers and name.isdecimal() and len(name) < 10 and int(name) < len(places):
+        return int(name)
+    first, last = min(places, key=places.__getitem__), max(places, key=places.__getitem__)
+    raise ConfigError(
+        f"run.only={word}: this run has no such episode.{suggestion(name, places)} It has {len(places)}, from "
+        f"{first} to {last}; a range is typed as {first}..{last} or 0..{len(places) - 1}"
+    )
 
 
 def _slug(benchmark: str, policy: str, identity: Mapping[str, Any]) -> str:

@@ -1,0 +1,110 @@
+"""One worker in this very process, for debugging: breakpoints stop, and what is printed is seen at once.
+
+Nothing is supervised here: a hang hangs the command, and a crash of the simulator ends it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import traceback
+from collections.abc import Mapping
+
+from vla_bench.bench.dispatch.child import Started, build_worker, explain
+from vla_bench.bench.dispatch.child_process import Failure
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
+from vla_bench.bench.episode.rollout import Phase, run_episode
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.envs.errors import UserError
+from vla_bench.policies.errors import PolicyError
+
+NAME = "inline"
+
+
+class _Where:
+    """A :class:`vla_bench.bench.episode.rollout.Meter` that remembers who had the word last."""
+
+    phase = Phase.IDLE
+    steps = 0
+
+    def enter(self, phase: Phase) -> None:
+        self.phase = phase
+
+    def stepped(self, steps: int) -> None:
+        self.steps += steps
+
+
+class InlinePool:
+    """A :class:`vla_bench.bench.dispatch.pool.Pool` of one worker, whose work is done in :meth:`wait`."""
+
+    def __init__(self) -> None:
+        self._started: Started | None = None
+        self._task: tuple[EpisodeSpec, int] | None = None
+        self._gone = False
+        self._where = _Where()
+
+    @property
+    def alive(self) -> int:
+        """One, until it could not be built."""
+        return 0 if self._gone else 1
+
+    def start(self, job: Job) -> None:
+        """Notes the job. ConfigError: the simulator has an interpreter of its own."""
+        if job.python:
+            raise ConfigError(
+                f"run.backend=inline runs everything in this interpreter, but this simulator has its own "
+                f"({job.python}); type run.backend=local run.workers=1"
+            )
+        self._job = job
+
+    def assign(self, worker: str, episode: EpisodeSpec, attempt: int) -> None:
+        """Notes the episode."""
+        self._task = (episode, attempt)
+
+    def wait(self, timeout: float) -> list[PoolEvent]:
+        """Builds simulation and policy the first time, then runs the episode that was assigned."""
+        if self._started is None:
+            return [self._build()]
+        if self._task is None:
+            return []
+        (episode, attempt), self._task = self._task, None
+        return [Answered(NAME, self._run(episode, attempt)), Ready(NAME, None)]
+
+    def _build(self) -> PoolEvent:
+        try:
+            self._started = build_worker(self._job)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            self._gone = True
+            return Gone(NAME, EpisodeError("exception", **explain(error)), lasting=isinstance(error, UserError))
+        return Ready(NAME, self._started.info)
+
+    def _run(self, episode: EpisodeSpec, attempt: int) -> EpisodeRecord | Failure:
+        assert self._started is not None
+        self._where.steps = 0
+        try:
+            record = run_episode(
+                self._started.simulation, self._started.policy, episode, seed=self._job.seed, meter=self._where
+            )
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            kind = "policy" if self._where.phase is Phase.DECIDE else "exception"
+            return Failure(EpisodeError(kind, **explain(error)), lasting=isinstance(error, PolicyError))
+        return dataclasses.replace(record, worker=NAME, attempt=attempt)
+
+    def steps(self) -> Mapping[str, int]:
+        """Of the episode that was last run."""
+        return {NAME: self._where.steps}
+
+    def discard(self, worker: str) -> None:
+        """There is nobody else to give its work to."""
+
+    def close(self) -> None:
+        """Closes simulation and policy."""
+        started, self._started = self._started, None
+        if started is not None:
+            started.policy.close()
+            started.simulation.close()
