@@ -31,6 +31,7 @@ COMMANDS = {
     "describe": "what a checkpoint or a result set is",
     "doctor": "what this machine has, and the command that mends what it lacks",
     "export": "a trained checkpoint under RoboVLMs' names",
+    "join": "one result set out of slices of a run that were made on several machines",
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
     "serve": "let other people's clients use a policy of ours, over a websocket",

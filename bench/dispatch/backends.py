@@ -7,11 +7,11 @@ from typing import Literal
 from vla_bench.bench.dispatch.pool import Pool
 from vla_bench.bench.errors import ConfigError
 
-Backend = Literal["local", "ray"]
+Backend = Literal["local", "ray", "inline"]
 
 
 def make_pool(backend: Backend, workers: int, address: str | None = None, gpu_share: float = 0.0) -> Pool:
-    """A pool of ``workers``: ``local`` in threads of this process, or Ray actors.
+    """A pool of ``workers``: ``local`` in threads of this process, Ray actors, or ``inline``, one for debugging.
 
     ``address``: an existing Ray cluster to join (``auto``, ``ray://host:10001``); None starts one on this
     machine. ``gpu_share``: what each Ray actor reserves of a GPU. ConfigError: values that cannot be.
@@ -24,8 +24,12 @@ def make_pool(backend: Backend, workers: int, address: str | None = None, gpu_sh
         from vla_bench.bench.dispatch.local_pool import LocalPool
 
         return LocalPool(workers)
+    if backend == "inline":
+        from vla_bench.bench.dispatch.inline_pool import InlinePool
+
+        return InlinePool()
     if backend == "ray":
         from vla_bench.bench.dispatch.ray_pool import RayPool
 
         return RayPool(workers, address, gpu_share)
-    raise ConfigError(f"run.backend is {backend!r}; known: local, ray")
+    raise ConfigError(f"run.backend is {backend!r}; known: local, ray, inline")

@@ -57,8 +57,7 @@ class RunConfig:
     workers: int | None = None
     """Simulations at once; null takes one per core of this machine."""
     backend: Literal["ray", "local", "inline"] = "ray"
-    """ray: Ray actors, on one machine or many; local: plain processes, starts faster; inline: in this
-    process, one at a time, so that breakpoints work."""
+    """ray: actors, on one machine or many; local: plain processes, starts faster; inline: here, for breakpoints."""
     address: str | None = None
     """Ray cluster to join, e.g. auto or ray://head:10001; null starts Ray here."""
     show_output: bool = False

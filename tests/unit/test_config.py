@@ -124,7 +124,7 @@ def test_what_another_family_has_is_refused(words, message):
         ("sequences=3", r"Did you mean benchmark\.sequences=3\?"),
         ("benchmark.sequnces=3", "benchmark has no field 'sequnces' in CALVIN. Did you mean 'sequences'"),
         ("run.bakend=ray", "Did you mean 'backend'"),
-        ("run.backend=rya", "run.backend=rya is not one of ray, local. Did you mean 'ray'"),
+        ("run.backend=rya", "run.backend=rya is not one of ray, local, inline. Did you mean 'ray'"),
         ("benchmark.renderer=elg", "Did you mean 'egl'"),
         ("benchmark.sequences=ten", "benchmark.sequences=ten: a whole number is wanted"),
         ("benchmark.sequences=2.5", "a whole number is wanted"),
