@@ -91,6 +91,9 @@ def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config
             common.append(word)
     made: dict[str, Config] = {}
     for name, words in own.items():
+        for word in common:  # the rows' own words would win, and what was typed for all would be lost
+            if (field := _field(word)) in map(_field, ablation.rows[name]):
+                raise ConfigError(f"row {name}: {field} is given twice; type {name}:{word} for that row alone")
         try:
             config = load_config([*common, *words])
         except ConfigError as error:
@@ -103,6 +106,10 @@ def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config
             raise ConfigError(f"rows {twin} and {name} are the same run")
         made[name] = config
     return made
+
+
+def _field(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
 
 
 def run(

@@ -2,7 +2,7 @@
 
 A policy is chosen by a name of :data:`BUILT_IN`, by a name of the entry-point group
 ``vla_bench.policies`` of an installed package, or by the path of a class, ``package.module:Class``
-or ``package.module.Class``; modules in the current directory are found. A class gets the chosen
+``package.module.Class`` or ``path/to/file.py:Class`` (:mod:`vla_bench.policies.user_code`). A class gets the chosen
 arguments, and ``environment=`` when its constructor has a parameter of that name. It is either a full
 :class:`vla_bench.policies.base.Policy` or a plain class for :class:`vla_bench.policies.one_slot.OneSlotPolicy`.
 """
@@ -10,12 +10,12 @@ arguments, and ``environment=`` when its constructor has a parameter of that nam
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.metadata
 import inspect
 import os
-import sys
+import shlex
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from vla_bench.envs.action_spec import ActionSpec
@@ -25,6 +25,7 @@ from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import Policy, PolicySpec
 from vla_bench.policies.errors import PolicyError, TransientFault
 from vla_bench.policies.one_slot import OneSlotPolicy
+from vla_bench.policies.user_code import classes_in, import_module, is_class_path, is_path, split
 from vla_bench.program import installing
 
 BUILT_IN: Mapping[str, str] = {
@@ -104,7 +105,7 @@ def make_policy(choice: Choice, environment: EnvironmentSpec) -> Policy:
 def find_policy(target: str, family: str = "") -> Callable[..., Any]:
     """The class (or factory function) of that name or path, for environments of that family."""
     path = BY_FAMILY.get((target, family)) or BUILT_IN.get(target)
-    if path is None and not ("." in target or ":" in target):
+    if path is None and not is_class_path(target):
         installed = {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
         path = installed.get(target)
         if path is None:
@@ -273,29 +274,33 @@ class _blaming:
 
 
 def _import(path: str) -> Callable[..., Any]:
-    module_name, separator, name = path.partition(":")
-    if not separator:
-        module_name, _, name = path.rpartition(".")
-    if not module_name or not name:
-        raise PolicyError(f"{path!r} is not a class path; write my_module:MyPolicy")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)
+    place, name = split(path)
+    if is_path(path) and not name:
+        listed = classes_in(Path(place))
+        example = f"{place}:{listed[0] if listed else 'MyPolicy'}"
+        raise PolicyError(f"policy {path!r} names a file; name its class, too: policy={shlex.quote(example)}")
+    if not place or not name:
+        raise PolicyError(f"{path!r} is not a class path; write my_module:MyPolicy or my_policy.py:MyPolicy")
     try:
-        module = importlib.import_module(module_name)
+        module = import_module(place, path)
         found = getattr(module, name, None)  # may import in turn
+    except UserError:
+        raise
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+        if error.name is None or is_path(path) or not f"{place}.".startswith(f"{error.name}."):
             hint = f": {installing('vla')}" if path == BUILT_IN["vla"] else ""
             raise PolicyError(
                 f"policy {path!r} needs the package {error.name!r}, which is not installed{hint}"
             ) from error
+        file = Path(*place.split(".")).with_suffix(".py")
+        hint = f". Is it {file}? Type policy={shlex.quote(f'{file}:{name}')}" if file.is_file() else ""
         raise PolicyError(
             f"there is no module {error.name!r} for policy {path!r}; modules are looked for among the "
-            f"installed packages and in {here}"
+            f"installed packages and in {os.getcwd()}{hint}"
         ) from None
     except (Exception, SystemExit) as error:
         raise PolicyError(f"policy {path!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise PolicyError(f"the module {module_name!r} has no class {name!r}.{suggestion(name, classes)}")
+        raise PolicyError(f"{place!r} has no class {name!r}.{suggestion(name, classes)}")
     return found

@@ -86,8 +86,10 @@ def _answer(words: list[str]) -> int:
         print(preset_text(), end="")
         return DONE
 
-    from vla_bench.bench.setup.presets import load_config
+    from vla_bench.bench.setup.presets import load_config, overridden
 
+    for word in overridden(typed):
+        print(f"note: {word} does not count, it is typed again later", file=sys.stderr)
     if ablations := [word for word in typed if word.startswith("ablation=")]:
         if len(ablations) > 1:
             raise ConfigError("ablation is given twice; keep one")

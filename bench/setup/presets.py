@@ -150,6 +150,8 @@ def _parse(typed: Sequence[str], groups: Mapping[str, type], family: Family) -> 
     from hydra.core.override_parser.types import Override, OverrideType
     from hydra.errors import HydraException
 
+    from vla_bench.policies.user_code import is_class_path
+
     parser = OverridesParser.create()
     words: list[Word] = []
     for text in typed:
@@ -157,6 +159,11 @@ def _parse(typed: Sequence[str], groups: Mapping[str, type], family: Family) -> 
         name = name.lstrip("+")
         if not equals:
             raise ConfigError(f"{text!r}: type it as <group>=<preset> or <group>.<field>=<value>")
+        if name == "policy":  # a choice of preset or class takes the place of an earlier one
+            words = [word for word in words if word.key != "policy" or word.field not in ("", "_target_")]
+        if name in ("policy", "policy._target_") and is_class_path(raw):
+            words.append(Word("policy", "_target_", _quoted(raw)))
+            continue
         try:
             override: Override = parser.parse_override(text.lstrip("+"))
         except HydraException:
@@ -172,10 +179,21 @@ def _parse(typed: Sequence[str], groups: Mapping[str, type], family: Family) -> 
         _check_name(group, field, raw, groups, family)
         if override.is_sweep_override():
             raw = _as_list(text, field, raw, _kinds(groups[group], family))
-        if any((word.key, word.field) == (group, field) for word in words):
-            raise ConfigError(f"{name} is given twice; keep one")
         words.append(Word(group, field, raw))
-    return words
+    return list({(word.key, word.field): word for word in words}.values())
+
+
+def _quoted(raw: str) -> str:
+    """As Hydra reads text of any kind: a path may hold spaces, colons and signs."""
+    bare = raw[1:-1] if len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "'\"" else raw
+    escaped = bare.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def overridden(typed: Sequence[str]) -> list[str]:
+    """What was typed and does not count, since the same field was typed again later."""
+    last = {word.partition("=")[0].lstrip("+"): word for word in typed if "=" in word}
+    return [word for word in typed if "=" in word and last[word.partition("=")[0].lstrip("+")] != word]
 
 
 def _kinds(cls: type, family: Family) -> dict[str, str]:
@@ -196,8 +214,6 @@ def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type], fa
             known += _installed_families()
         if group == "policy":
             known += [name for name in _registered_names() if name not in known]
-            if raw not in known and ("." in raw or ":" in raw):
-                raise ConfigError(f"policy={raw}: a class of your own is chosen with policy._target_={raw}")
         if raw not in known:
             raise ConfigError(f"there is no {group}={raw}.{suggestion(raw, known)} Presets: {', '.join(known)}")
     elif group != "policy":

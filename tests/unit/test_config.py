@@ -6,7 +6,7 @@ from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.families import family_names, find_family
 from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.setup.config import GROUPS, Config, config_from_plain, config_to_plain, field_help
-from vla_bench.bench.setup.presets import load_config, presets
+from vla_bench.bench.setup.presets import load_config, overridden, presets
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,6 @@ def test_what_another_family_has_is_refused(words, message):
     [
         ("benchmark=calvn_d", r"no benchmark=calvn_d. Did you mean 'calvin_d'\?"),
         ("policy=exprt", "Did you mean 'expert'"),
-        ("policy=my_module.MyPolicy", "policy._target_=my_module.MyPolicy"),
         ("policy=custom", "policy._target_=<package.module.Class>"),
         ("polcy=stub", "no group 'polcy'. Did you mean 'policy'"),
         ("sequences=3", r"Did you mean benchmark\.sequences=3\?"),
@@ -189,9 +188,21 @@ def test_joining_a_cluster_needs_a_number_of_workers():
         load_config(["run.address=auto"])
 
 
-def test_the_same_word_twice_is_a_mistake():
-    with pytest.raises(ConfigError, match="benchmark is given twice"):
-        load_config(["benchmark=fake", "benchmark=calvin_d"])
+def test_of_a_word_typed_twice_the_last_counts():
+    typed = ["benchmark.sequences=5", "benchmark=fake", "benchmark=calvin_d", "benchmark.sequences=7", "policy=expert"]
+    assert overridden([*typed, "policy=stub", "policy=stub"]) == [*typed[:2], "policy=expert"]
+    found = load_config([*typed, "policy=x/my file.py:Mine", "policy.size=3"])
+    assert (found.benchmark.name, found.benchmark.sequences) == ("calvin_d", 7)
+    assert (found.policy.target, found.policy.arguments) == ("x/my file.py:Mine", {"size": 3})
+    assert load_config([*typed, "policy=a.B", "policy=stub"]).policy.target == "stub"
+
+
+@pytest.mark.parametrize(
+    "path", ["my_module.MyPolicy", "a.b:C", "./x.py:P", "o'brien/x.py:P", "a=b (1)/{x}, y.py:P", "~/p.py:P"]
+)
+def test_a_class_is_typed_as_a_policy(path):
+    assert load_config([f"policy={path}"]).policy.target == path
+    assert load_config([f"policy._target_={path}"]).policy.target == path
 
 
 def test_a_scene_there_is_not():
