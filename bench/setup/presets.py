@@ -192,8 +192,15 @@ def _quoted(raw: str) -> str:
 
 def overridden(typed: Sequence[str]) -> list[str]:
     """What was typed and does not count, since the same field was typed again later."""
-    last = {word.partition("=")[0].lstrip("+"): word for word in typed if "=" in word}
-    return [word for word in typed if "=" in word and last[word.partition("=")[0].lstrip("+")] != word]
+    words = [word for word in typed if "=" in word]
+    last = {_field(word): word for word in words}
+    return [word for word in words if last[_field(word)] != word]
+
+
+def _field(word: str) -> str:
+    """What a word sets, by one of its names."""
+    name = word.partition("=")[0].lstrip("+")
+    return name.replace("benchmark.options.", "benchmark.", 1)
 
 
 def _kinds(cls: type, family: Family) -> dict[str, str]:
