@@ -97,8 +97,8 @@ def pooled(names: Sequence[str]) -> Score:
 def score_from_plain(plain: Mapping[str, Any]) -> Score:
     """The inverse of :func:`vla_bench.bench.protocol.to_plain`. ValueError: it is not a score's."""
     try:
-        known = {name: plain[name] for name in ("name", "how", "counts", "row", "caption")}
-        lists = {name: tuple(plain[name]) for name in ("episodes", "partial")}
+        known: dict[str, Any] = {name: plain[name] for name in ("name", "how", "counts", "row", "caption")}
+        lists: dict[str, Any] = {name: tuple(plain[name]) for name in ("episodes", "partial")}
         sound = all(isinstance(item, str) for values in lists.values() for item in values) and all(
             isinstance(known[name], kind) for name, kind in (("name", str), ("counts", bool), ("row", bool))
         )

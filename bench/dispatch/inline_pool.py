@@ -9,6 +9,7 @@ import dataclasses
 import sys
 import traceback
 from collections.abc import Mapping
+from typing import Literal
 
 from vla_bench.bench.dispatch.child import Started, build_worker, explain
 from vla_bench.bench.dispatch.child_process import Failure
@@ -91,7 +92,7 @@ class InlinePool:
             )
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            kind = "policy" if self._where.phase is Phase.DECIDE else "exception"
+            kind: Literal["policy", "exception"] = "policy" if self._where.phase is Phase.DECIDE else "exception"
             return Failure(EpisodeError(kind, **explain(error)), lasting=isinstance(error, PolicyError))
         return dataclasses.replace(record, worker=NAME, attempt=attempt)
 

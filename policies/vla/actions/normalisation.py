@@ -29,9 +29,9 @@ def _whole(bound: Bound, gripper: float) -> float | np.ndarray:
 
 def normalise(actions: np.ndarray, low: Bound = -0.65, high: Bound = 0.65) -> np.ndarray:
     """Clips the arm to [low, high] and maps it to [-1, 1]; 0.65 is the released models' bound."""
-    low, high = _whole(low, -1.0), _whole(high, 1.0)
-    clipped = np.clip(actions, low, high)
-    return _keep_gripper(2 * (clipped - low) / (high - low) - 1, actions)
+    least, most = _whole(low, -1.0), _whole(high, 1.0)
+    clipped = np.clip(actions, least, most)
+    return _keep_gripper(2 * (clipped - least) / (most - least) - 1, actions)
 
 
 def unnormalise(
@@ -43,8 +43,8 @@ def unnormalise(
     which the threshold at 0.5 forgives for bounds above 0.5 only. Bounds for each number of the arm leave it
     as it is.
     """
-    actions, low, high = np.asarray(actions), _whole(low, -1.0), _whole(high, 1.0)
-    result = 0.5 * (actions + 1) * (high - low) + low
+    actions, least, most = np.asarray(actions), _whole(low, -1.0), _whole(high, 1.0)
+    result = 0.5 * (actions + 1) * (most - least) + least
     return result.astype(actions.dtype) if gripper_too else _keep_gripper(result, actions)
 
 

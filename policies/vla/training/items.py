@@ -66,7 +66,7 @@ class WindowItems:
         span = (self.structure.window - 1) * self.training.stride + 1
         chosen = self.dataset.annotations
         if self.annotations is not None:
-            chosen = [chosen[number] for number in self.annotations]
+            chosen = tuple(chosen[number] for number in self.annotations)
         made = windows(chosen, span, self.structure.chunk, skip_frames=self.training.skip_frames)
         object.__setattr__(self, "windows", tuple(made))
         object.__setattr__(self, "_prompts", {})
@@ -205,13 +205,14 @@ class WindowItems:
         images = {camera: torch.stack([item.images[camera] for item in items]) for camera in self.cameras}
         actions = torch.from_numpy(np.stack([item.actions for item in items]))
         mask = torch.from_numpy(np.stack([item.mask for item in items]))
-        states, scenes = [item.state for item in items], [item.scene for item in items]
+        states = [item.state for item in items if item.state is not None]
+        scenes = [item.scene for item in items if item.scene is not None]
         text, text_mask, labels = self._text(items)
         return TrainingBatch(
             static=images["static"],
             gripper=images.get("gripper"),
-            state=None if states[0] is None else torch.from_numpy(np.stack(states)),
-            scene=None if scenes[0] is None else torch.from_numpy(np.stack(scenes)),
+            state=torch.from_numpy(np.stack(states)) if states else None,
+            scene=torch.from_numpy(np.stack(scenes)) if scenes else None,
             text=text,
             text_mask=text_mask,
             labels=labels,
