@@ -78,7 +78,8 @@ def test_a_run_leaves_a_result_set_and_prints_its_tables(undisturbed):
     provenance = json.loads((folder / "provenance.json").read_text())
     (attempt,) = provenance["tries"]
     assert attempt["command"].endswith("run.name=whole")
-    assert attempt["packages"]["pybullet"]
+    assert attempt["packages"]["numpy"]
+    assert all(worker["packages"]["numpy"] for worker in attempt["workers"])
     assert attempt["ended"] and attempt["episodes"] == 20
     assert attempt["placement"]["workers"] == 2
     assert attempt["workers"][0]["policy"] == "random"
