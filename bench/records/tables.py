@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -292,6 +293,12 @@ def to_screen(summary: Summary) -> RenderableType:
     return Group(*parts, Text(f"\n{key_line(summary)}", style="bold"))
 
 
+HEADER_WIDTH = 16
+"""Characters of a column's heading on a screen."""
+NAME_WIDTH = 40
+"""Characters of what a row is called, likewise."""
+
+
 def screen_table(table: Table) -> RenderableType:
     """One table for a terminal, without its title and caption."""
     from rich import box
@@ -301,13 +308,15 @@ def screen_table(table: Table) -> RenderableType:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for position, column in enumerate(table.columns):
         header = column.replace("average chain length", "average\nchain\nlength")
+        header = folded(header, HEADER_WIDTH) if position else header
         drawn.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
     # A number over its interval, so that a chain table fits 80 columns.
     stacked = len(table.rows) == 1 or any(sum(bool(cell.interval) for cell in row) > 2 for row in table.rows)
     for row in table.rows:
         cells = []
         for cell in row:
-            text = Text(cell.text, style="bold" if cell.best else _colour(cell.value))
+            shown = cell.text if cells else folded(cell.text, NAME_WIDTH)
+            text = Text(shown, style="bold" if cell.best else _colour(cell.value))
             if cell.interval and stacked:
                 text.append(f"\n{_between(cell.interval)}", style="dim not bold")
             elif cell.interval and cell.value is None:
@@ -317,6 +326,19 @@ def screen_table(table: Table) -> RenderableType:
             cells.append(text)
         drawn.add_row(*cells)
     return drawn
+
+
+def folded(text: str, width: int) -> str:
+    """Text in lines of at most ``width`` characters, parted at spaces and after hyphens and underscores.
+
+    Names of policies are long, and a table that is too wide loses its last columns.
+    """
+    lines = [""]
+    for word in re.findall(r"\n|[^\s_-]*[\s_-]|[^\s_-]+", text):
+        if word == "\n" or len(lines[-1] + word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word.strip("\n")
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def _between(interval: tuple[str, str]) -> str:

@@ -11,6 +11,7 @@ from vla_bench.bench.records.comparison_tables import comparison_tables, to_mark
 from vla_bench.bench.records.formats import FORMATS
 from vla_bench.bench.records.lineup import find_sets, open_sets
 from vla_bench.bench.records.result_set import CONFIG, ResultSet
+from vla_bench.bench.records.tables import folded
 
 N = 120
 
@@ -219,3 +220,10 @@ def test_single_tasks_are_compared_by_success(tmp_path):
     assert found.longest == 1 and found.averages == (0, 0.75)
     assert found.verdict.startswith("two solves 75.0 pp more of the trials than one [")
     assert not math.isnan(found.average.p)
+
+
+def test_long_names_are_folded_so_that_no_column_is_lost():
+    name = "small-one_step-fc-continuous-blind (blind control)"
+    assert folded(name, 16).split("\n") == ["small-one_step-", "fc-continuous-", "blind (blind", "control)"]
+    assert folded("average\nchain\nlength", 16) == "average\nchain\nlength"
+    assert folded("5/5", 16) == "5/5" and folded("unbreakable" * 3, 16) == "unbreakable" * 3
