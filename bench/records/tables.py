@@ -334,7 +334,7 @@ def folded(text: str, width: int) -> str:
     Names of policies are long, and a table that is too wide loses its last columns.
     """
     lines = [""]
-    for word in re.findall(r"\n|[^\s_-]*[\s_-]|[^\s_-]+", text):
+    for word in re.findall(r"\n|[^\s_-]*[ _-]|[^\s_-]+", text):
         if word == "\n" or len(lines[-1] + word.rstrip()) > width:
             lines.append("")
         lines[-1] += word.strip("\n")
