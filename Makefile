@@ -8,6 +8,8 @@ ARGS ?=
 PIP_ARGS ?=
 # 0 leaves out torch and transformers, and with them the tests of policies/vla.
 VLA ?= 1
+# Tests that run at once; each may take 1.5 GB.
+JOBS ?= 3
 # What pytest is told on top, e.g. TESTS="tests/unit -x".
 TESTS ?=
 
@@ -30,7 +32,7 @@ benchmark: $(VENV)/.installed ## evaluate the scripted expert and a policy that 
 	$(RUN) policy=expert $(ARGS)
 
 test: $(VENV)/.installed-$(DEV) ## run all tests (VLA=0 leaves out those that need torch)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
 
 coverage: $(VENV)/.installed-$(DEV) ## run the unit tests and print which lines they reach
 	$(BIN)/python -m pytest tests/unit --cov=vla_bench --cov-report=term:skip-covered $(TESTS)

@@ -313,7 +313,7 @@ def screen_table(table: Table) -> RenderableType:
     # A number over its interval, so that a chain table fits 80 columns.
     stacked = len(table.rows) == 1 or any(sum(bool(cell.interval) for cell in row) > 2 for row in table.rows)
     for row in table.rows:
-        cells = []
+        cells: list[Text] = []
         for cell in row:
             shown = cell.text if cells else folded(cell.text, NAME_WIDTH)
             text = Text(shown, style="bold" if cell.best else _colour(cell.value))

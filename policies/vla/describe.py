@@ -13,6 +13,7 @@ from vla_bench.policies.vla.checkpoints import read_tensors
 
 _BACKBONE_MARKS = {
     "backbone.image_to_text_projection.": "kosmos2",
+    "backbone.encoders.static.": "small",
     "backbone.model.gated_cross_attn_layers.": "idefics",
     "backbone.model.visual.": "qwen_vl",
     "backbone.model.connector.": "smolvlm",

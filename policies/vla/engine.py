@@ -101,7 +101,7 @@ class Engine:
 
     def reset(self, slot: int, instruction: str) -> None:
         """Starts a subtask in ``slot``."""
-        ids, text = self._prompt(instruction)
+        ids, text = self.prompt(instruction)
         self._slots[slot] = Slot(
             ids,
             text,
@@ -239,7 +239,8 @@ class Engine:
             for slot, seen, state in zip(slots, images, states, strict=True)
         ]
 
-    def _prompt(self, instruction: str) -> tuple[Tensor, Tensor]:
+    def prompt(self, instruction: str) -> tuple[Tensor, Tensor]:
+        """An instruction's token numbers (L,) int64 and their vectors (L, d), both on the model's device."""
         if instruction not in self._prompts:
             ids = prompt_ids(
                 self.model.adapter, self.tokenizer, self.config, instruction, released=self.options.compat == "released"

@@ -105,7 +105,7 @@ def measure(engine: Engine, slots: int, decisions: int, *, original: bool = Fals
 def _original(engine: Engine, window: Sequence[dict[str, np.ndarray]]) -> None:
     model, recipe = engine.model, engine.model.adapter.pixels
     with torch.inference_mode():
-        ids = torch.tensor(engine._prompt_ids(INSTRUCTION), device=model.device)
+        ids = engine.prompt(INSTRUCTION)[0]
         cameras = ["static", "gripper"] if engine.config.gripper_camera else ["static"]
         pixels = [
             torch.stack([recipe(seen[f"rgb_{camera}"], engine.config.image_side(camera)) for seen in window])

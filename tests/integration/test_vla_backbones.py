@@ -31,7 +31,7 @@ def training_batch(made: Engine) -> TrainingBatch:
     pixels = torch.rand(2, *shape, 3, 28, 28, generator=random)
     target = torch.rand(*shape, config.chunk, 6, generator=random) * 2 - 1
     opens = (torch.rand(*shape, config.chunk, generator=random) > 0.5).float()
-    prompts = [made._prompt(text)[0] for text in INSTRUCTIONS[:2]]
+    prompts = [made.prompt(text)[0] for text in INSTRUCTIONS[:2]]
     ids, mask = pad_text(prompts, made.tokenizer.pad_token_id)
     labels = None
     if config.generates_tokens:

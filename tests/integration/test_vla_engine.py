@@ -146,9 +146,9 @@ def test_generated_tokens_are_action_tokens_unless_released() -> None:
 def test_question_prompt_is_an_option() -> None:
     plain, asking = engine(), engine(model={"prompt": "question", "question_steps": 10})
     released = engine(model={"prompt": "question"}, compat="released")
-    text = asking.tokenizer.decode(asking._prompt("push")[0])
+    text = asking.tokenizer.decode(asking.prompt("push")[0])
     assert "What 10 step actions should the robot take to push?" in text
-    assert plain.tokenizer.decode(released._prompt("push")[0]) == plain.tokenizer.decode(plain._prompt("push")[0])
+    assert plain.tokenizer.decode(released.prompt("push")[0]) == plain.tokenizer.decode(plain.prompt("push")[0])
 
 
 def test_lower_precision_runs() -> None:
