@@ -38,6 +38,7 @@ COMMANDS = {
     "report": "one HTML file of a result set or a comparison, to read or to send",
     "video": "clips of the episodes of a result set, from what they executed",
     "train": "train a VLA on recorded data, beside its validation and success",
+    "watch": "a run that goes on elsewhere, as it goes on",
     "table": "result sets beside published numbers, for a paper or a page",
 }
 """Name and one line of help of each command; families add some."""

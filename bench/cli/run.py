@@ -111,9 +111,9 @@ def _run(config: Config) -> int:
         result_set = evaluate(config, make_screen(plain=config.run.backend == "inline"))
     except RunFailed as failure:
         if failure.result_set is not None and failure.result_set.records:
-            _print_tables(failure.result_set)
+            print_tables(failure.result_set)
         raise
-    _print_tables(result_set)
+    print_tables(result_set)
     if not result_set.has(config.run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
@@ -169,7 +169,8 @@ def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
     return DONE
 
 
-def _print_tables(result_set: ResultSet) -> None:
+def print_tables(result_set: ResultSet) -> None:
+    """Prints the tables of a result set, and where it is."""
     from rich.console import Console
 
     from vla_bench.bench.records.tables import to_screen

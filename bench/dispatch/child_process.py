@@ -20,7 +20,7 @@ from typing import Any
 from vla_bench import start
 from vla_bench.bench.dispatch.job import Job, job_to_plain
 from vla_bench.bench.dispatch.lifeline import tie
-from vla_bench.bench.dispatch.page import Page, create_page_file
+from vla_bench.bench.dispatch.page import Page, Place, create_page_file
 from vla_bench.bench.dispatch.worker_log import WorkerLog
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.protocol import EpisodeError
@@ -108,9 +108,12 @@ class ChildProcess:
         self.idle = True
         return reply
 
-    def episode_steps(self) -> int:
-        """Control steps since the last message was sent, while it works on it."""
-        return 0 if self.idle else self._page.read().steps - self._steps_before
+    def place(self) -> Place:
+        """How far it is with what it was last sent, while it works on it."""
+        if self.idle:
+            return Place(0, 0)
+        reading = self._page.read()
+        return Place(reading.position, reading.steps - self._steps_before)
 
     def slowest(self, phase: Phase) -> float:
         """Seconds of the longest call in that phase so far."""

@@ -60,6 +60,8 @@ class Progress:
     episode: str
     steps: int
     """Control steps of this attempt so far."""
+    position: int = 0
+    """Of the subtask that is tried, from 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Literal
 from vla_bench.bench.dispatch.child import Started, build_worker, explain
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
 from vla_bench.bench.episode.rollout import Phase, run_episode
 from vla_bench.bench.errors import ConfigError
@@ -28,10 +29,13 @@ class _Where:
     """A :class:`vla_bench.bench.episode.rollout.Meter` that remembers who had the word last."""
 
     phase = Phase.IDLE
-    steps = 0
+    steps = position = 0
 
     def enter(self, phase: Phase) -> None:
         self.phase = phase
+
+    def begin(self, position: int) -> None:
+        self.position = position
 
     def stepped(self, steps: int) -> None:
         self.steps += steps
@@ -85,7 +89,7 @@ class InlinePool:
 
     def _run(self, episode: EpisodeSpec, attempt: int) -> EpisodeRecord | Failure:
         assert self._started is not None
-        self._where.steps = 0
+        self._where.steps = self._where.position = 0
         try:
             record = run_episode(
                 self._started.simulation, self._started.policy, episode, seed=self._job.seed, meter=self._where
@@ -96,9 +100,9 @@ class InlinePool:
             return Failure(EpisodeError(kind, **explain(error)), lasting=isinstance(error, PolicyError))
         return dataclasses.replace(record, worker=NAME, attempt=attempt)
 
-    def steps(self) -> Mapping[str, int]:
+    def places(self) -> Mapping[str, Place]:
         """Of the episode that was last run."""
-        return {NAME: self._where.steps}
+        return {NAME: Place(self._where.position, self._where.steps)}
 
     def discard(self, worker: str) -> None:
         """There is nobody else to give its work to."""

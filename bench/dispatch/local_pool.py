@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
 from vla_bench.bench.dispatch.supervisor import Supervisor
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
@@ -55,9 +56,9 @@ class LocalPool:
         self._gone.update(event.worker for event in events if isinstance(event, Gone))
         return events
 
-    def steps(self) -> Mapping[str, int]:
+    def places(self) -> Mapping[str, Place]:
         """Read from the shared pages; a thread of this process is always heard from."""
-        return {name: supervisor.steps() for name, supervisor in self._supervisors.items()}
+        return {name: supervisor.place() for name, supervisor in self._supervisors.items()}
 
     def discard(self, worker: str) -> None:
         """Ends the worker; its thread reports it as gone."""

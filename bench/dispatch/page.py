@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from vla_bench.bench.episode.rollout import Phase
 
-_PHASE, _TICKS, _STEPS, _SLOWEST = range(4)
+_PHASE, _TICKS, _STEPS, _POSITION, _SLOWEST = range(5)
 _SIZE = (_SLOWEST + len(Phase)) * 8
 
 
@@ -27,6 +27,17 @@ class Reading(NamedTuple):
     """Grows at every change of hands; a number that stands still is a process that is stuck."""
     steps: int
     """Control steps executed since the process started."""
+    position: int
+    """The subtask's place in its episode, from 0."""
+
+
+class Place(NamedTuple):
+    """How far an episode is."""
+
+    position: int
+    """Of the subtask that is tried, from 0."""
+    steps: int
+    """Control steps of this attempt at the episode so far."""
 
 
 class Page:
@@ -47,13 +58,18 @@ class Page:
             numbers[place] = took
         self._phase, self._since = phase, now
 
+    def begin(self, position: int) -> None:
+        """Notes which subtask is tried."""
+        self._numbers[_POSITION] = position
+
     def stepped(self, steps: int) -> None:
         """Counts control steps."""
         self._numbers[_STEPS] += steps
 
     def read(self) -> Reading:
         """The numbers now."""
-        return Reading(Phase(self._numbers[_PHASE]), self._numbers[_TICKS], self._numbers[_STEPS])
+        numbers = self._numbers
+        return Reading(Phase(numbers[_PHASE]), numbers[_TICKS], numbers[_STEPS], numbers[_POSITION])
 
     def slowest(self, phase: Phase) -> float:
         """Seconds that the longest stay in that phase has taken so far."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 
 
@@ -68,8 +69,8 @@ class Pool(Protocol):
         """What has happened, waiting up to ``timeout`` seconds for the first thing."""
         ...
 
-    def steps(self) -> Mapping[str, int]:
-        """Control steps of the running episode, for each worker heard from since the last call."""
+    def places(self) -> Mapping[str, Place]:
+        """How far the running episode is, for each worker heard from since the last call."""
         ...
 
     def discard(self, worker: str) -> None:

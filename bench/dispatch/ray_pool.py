@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job, job_from_plain, job_to_plain
+from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.dispatch.pool import Answered, Gone, Homeless, PoolEvent, Ready
 from vla_bench.bench.dispatch.ray_session import join, start_here, sweep
 from vla_bench.bench.dispatch.supervisor import Supervisor
@@ -42,7 +43,7 @@ CLOSE_SECONDS = 10.0
 
 
 class RayWorker:
-    """The actor: a supervisor that answers to Ray. Threaded, so that ``steps`` can be asked any time."""
+    """The actor: a supervisor that answers to Ray. Threaded, so that ``place`` can be asked any time."""
 
     def __init__(self, job: dict[str, Any], worker: str) -> None:
         self._supervisor = Supervisor(job_from_plain(job), worker)
@@ -62,8 +63,9 @@ class RayWorker:
         with self._turn:
             return self._supervisor.run(episode, attempt), self._supervisor.ready
 
-    def steps(self) -> int:
-        return self._supervisor.steps()
+    def place(self) -> tuple[int, int]:
+        position, steps = self._supervisor.place()
+        return position, steps
 
     def close(self) -> None:
         self._supervisor.stop()  # a call that holds the turn then ends soon
@@ -81,7 +83,7 @@ class _Actor:
     running: bool = False
     deaths: int = 0
     asked: Any = None
-    """The unanswered call of ``steps``."""
+    """The unanswered call of ``place``."""
 
 
 class RayPool:
@@ -166,18 +168,18 @@ class RayPool:
                 events.append(Homeless(f"{reason}; a cluster that grows may still give it"))
         return events
 
-    def steps(self) -> Mapping[str, int]:
+    def places(self) -> Mapping[str, Place]:
         """Collects the answers that have come in and asks anew, without waiting."""
         import ray
 
-        heard: dict[str, int] = {}
+        heard: dict[str, Place] = {}
         for name, actor in self._actors.items():
             if actor.asked is not None and ray.wait([actor.asked], timeout=0)[0]:
                 with contextlib.suppress(ray.exceptions.RayError):  # its other call will say so
-                    heard[name] = ray.get(actor.asked)
+                    heard[name] = Place(*ray.get(actor.asked))
                 actor.asked = None
             if actor.asked is None and actor.running:
-                actor.asked = actor.handle.steps.remote()
+                actor.asked = actor.handle.place.remote()
         return heard
 
     def discard(self, worker: str) -> None:

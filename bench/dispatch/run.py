@@ -170,11 +170,11 @@ class _Driver:
                 self._tell(EpisodeStarted(worker, lease.episode, lease.attempt))
 
     def _report_progress(self) -> None:
-        for worker, steps in self._pool.steps().items():
+        for worker, place in self._pool.places().items():
             self._queue.renew(worker)
             episode = self._queue.holds(worker)
             if episode is not None:
-                self._tell(Progress(worker, episode, steps))
+                self._tell(Progress(worker, episode, place.steps, place.position))
         for lease in self._queue.expired():
             error = EpisodeError("crash", f"{lease.worker} was not heard from for {LEASE_SECONDS:g} s")
             self._pool.discard(lease.worker)

@@ -12,6 +12,7 @@ from typing import Any
 from vla_bench.bench.dispatch.child_process import ChildProcess, Failure
 from vla_bench.bench.dispatch.deadlines import Deadlines
 from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec, record_from_plain, to_plain
 
@@ -88,13 +89,13 @@ class Supervisor:
             self.close()
         return replace(record_from_plain(reply["record"]), worker=self.worker, attempt=attempt)
 
-    def steps(self) -> int:
-        """Control steps executed in the episode that is running; from any thread."""
+    def place(self) -> Place:
+        """How far the episode is that is running; from any thread."""
         child = self._child
         try:
-            return 0 if child is None else child.episode_steps()
+            return Place(0, 0) if child is None else child.place()
         except ValueError:  # the page was unmapped meanwhile
-            return 0
+            return Place(0, 0)
 
     def close(self) -> None:
         """Ends the child, politely if it is idle, else at once. May be called twice."""

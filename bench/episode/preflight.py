@@ -35,6 +35,9 @@ class _Whereabouts:
     def enter(self, phase: Phase) -> None:
         self.phase = phase
 
+    def begin(self, position: int) -> None:
+        pass
+
     def stepped(self, steps: int) -> None:
         """Steps do not matter here."""
 

@@ -53,6 +53,10 @@ class Meter(Protocol):
         """Called at every change of hands between simulation and policy."""
         ...
 
+    def begin(self, position: int) -> None:
+        """Called before the subtask at that place of the episode."""
+        ...
+
     def stepped(self, steps: int) -> None:
         """Called after each executed piece of a chunk with its number of control steps."""
         ...
@@ -70,6 +74,9 @@ class NoMeter:
     """Tells nobody."""
 
     def enter(self, phase: Phase) -> None:
+        """Does nothing."""
+
+    def begin(self, position: int) -> None:
         """Does nothing."""
 
     def stepped(self, steps: int) -> None:
@@ -101,6 +108,7 @@ def run_episode(
     records: list[SubtaskRecord] = []
     latency, executed = Latency(clock, policy.model_seconds if isinstance(policy, TimedPolicy) else None), 0
     for position in range(len(episode.subtasks)):
+        meter.begin(position)
         pieces = play_subtask(
             simulation,
             policy,

@@ -20,18 +20,20 @@ from vla_bench.bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from vla_bench.bench.live.totals import RunningTotals, clock_text
+from vla_bench.bench.live.display import full_screen, standard_error
+from vla_bench.bench.live.table import draw, flow
+from vla_bench.bench.live.totals import RunningTotals
 from vla_bench.bench.records.tables import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.text import Text
 
     from vla_bench.bench.records.journal import JournalContents
 
+SEPARATOR = " · "
 LINE_SECONDS = 10.0
 """How often a plain line says how far the run is."""
-WORKERS_SHOWN = 12
-"""Workers that get a line of their own in the live table."""
 
 
 class Screen(Protocol):
@@ -65,9 +67,7 @@ class SilentScreen:
 
 def make_screen(*, plain: bool = False) -> Screen:
     """A live table when standard error is a terminal and nobody wants it for a debugger, plain lines otherwise."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
+    console = standard_error()
     return LiveScreen(console) if console.is_terminal and not plain else PlainScreen(console)
 
 
@@ -116,28 +116,27 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A table that is redrawn in place; mishaps scroll by above it."""
+    """A table on a screen of its own; mishaps stand below it, and are printed when it goes."""
 
     def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
         self._console = console
         self._totals: RunningTotals | None = None
         self._lock = threading.Lock()  # rich redraws from a thread of its own
         self._stopping = ""
-        self._live = Live(
-            console=console, get_renderable=self._draw, refresh_per_second=4, transient=True, screen=False
-        )
+        self._opening: list[Text] = []
+        self._live = full_screen(console, lambda: self._opening, self._draw)
 
     def begin(self, folder: Path, header: Mapping[str, Any], contents: JournalContents, missing: int) -> None:
         """Prints the title and starts to draw."""
+        from rich.text import Text
+
         first, *others = opening_lines(folder, header, contents, missing)
-        self._console.print(first, style="bold", markup=False)
-        for line in others:
-            self._console.print(line, style="dim", markup=False)
+        self._opening = [*title_texts(first, self._console.width), *(Text(line, style="dim") for line in others)]
+        for text in self._opening:
+            self._console.print(text)
         self._totals = RunningTotals(header, contents.records, missing)
         if missing:
-            self._live.start()
+            self._live.start(refresh=True)
 
     def take(self, event: Event) -> None:
         """Counts the event; the next redrawing shows it."""
@@ -148,9 +147,9 @@ class LiveScreen:
             self._stopping = mishap(event)
         elif isinstance(event, WorkerStarted) and "remark" in event.info:
             if self._totals.workers_started == 1:  # all workers' first decisions are alike
-                self._console.print(f"note: {event.info['remark']}", style="yellow", markup=False)
+                self._say(f"note: {event.info['remark']}")
         elif text := mishap(event):
-            self._console.print(text, style="yellow", markup=False)
+            self._say(text)
 
     def end(self) -> None:
         """Takes the table away; the final one is printed by whoever asked for the run."""
@@ -159,79 +158,23 @@ class LiveScreen:
             assert self._totals is not None
             self._console.print(self._totals.line(), style="dim", markup=False)
 
-    def _draw(self) -> RenderableType:
-        from rich.console import Group
+    def _say(self, line: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(line, style="yellow"))
+
+    def _draw(self, width: int, height: int) -> list[Text]:
         from rich.text import Text
 
         if self._totals is None:
-            return Text("")
+            return []
         with self._lock:
-            parts = draw(self._totals)
-        if self._stopping:
-            parts.append(Text(self._stopping, style="bold yellow"))
-        return Group(Text(""), *parts)
-
-
-def draw(totals: RunningTotals) -> list[RenderableType]:
-    """The live table: progress, the numbers so far, where the time goes, one line per worker."""
-    from rich import box
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    bar = Table.grid(padding=(0, 2))
-    bar.add_row(
-        ProgressBar(total=max(totals.planned, 1), completed=totals.finished, width=30, complete_style="green"),
-        Text(f"{totals.finished}/{totals.planned}", style="bold"),
-        Text(f"ETA {totals.eta_text()}"),
-        Text(f"{totals.steps_per_second():.0f} steps/s"),
-        Text(f"errors {totals.errors}", style="red" if totals.errors else ""),
-        Text(f"retries {totals.retries}", style="yellow" if totals.retries else ""),
-    )
-    numbers = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    cells = totals.numbers()
-    for name, _, _ in cells:
-        numbers.add_column(name, justify="right", min_width=9)
-    numbers.add_row(*(Text(value, style="bold") for _, value, _ in cells))
-    numbers.add_row(*(Text(interval, style="dim") for _, _, interval in cells))
-    workers = Table.grid(padding=(0, 2))
-    listed = totals.workers()
-    for worker in listed[:WORKERS_SHOWN]:
-        workers.add_row(
-            Text(worker.name, style="dim"),
-            Text(worker.episode or worker.state),
-            Text(f"step {worker.steps}" if worker.episode else "", justify="right"),
-            Text(clock_text(worker.seconds()) if worker.episode else "", style="dim"),
-            Text(f"{worker.finished} done", style="dim"),
-        )
-    parts: list[RenderableType] = [bar, numbers]
-    if shares := totals.shares():
-        parts += [_share_bar(shares), Text("")]
-    if len(listed) > WORKERS_SHOWN:
-        workers.add_row(Text(f"and {len(listed) - WORKERS_SHOWN} more", style="dim"))
-    return [*parts, workers]
-
-
-def _share_bar(shares: list[tuple[str, float]]) -> RenderableType:
-    """One coloured bar of where the workers' time went, with its legend."""
-    from rich.text import Text
-
-    colours = ("cyan", "magenta", "green", "yellow", "blue")
-    bar, legend = Text(), Text()
-    for (name, share), colour in zip(shares, colours, strict=True):
-        if share < 0.005:
-            continue
-        bar.append("█" * round(20 * share), style=colour)
-        legend.append("  ■ ", style=colour).append(f"{name} {100 * share:.0f} %")
-    return Text.assemble(bar, legend)
+            lines = draw(self._totals, width, height - bool(self._stopping))
+        return [*lines, Text(self._stopping, style="bold yellow")] if self._stopping else lines
 
 
 def opening_lines(folder: Path, header: Mapping[str, Any], contents: JournalContents, missing: int) -> list[str]:
     """What is run, where to, what is there already, and what must be known about the numbers."""
-    facts, identity = header["protocol"]["facts"], header["identity"]
-    title = [header["benchmark"], header["policy"]]
-    title += [f"trained on {identity['split']}"] if identity["split"] != "none" else []
-    title += [f"seed {identity['seed']}", f"{facts['assets']} assets", f"renderer {facts['renderer']}"]
     there = sum(record.status == "done" for record in contents.records)
     state = (
         f"{counted(missing, 'episode')} to run"
@@ -240,11 +183,28 @@ def opening_lines(folder: Path, header: Mapping[str, Any], contents: JournalCont
     )
     if not missing and there == header["episodes"]:
         state = f"complete, all {there} episodes are judged; nothing to run"
-    lines = [" · ".join([*title, f"protocol {header['protocol']['hash']}"]), f"{folder}: {state}"]
+    lines = [title(header), f"{folder}: {state}"]
     if contents.damaged:
         numbers = ", ".join(map(str, contents.damaged))
         lines.append(f"{folder}: the journal is damaged in line {numbers}; those episodes are run again")
     return lines + [f"note: {note}" for note in header["notes"]]
+
+
+def title(header: Mapping[str, Any]) -> str:
+    """What is run, in a line."""
+    facts, identity = header["protocol"]["facts"], header["identity"]
+    parts = [header["benchmark"], header["policy"]]
+    parts += [f"trained on {identity['split']}"] if identity["split"] != "none" else []
+    parts += [f"seed {identity['seed']}", f"{facts['assets']} assets", f"renderer {facts['renderer']}"]
+    return SEPARATOR.join([*parts, f"protocol {header['protocol']['hash']}"])
+
+
+def title_texts(line: str, width: int) -> list[Text]:
+    """A title for a terminal; where it is too wide, it is parted between its parts."""
+    from rich.text import Text
+
+    first, *others = line.split(SEPARATOR)
+    return flow([Text(first, style="bold"), *(Text(f"· {part}", style="bold") for part in others)], width, gap=1)
 
 
 def mishap(event: Event) -> str:

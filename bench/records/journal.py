@@ -23,13 +23,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord, Timings, canonical_json, record_from_plain, to_plain
 
 FORMAT = 1
 """Version of the lines; raised when an old reader would misread them."""
+
+
+LOCK = ".lock"
+"""File of a folder that says who writes there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +65,37 @@ def read_journal(path: Path) -> JournalContents:
         raise ResultSetError(f"{path} cannot be read: {error.strerror}") from None
     lines = content.split(b"\n")
     torn = lines.pop()
-    header = _header(lines[0] if lines else b"", path)
+    header = header_of(lines[0] if lines else b"", path)
     latest: dict[int, EpisodeRecord] = {}
     times: list[float] = []
     damaged: list[int] = []
     for number, line in enumerate(lines[1:], start=2):
-        entry = _parse(line)
-        record = None if entry is None else _record(entry, header)
-        if entry is None or record is None:
+        entry = entry_of(line, header)
+        if entry is None:
             damaged.append(number)
             continue
-        times.append(entry["time"])
+        record = entry.record
+        times.append(entry.time)
         earlier = latest.get(record.index)
         if earlier is None or earlier.status == "error" or record.status == "done":
             latest[record.index] = record
     records = tuple(latest[index] for index in sorted(latest))
     return JournalContents(header, records, tuple(times), tuple(damaged), len(content) - len(torn))
+
+
+class Entry(NamedTuple):
+    """A line of a journal that holds a record."""
+
+    time: float
+    """Unix time it was written at."""
+    record: EpisodeRecord
+
+
+def entry_of(line: bytes, header: Mapping[str, Any]) -> Entry | None:
+    """What a line after the first holds; None when it is damaged, or none of this run's."""
+    entry = _parse(line)
+    record = None if entry is None else _record(entry, header)
+    return None if entry is None or record is None else Entry(entry["time"], record)
 
 
 class Journal:
@@ -109,7 +128,7 @@ class Journal:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(path.parent / ".lock")
+            lock = take_lock(path.parent / LOCK)
         except OSError as error:
             raise ResultSetError(
                 f"cannot write to {path.parent}: {error.strerror}. Another place: run.results=<folder>"
@@ -192,7 +211,8 @@ def _line(entry: Mapping[str, Any]) -> bytes:
     return f'{{"checksum":"{zlib.crc32(text.encode()):08x}",{text[1:]}\n'.encode()
 
 
-def _header(line: bytes, path: Path) -> Mapping[str, Any]:
+def header_of(line: bytes, path: Path) -> Mapping[str, Any]:
+    """What line 1 says. ResultSetError: it is damaged, or none of ours."""
     entry = _parse(line)
     if entry is None or "header" not in entry:
         raise ResultSetError(

@@ -162,6 +162,8 @@ class ResultSet:
 
     def to_latex(self) -> str:
         """Its first table (chain table or task suite) for a paper; needs the booktabs package."""
+        if not self.summary.done:
+            raise ResultSetError(f"{self.folder}: no episode was judged, so there is no table")
         return latex(tables(self.summary)[0])
 
     def __repr__(self) -> str:

@@ -75,6 +75,8 @@ def counts_line(summary: Summary) -> str:
 
 def key_line(summary: Summary) -> str:
     """One line: the numbers one quotes."""
+    if not summary.done:
+        return "no episode was judged, so there is no number"
     parts = []
     if summary.single_task:
         name = "single-task success" if summary.chain else "success over all tasks"
@@ -92,7 +94,9 @@ def error_lines(summary: Summary, most: int = 10) -> list[str]:
 
 
 def tables(summary: Summary) -> list[Table]:
-    """The tables of a summary, most important first."""
+    """The tables of a summary, most important first; none when nothing was judged."""
+    if not summary.done:
+        return []
     if summary.chain:
         made = [chain(summary), per_task(summary)]
     elif summary.rows:

@@ -19,7 +19,7 @@ from typing import Any
 
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import canonical_json
-from vla_bench.bench.records.journal import take_lock, write_atomically
+from vla_bench.bench.records.journal import LOCK, take_lock, write_atomically
 
 STEPS = "training.jsonl"
 FORMAT = 1
@@ -66,7 +66,7 @@ class TrainingJournal:
     def __init__(self, folder: Path, header: Mapping[str, Any], *, overwrite: bool = False):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = take_lock(folder / ".lock")
+            self._lock = take_lock(folder / LOCK)
         except OSError as error:
             raise ResultSetError(
                 f"cannot write to {folder}: {error.strerror}. Another place: run.results=<folder>"

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vla_bench.bench.live.display import full_screen, standard_error
+from vla_bench.bench.live.table import bar, flow
 from vla_bench.bench.live.totals import clock_text
 from vla_bench.bench.training.curves import sparkline
 from vla_bench.bench.training.session import TrainingScreen
 from vla_bench.policies.vla.training.events import Begun, Evaluated, Saved, StepDone, TrainingEvent, Validated
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.text import Text
 
 LINE_SECONDS = 10.0
 SMOOTHED = 50
@@ -86,9 +89,7 @@ class TrainingTotals:
 
 def make_training_screen() -> TrainingScreen:
     """A live table when standard error is a terminal, plain lines otherwise."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
+    console = standard_error()
     return _Live(console) if console.is_terminal else _Plain(console)
 
 
@@ -146,57 +147,65 @@ class _Plain:
 
 class _Live:
     def __init__(self, console: Console):
-        from rich.live import Live
-
         self._console, self._totals = console, TrainingTotals()
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, transient=True)
+        self._opening: list[Text] = []
+        self._live = full_screen(console, lambda: self._opening, self._draw)
 
     def begin(self, folder: Path, header: Mapping[str, Any]) -> None:
-        self._console.print(_opening(folder, header), style="bold", markup=False)
+        from rich.text import Text
+
+        self._open(Text(_opening(folder, header), style="bold"))
 
     def take(self, event: TrainingEvent) -> None:
+        from rich.text import Text
+
         self._totals.take(event)
         if isinstance(event, Begun):
-            self._console.print(_begun(event), style="dim", markup=False)
-            self._live.start()
+            self._open(Text(_begun(event), style="dim"))
+            self._live.start(refresh=True)
         elif text := _remark(event):
-            self._console.print(text, markup=False)
+            self._console.print(Text(text))
         elif isinstance(event, Saved):
-            self._console.print(f"step {event.step}: saved in {event.seconds:.1f} s", style="dim", markup=False)
+            self._console.print(Text(f"step {event.step}: saved in {event.seconds:.1f} s", style="dim"))
 
     def end(self) -> None:
         if self._live.is_started:
             self._live.stop()
             self._console.print(self._totals.line(), style="dim", markup=False)
 
-    def _draw(self) -> RenderableType:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
+    def _open(self, text: Text) -> None:
+        self._console.print(text)
+        self._opening.append(text)
 
-        totals = self._totals
-        bar = Table.grid(padding=(0, 2))
-        bar.add_row(
-            ProgressBar(total=max(totals.steps, 1), completed=totals.step, width=30, complete_style="green"),
-            Text(f"{totals.step}/{totals.steps}", style="bold"),
-            Text(f"ETA {totals.eta}"),
-            Text(f"{totals.seconds_per_step:.2f} s/step"),
-            Text(f"waiting for data {100 * totals.waiting:.0f} %", style="yellow" if totals.waiting > 0.3 else ""),
-        )
-        numbers = Table.grid(padding=(0, 2))
-        for name, value in totals.losses.items():
-            numbers.add_row(Text(name, style="dim"), Text(f"{value:.4f}", style="bold"))
-        numbers.add_row(Text("rate", style="dim"), Text(f"{totals.rate:.2e}"))
-        numbers.add_row(Text("gradient", style="dim"), Text(f"{totals.gradient:.3g}"))
-        curves = Table.grid(padding=(0, 2))
-        for name, values in (
-            ("loss", totals.history),
-            ("validation", [value for _, value in totals.validation]),
-            ("success", [value for _, value in totals.success]),
-        ):
-            if values:
-                curves.add_row(
-                    Text(name, style="dim"), Text(sparkline(values), style="cyan"), Text(f"{values[-1]:.4f}")
-                )
-        return Group(Text(""), bar, Text(""), numbers, Text(""), curves)
+    def _draw(self, width: int, height: int) -> list[Text]:
+        return draw(self._totals, width)
+
+
+def draw(totals: TrainingTotals, width: int) -> list[Text]:
+    """The live table of a training run: progress, losses, curves. No line is wider than ``width``."""
+    from rich.text import Text
+
+    words = [Text(f"{totals.step}/{totals.steps}", style="bold"), Text(f"ETA {totals.eta}")]
+    if totals.losses:
+        words += [Text(f"{totals.seconds_per_step:.2f} s/step")]
+        waiting = "yellow" if totals.waiting > 0.3 else ""
+        words += [Text(f"waiting for data {100 * totals.waiting:.0f} %", style=waiting)]
+    rest = width - sum(word.cell_len + 2 for word in words)
+    progress = bar(totals.step / max(totals.steps, 1), min(30, rest if rest >= 10 else width))
+    lines = [*flow([progress, *words], width), Text("")]
+    numbers = [(name, f"{value:.4f}") for name, value in totals.losses.items()]
+    if totals.losses:
+        numbers += [("rate", f"{totals.rate:.2e}"), ("gradient", f"{totals.gradient:.3g}")]
+        numbers = [("loss" if name == "total" else name, value) for name, value in numbers]
+        pairs = [Text.assemble((f"{name} ", "dim"), (value, "bold")) for name, value in numbers]
+        lines += [*flow(pairs, width, gap=3), Text("")]
+    curves = (
+        ("loss", totals.history),
+        ("validation", [value for _, value in totals.validation]),
+        ("success", [value for _, value in totals.success]),
+    )
+    for name, values in curves:
+        if values:
+            marks = sparkline(values, max(8, min(60, width - 22)))
+            lines.append(Text.assemble((f"{name:<10}  ", "dim"), (marks, "cyan"), f"  {values[-1]:.4f}"))
+    return lines

@@ -211,10 +211,14 @@ def test_time_goes_to_the_part_that_took_it():
 class Meter:
     def __init__(self) -> None:
         self.phases: list[Phase] = []
+        self.positions: list[int] = []
         self.steps = 0
 
     def enter(self, phase: Phase) -> None:
         self.phases.append(phase)
+
+    def begin(self, position: int) -> None:
+        self.positions.append(position)
 
     def stepped(self, steps: int) -> None:
         self.steps += steps
@@ -226,6 +230,7 @@ def test_the_meter_knows_whose_turn_it_is():
     assert meter.steps == 3
     turns = [Phase.SIMULATE, Phase.DECIDE]
     assert meter.phases == [*turns, *turns, *turns, Phase.SIMULATE]
+    assert meter.positions == [0]
 
     for breaking, phase in ((fake({"do": "raise", "step": 1}), Phase.SIMULATE), (fake(), Phase.DECIDE)):
         meter = Meter()

@@ -1,8 +1,9 @@
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
-from sample_records import chain_record, error_record, header
+from sample_records import chain_record, error_record, header, task_record
 
 from vla_bench.bench.dispatch.events import (
     EpisodeFinished,
@@ -13,10 +14,13 @@ from vla_bench.bench.dispatch.events import (
     WorkerLost,
     WorkerStarted,
 )
-from vla_bench.bench.live.screen import LiveScreen, PlainScreen, draw
+from vla_bench.bench.live.screen import LiveScreen, PlainScreen
+from vla_bench.bench.live.table import draw
 from vla_bench.bench.live.totals import RunningTotals, clock_text
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.journal import JournalContents
+from vla_bench.bench.records.statistics import rate
+from vla_bench.bench.records.summary import summarize
 from vla_bench.envs.simulation import EpisodeStart
 
 
@@ -70,10 +74,11 @@ def test_workers_and_their_episodes():
     totals.take(EpisodeStarted("a", episode(0), 1))
     totals.take(EpisodeStarted("b", episode(1), 2))
     totals.take(Progress("a", "seq-0000", 42))
+    assert totals.workers()[0].instruction == "open it"
     clock.now += 7
     first, second = totals.workers()
     assert (first.episode, first.steps, first.seconds()) == ("seq-0000", 42, 7.0)
-    assert second.episode == "seq-0001 (attempt 2)"
+    assert second.label == "seq-0001 (attempt 2)"
     totals.take(EpisodeRetried(episode(1), 2, EpisodeError("hang", "stuck")))
     totals.take(EpisodeFinished(chain_record(0, 1)))
     totals.take(WorkerLost("b", EpisodeError("crash", "gone")))
@@ -149,14 +154,79 @@ def test_many_workers_do_not_fill_the_terminal():
     totals = RunningTotals(header(10), [], 10, Clock())
     for number in range(64):
         totals.take(WorkerStarted(f"ray-{number}", {}))
-    console = Console(file=io.StringIO(), width=100)
-    console.print(*draw(totals))
-    text = console.file.getvalue()
-    assert "and 52 more" in text
-    assert len(text.splitlines()) < 24
+    lines = [line.plain for line in draw(totals, 100)]
+    assert lines[-1] == "and 52 more" and len(lines) < 24
+    short = [line.plain for line in draw(totals, 100, 12)]
+    assert len(short) <= 12 and short[-1].startswith("and ") and "average" in "".join(short)
+
+
+def busy(workers=3, judged=200):
+    """A run in full swing, every worker at another place of a chain."""
+    told = (
+        "grasp the red block lying on the table and then lift it up",
+        "push the sliding door to the left side",
+        "turn on the led light",
+        "go push the blue block left",
+        "close it",
+    )
+    clock = Clock()
+    totals = RunningTotals(header(1000), [], 1000, clock)
+    for index in range(judged):
+        totals.take(EpisodeFinished(chain_record(index, index % 6)))
+    for number in range(workers):
+        spec = EpisodeSpec(300 + number, f"seq-{300 + number:04d}", EpisodeStart("D"), tuple("abcde"), told, 360)
+        totals.take(EpisodeStarted(f"local-{number}", spec, 1 + (number == 1)))
+        totals.take(Progress(f"local-{number}", spec.episode, 123, number % 5))
+    clock.now += 33
+    return totals
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 140])
+def test_no_number_is_cut_or_dropped_at_any_width(width):
+    totals = busy()
+    lines = draw(totals, width)
+    assert all(line.cell_len <= width and line.plain == line.plain.rstrip() for line in lines)
+    words = " ".join(line.plain for line in lines).split()
+    for name, value, interval in totals.numbers():
+        assert name in words and value in words and (not interval or interval in words)
+    assert words.index("average") < words.index("n") < words.index("1/5")
+
+
+def test_a_worker_shows_its_instruction_and_its_place_in_the_chain():
+    wide, narrow = ([line.plain for line in draw(busy(), width)][-3:] for width in (140, 60))
+    told = "grasp the red block lying on the table and then lift it up"
+    assert " ".join(wide[0].split()) == f"local-0 seq-0300 1/5 {told} step 123 00:33 0 done"
+    assert "(attempt 2)  2/5  push the sliding door to the left side" in wide[1]
+    assert all("2/5  push the slid" in line and "done" not in line for line in narrow[1:2])
+
+
+def test_intervals_know_clusters():
+    records = [
+        dataclasses.replace(task_record(index, "open_drawer", "D", success=index < 20), cluster=f"start-{index // 10}")
+        for index in range(40)
+    ]
+    totals = RunningTotals(header(40, kind="tasks"), records, 0, Clock())
+    summary = summarize(header(40, kind="tasks"), records)
+    (name, value, interval), n = totals.numbers()
+    assert (name, value, n) == ("success", "50.0", ("n", "40", ""))
+    assert interval == f"{100 * summary.overall.low:.1f}–{100 * summary.overall.high:.1f}"
+    plain = rate(20, 40)
+    assert summary.overall.high - summary.overall.low > 1.5 * (plain.high - plain.low)
 
 
 def test_live_table():
-    text = show(LiveScreen, force_terminal=True, color_system=None)
-    for words in ("2/10", "1/5", "average", "errors 1", "retries 1", "steps/s", "physics 67 %", "given up"):
+    screen = LiveScreen(Console(file=io.StringIO(), width=100, force_terminal=True))
+    screen.begin("results/x", header(10), JournalContents(header(10), (), (), (), 0), 0)
+    for event in EVENTS:
+        screen.take(event)
+    text = "\n".join(line.plain for line in screen._draw(100, 40))
+    for words in ("2/10", "1/5", "average", "errors 1", "retries 1", "steps/s", "physics 67 %", "again drops them"):
         assert words in text
+
+
+def test_what_was_said_meanwhile_is_printed_when_the_table_goes():
+    text = show(LiveScreen, force_terminal=True, color_system=None)
+    shown, left = text.split("\x1b[?1049l")
+    assert "what" not in left and "1/5" in shown and "\x1b[?1049h" in shown
+    for words in ("given up: was killed by SIGSEGV", "will be tried again", "2/10 episodes"):
+        assert left.count(words) == 1, "for good"
