@@ -108,10 +108,10 @@ def to_server(protocol: str, messages: int, seed: int) -> Counter[str]:
         try:
             connection.send(data)
             answer = connection.recv(timeout=30)
+        except TimeoutError:  # which is an OSError, too
+            raise SystemExit(f"no answer to {data[:200]!r}") from None
         except (ConnectionClosed, OSError):
             return "closed"
-        except TimeoutError:
-            return "silent"
         if isinstance(answer, str):
             text = answer
         elif protocol == "openpi":

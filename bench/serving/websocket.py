@@ -181,7 +181,7 @@ class PolicyService:
                     kind = type(error).__name__
                     return Message("error", {"error": f"observation_failed: {kind}: {said(error)}"}, message.seq)
                 return Message("action", {"actions": action}, message.seq)
-        return None
+        return Message("error", {"error": f"a server takes no message of type {message.type!r}"[:300]}, message.seq)
 
     def _hello(self) -> dict[str, Any]:
         action = self._spec.action

@@ -7,13 +7,14 @@ import pytest
 
 pytest.importorskip("websockets")
 
-from remote_servers import Waver
+from remote_servers import Waver, served
 
 from vla_bench.bench.cli import main as commands
 from vla_bench.bench.serving.translation import Translation
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import SubtaskContext
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.remote.codecs import vla_eval
 from vla_bench.policies.remote.errors import MessageFault
 from vla_bench.policies.remote.mapping import load_mapping
 from vla_bench.policies.remote.probe import probe_of
@@ -83,3 +84,16 @@ def test_requests_that_are_none(change, words):
         translation.asked({name: value for name, value in request.items() if name != "prompt"})
     with pytest.raises(MessageFault, match="not a map"):
         translation.asked([1, 2])
+
+
+def test_a_message_of_a_type_that_servers_do_not_take_is_answered():
+    from websockets.sync.client import connect
+
+    with (
+        served(Waver(CALVIN), CALVIN, "vla_eval_raw_calvin") as address,
+        connect(f"ws://{address}", compression=None, max_size=None, proxy=None) as connection,
+    ):
+        connection.send(vla_eval.encode(vla_eval.Message("action", {}, 7)))
+        answer = vla_eval.decode(connection.recv(timeout=10))
+    assert (answer.type, answer.seq) == ("error", 7)
+    assert answer.payload["error"] == "a server takes no message of type 'action'"
