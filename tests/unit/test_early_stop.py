@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -52,3 +53,30 @@ def test_where_it_stops_does_not_depend_on_the_order_of_arrival():
     assert early_stop(records[: stop.n], 0.9, 5) == stop
     assert early_stop(records[: stop.n - 1], 0.9, 5) is None
     assert early_stop(records[1:], 0.9, 5) is None, "the first is still to be judged"
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_the_interval_is_the_predictable_plug_in_empirical_bernstein_one(alpha):
+    """I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024),
+    theorem 2, worked out anew after every number, for bets of at most a half."""
+    numbers = np.random.default_rng(2).choice(6, size=60, p=(0.2, 0.1, 0.1, 0.1, 0.1, 0.4)) / 5
+    sequence, lows, highs = ConfidenceSequence(alpha), [0.0], [1.0]
+    for number in numbers:
+        sequence.add(number)
+    means = [(0.5 + numbers[:n].sum()) / (n + 1) for n in range(len(numbers) + 1)]
+    squares = [(numbers[i] - means[i + 1]) ** 2 for i in range(len(numbers))]
+    variances = [(0.25 + sum(squares[:n])) / (n + 1) for n in range(len(numbers))]
+    for n in range(1, len(numbers) + 1):
+        bets = np.array(
+            [
+                min(math.sqrt(2 * math.log(2 / alpha) / (variances[i] * (i + 1) * math.log(i + 2))), 0.5)
+                for i in range(n)
+            ]
+        )
+        psi = (-np.log(1 - bets) - bets) / 4
+        spread = sum(4 * (numbers[i] - means[i]) ** 2 * psi[i] for i in range(n))
+        centre, margin = (bets * numbers[:n]).sum() / bets.sum(), (math.log(2 / alpha) + spread) / bets.sum()
+        lows.append(centre - margin)
+        highs.append(centre + margin)
+    assert sequence.n == len(numbers) and 0.0 < max(lows) < min(highs) < 1.0
+    assert (sequence.low, sequence.high) == pytest.approx((max(lows), min(highs)), abs=1e-12)

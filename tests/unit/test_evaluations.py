@@ -88,3 +88,21 @@ def test_a_task_there_is_not():
 def test_an_option_there_is_not():
     with pytest.raises(ConfigError, match=r"benchmark has no field 'cue' in fake. Did you mean 'cues'"):
         fake(options={"cue": []})
+
+
+def test_another_renderer_is_another_protocol_where_images_are_looked_at():
+    """CALVIN's renderers draw the same scene differently, and scores follow."""
+
+    def facts_of(renderer, cameras):
+        benchmark = benchmark_from_plain(
+            {"family": "calvin", "assets": "builtin", "renderer": renderer, "sequences": 1}
+        )
+        convention = environment_of(benchmark).actions[0]
+        made = plan(benchmark, PolicySpec("mine", convention, Sensors.of(*cameras)))
+        return made.protocol.hash, made.protocol.facts["renderer"], made.simulation.options["renderer"]
+
+    tiny, fast = (facts_of(renderer, ("static",)) for renderer in ("tiny", "fast"))
+    assert (tiny[1:], fast[1:]) == (("tiny", "tiny"), ("fast", "fast"))
+    assert tiny[0] != fast[0]
+    blind = [facts_of(renderer, ()) for renderer in ("tiny", "fast")]
+    assert blind[0] == blind[1] and blind[0][1] == "none"

@@ -140,3 +140,11 @@ def test_refuses_numbers_that_are_none(convention, bad: float):
 
 def test_connects_to_a_policy_in_this_process():
     assert connect(Job(SimulationSpec("fake"), PolicyChoice("stub"))).spec.name == "stub"
+
+
+def test_the_first_actions_of_a_chunk_are_executed_in_their_order():
+    chunk = np.tile(np.arange(8.0)[:, None] / 10, (1, 4))
+    chunk[:, -1] = 1.0
+    assert actions(3).executed(chunk, 360)[:, 0].tolist() == [0.0, 0.1, 0.2]
+    assert actions(8).executed(chunk, 2)[:, 0].tolist() == [0.0, 0.1]
+    assert actions(1).executed(chunk, 1)[:, 0].tolist() == [0.0]

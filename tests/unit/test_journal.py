@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import random
 import re
 import subprocess
@@ -240,3 +241,42 @@ def test_lines_that_are_sound_but_no_records_are_noticed(path):
     assert {0, 1} >= {record.index for record in contents.records} >= {0}
     assert len(contents.damaged) > 200
     ResultSet(path.parent, contents).write()
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    """Inodes whose content was made to reach the disk, in order, with the size they had then."""
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        real(descriptor)
+        state = os.fstat(descriptor)
+        synced.append((state.st_ino, state.st_size))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return synced
+
+
+def test_a_record_is_on_disk_when_append_returns(path, on_disk):
+    with Journal.open(path, header(10)) as journal:
+        for index in range(3):
+            del on_disk[:]
+            journal.append(chain_record(index, 1))
+            assert on_disk == [(path.stat().st_ino, path.stat().st_size)]
+
+
+def test_a_file_and_then_its_name_are_on_disk_when_it_appears(tmp_path, on_disk):
+    target = tmp_path / "summary.json"
+    write_atomically(target, lambda temporary: temporary.write_text("whole"))
+    (file, size), (folder, _) = on_disk
+    assert (file, size, folder) == (target.stat().st_ino, 5, tmp_path.stat().st_ino)
+
+
+def test_a_new_journal_and_another_header_are_on_disk(path, on_disk):
+    with Journal.open(path, header(10)) as journal:
+        assert [inode for inode, _ in on_disk] == [path.stat().st_ino, path.parent.stat().st_ino]
+        journal.append(chain_record(0, 1))
+        del on_disk[:]
+        journal.replace_header(header(20), [0])
+        assert [inode for inode, _ in on_disk] == [path.stat().st_ino, path.parent.stat().st_ino]

@@ -271,3 +271,19 @@ def test_an_episode_judged_by_its_last_subtask_runs_them_all():
 def test_records_survive_plain_data():
     record = run_episode(fake({"do": "succeed", "step": 3}), Scripted([]), episode("raise", "lower"), seed=0)
     assert record_from_plain(to_plain(record)) == record
+
+
+def test_what_a_simulation_says_was_solved_on_the_way_is_kept():
+    """SimplerEnv: solved within a chunk, and no longer after it."""
+
+    class Passing(Watched):
+        count = 0
+
+        def advance(self, actions: np.ndarray) -> Outcome:
+            self.count += 1
+            return Outcome(len(actions), success=False, stopped=False, ever=self.count == 2)
+
+    (passed,) = run_episode(Passing([], fake()), Scripted([]), episode("raise", step_limit=4), seed=0).subtasks
+    assert (passed.success, passed.ever, passed.steps) == (False, True, 4)
+    (never,) = run_episode(fake(), Scripted([]), episode("raise", step_limit=4), seed=0).subtasks
+    assert not never.ever

@@ -164,3 +164,26 @@ def test_ensembled_gripper_is_decided_on_the_average() -> None:
     assert commands(prediction(0.9), config, ensemble=ensemble)[0, 6] == 1.0
     assert commands(prediction(0.2), config, ensemble=ensemble)[0, 6] == 1.0
     assert commands(prediction(0.2), config, ensemble=ensemble)[0, 6] == -1.0
+
+
+def test_training_steps_are_undone_from_the_last_to_the_first() -> None:
+    """In training an action is scaled and then companded; so it is expanded first, and scaled back then."""
+    actions = ACTIONS.copy()
+    low, high = -0.4, 0.7
+    clipped = np.clip(actions[:, :6], low, high)
+    said = mu_law(normalise(actions, low, high), 255.0)
+    config = VlaConfig(structure="one_step", head="fc", window=1, norm=(low, high), mu_law=255.0)
+    undone = commands(Prediction(said[:, :6], (said[:, 6] + 1) / 2, 0.5), config, execute=5)
+    np.testing.assert_allclose(undone[:, :6], clipped, atol=1e-12)
+    other_way = unnormalise(said, low, high)
+    assert np.abs(inverse_mu_law(other_way)[:, :6] - clipped).max() > 0.1, "the order counts"
+
+
+def test_the_sign_of_a_rotation_in_the_tools_frame_is_the_released_one() -> None:
+    """Its rotation takes the new tool frame to the old one: an upright tool's turn by +z is -z in its own frame."""
+    upright = np.zeros(6)
+    for axis in (3, 4, 5):
+        action = np.zeros((1, 7))
+        action[0, axis] = 0.5
+        np.testing.assert_allclose(world_to_tcp(action, upright), -action, atol=1e-12)
+        np.testing.assert_allclose(tcp_to_world(action, upright), -action, atol=1e-12)
