@@ -183,16 +183,10 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     job = Job(
         simulation=ready.plan.simulation,
         policy=PolicyChoice(ready.config.policy.target, ready.config.policy.arguments),
-        seed=run.seed,
-        step_deadline=run.step_deadline,
-        decision_deadline=run.decision_deadline,
-        start_deadline=run.start_deadline,
-        recycle_mb=run.recycle_mb,
-        video=run.video,
+        run=run,
         folder=str(ready.folder.absolute()),
         results=str(ready.folder.parent.absolute()),
         inference=inference,
-        servers=run.servers,
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
         packages=packages,
@@ -206,7 +200,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         keep_output(ready.folder, "specification", ready.output)
         shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
         with contextlib.suppress(_Enough), shown:
-            run_episodes(job, missing, pool, max_attempts=run.max_attempts, on_event=take)
+            run_episodes(job, missing, pool, on_event=take)
     except BaseException:
         with contextlib.suppress(OSError):  # what went wrong first is told
             provenance.end(finished)

@@ -30,6 +30,7 @@ from vla_bench.bench.dispatch import (
 )
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
 from vla_bench.bench.records.journal import Journal
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 HEADER: dict[str, Any] = {
@@ -136,7 +137,7 @@ def hang(deadline: float = 2.0) -> bool:
         records, retries = [], 0
         with tempfile.TemporaryDirectory() as counter:
             options = {"cues": cues, "counter": counter, "step_seconds": 0.01}
-            job = Job(SimulationSpec("fake", options), PolicyChoice("random"), step_deadline=deadline)
+            job = Job(SimulationSpec("fake", options), PolicyChoice("random"), RunConfig(step_deadline=deadline))
 
             def take(event: Event) -> None:
                 nonlocal retries

@@ -8,6 +8,7 @@ episodes are done, the data set itself which of them it holds: running the same 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -180,17 +181,12 @@ class _Recording:
         job = Job(
             simulation=self.planned.simulation,
             policy=self.planned.choice,
-            seed=self.planned.config.seed,
-            step_deadline=settings.step_deadline,
-            decision_deadline=settings.decision_deadline,
-            start_deadline=settings.start_deadline,
-            recycle_mb=settings.recycle_mb,
+            run=dataclasses.replace(settings, seed=self.planned.config.seed),
             inference=self.planned.inference,
-            servers=settings.servers,
             take=self.planned.take(str(self.episodes_folder.absolute())),
         )
         pool = make_pool(settings.backend, workers, settings.address, settings.gpu_share)
-        return run_episodes(job, missing, pool, max_attempts=settings.max_attempts, on_event=take)
+        return run_episodes(job, missing, pool, on_event=take)
 
     def _take(self, record: EpisodeRecord) -> None:
         self.journal.append(record)

@@ -85,7 +85,7 @@ def build_worker(job: Job) -> Started:
     """Builds what the job says and tries it out; whatever goes wrong passes through."""
     began, before = time.perf_counter(), set(sys.modules)
     simulation, policy = make_simulation(job.simulation), connect(job)
-    trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.seed)
+    trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
     info = _describe(simulation, policy, job, time.perf_counter() - began)
     if not trial.repeatable:
         info["repeatable"] = False
@@ -106,8 +106,8 @@ def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: S
             if job.take is not None:
                 record = _record(simulation, policy, episode, job, page)
             else:
-                record = run_episode(simulation, policy, episode, seed=job.seed, meter=page, recorder=trace)
-            if trace is not None and wants_trace(job.video, record):
+                record = run_episode(simulation, policy, episode, seed=job.run.seed, meter=page, recorder=trace)
+            if trace is not None and wants_trace(job.run.video, record):
                 trace.finish(record)
                 trace.write(Path(job.folder) / TRACES)
         except Exception as error:
@@ -126,7 +126,7 @@ def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: S
 
 def _trace(job: Job, episode: EpisodeSpec) -> Trace | None:
     """Takes what the episode executes, when clips are wanted and the run's folder can be reached."""
-    if job.video == "none" or not os.path.isdir(job.folder):
+    if job.run.video == "none" or not os.path.isdir(job.folder):
         return None
     simulation = job.simulation
     return Trace(episode, simulation.family, simulation.options, simulation.action, job.python)
@@ -136,7 +136,7 @@ def _record(simulation: Simulation, policy: Policy, episode: EpisodeSpec, job: J
     from vla_bench.bench.demonstrations.take import record_episode
 
     assert job.take is not None
-    return record_episode(cast(Any, simulation), policy, episode, job.take, seed=job.seed, meter=page)
+    return record_episode(cast(Any, simulation), policy, episode, job.take, seed=job.run.seed, meter=page)
 
 
 def _describe(simulation: Simulation, policy: Policy, job: Job, seconds: float) -> dict[str, Any]:

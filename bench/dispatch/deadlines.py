@@ -7,8 +7,8 @@ the slowest call seen so far.
 
 from __future__ import annotations
 
-from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.episode.rollout import Phase
+from vla_bench.bench.setup.run_config import RunConfig
 
 FIRST = {Phase.SIMULATE: 120.0, Phase.DECIDE: 600.0}
 """Seconds before anything is known: loading from a cold disk, compiling a model."""
@@ -23,9 +23,9 @@ MOST = 1800.0
 class Deadlines:
     """The limits of one worker. :meth:`learn` after each episode that came to its end."""
 
-    def __init__(self, job: Job) -> None:
-        self._start = job.start_deadline
-        self._fixed = {Phase.SIMULATE: job.step_deadline, Phase.DECIDE: job.decision_deadline}
+    def __init__(self, run: RunConfig) -> None:
+        self._start = run.start_deadline
+        self._fixed = {Phase.SIMULATE: run.step_deadline, Phase.DECIDE: run.decision_deadline}
         self._slowest: dict[Phase, float] = {}
 
     def learn(self, phase: Phase, slowest: float) -> None:

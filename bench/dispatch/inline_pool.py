@@ -92,7 +92,7 @@ class InlinePool:
         self._where.steps = self._where.position = 0
         try:
             record = run_episode(
-                self._started.simulation, self._started.policy, episode, seed=self._job.seed, meter=self._where
+                self._started.simulation, self._started.policy, episode, seed=self._job.run.seed, meter=self._where
             )
         except Exception as error:
             traceback.print_exc(file=sys.stderr)

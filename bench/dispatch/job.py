@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vla_bench.bench.demonstrations.options import Disturbance, Take
 from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import SimulationSpec
 from vla_bench.policies.choice import PolicyChoice
@@ -24,29 +25,16 @@ class Job:
     simulation: SimulationSpec
     """Sensors and action convention filled in from the policy's spec."""
     policy: PolicyChoice
-    seed: int = 0
-    """Seed of the run; every subtask derives its own from it."""
-    step_deadline: float | None = None
-    """Seconds one call of the simulation (a reset, a frame, an executed chunk) may take before the
-    process is taken for hung; None: learned from how long they take (:mod:`vla_bench.bench.dispatch.deadlines`)."""
-    decision_deadline: float | None = None
-    """Seconds one call of the policy may take; None: learned likewise."""
-    start_deadline: float = 300.0
-    """Seconds that building simulation and policy may take."""
-    recycle_mb: int = 0
-    """Resident memory, in MiB, above which a worker's process is replaced between episodes; 0: never."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """As it was typed; a worker reads its seed, deadlines, servers, video and recycle_mb."""
     trial: EpisodeSpec | None = None
     """Tried out for one step before a first episode (:mod:`vla_bench.bench.episode.preflight`); None: no trial."""
     inference: Placement = "child"
-    """Where decisions are made."""
-    servers: int = 1
-    """Policy servers of each machine, for ``inference="server"``."""
+    """Where decisions are made: what ``run.inference`` came to."""
     policy_python: str = ""
     """Interpreter of the policy servers; empty: the driver's."""
-    run: str = ""
+    run_key: str = ""
     """What the policy servers of this run are known by; empty: a name that no other run has."""
-    video: str = "none"
-    """Which episodes' executed actions are kept, for clips (:mod:`vla_bench.bench.video`)."""
     folder: str = ""
     """The run's, for what a worker writes itself; nothing is written where there is no such folder."""
     results: str = ""
@@ -77,6 +65,7 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
             **plain,
             "simulation": SimulationSpec(**{**simulation, "sensors": Sensors(cameras)}),
             "policy": PolicyChoice(**plain["policy"]),
+            "run": RunConfig(**{**plain["run"], "only": tuple(plain["run"]["only"])}),
             "packages": tuple(plain["packages"]),
             "trial": spec_from_plain(plain["trial"]) if plain["trial"] else None,
             "take": _take(plain["take"]) if plain["take"] else None,

@@ -26,14 +26,14 @@ def connect(job: Job) -> Policy:
 
     return ServedPolicy(
         ServerOrder(
-            run=job.run,
+            run=job.run_key,
             policy={"target": job.policy.target, "arguments": dict(job.policy.arguments)},
             family=simulation.family,
             options=dict(simulation.options),
-            servers=job.servers,
+            servers=job.run.servers,
             python=job.policy_python,
-            hung_seconds=job.decision_deadline or HUNG_SECONDS,
-            start_seconds=job.start_deadline,
+            hung_seconds=job.run.decision_deadline or HUNG_SECONDS,
+            start_seconds=job.run.start_deadline,
             results=job.results,
             logs=os.path.join(job.folder, LOGS) if job.folder else "",
         )

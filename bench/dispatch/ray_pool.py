@@ -160,7 +160,7 @@ class RayPool:
             events += self._started(worker, answer) if kind == "start" else self._answered(worker, *answer)
         if any(actor.up for actor in self._actors.values()):
             self._homeless_since = time.monotonic()
-        elif time.monotonic() > self._homeless_since + PLACEMENT_SECONDS + self._job.start_deadline:
+        elif time.monotonic() > self._homeless_since + PLACEMENT_SECONDS + self._job.run.start_deadline:
             events += self._never_placed()
         elif time.monotonic() >= self._next_word:
             self._next_word = time.monotonic() + WORD_SECONDS

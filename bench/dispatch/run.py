@@ -42,7 +42,6 @@ def run_episodes(
     episodes: Iterable[EpisodeSpec],
     pool: Pool,
     *,
-    max_attempts: int = 3,
     on_event: Callable[[Event], None],
 ) -> bool:
     """Runs the episodes on the pool; returns True when all of them have a record.
@@ -56,13 +55,13 @@ def run_episodes(
         job,
         directory=job.directory or os.getcwd(),
         policy_python=job.policy_python or sys.executable,
-        run=job.run or uuid.uuid4().hex,
+        run_key=job.run_key or uuid.uuid4().hex,
     )
     try:
         json.dumps(job_to_plain(job))
     except TypeError as error:
         raise ConfigError(f"options and arguments must be plain data, as in YAML: {error}") from None
-    queue = EpisodeQueue(episodes, max_attempts=max_attempts, lease_seconds=LEASE_SECONDS)
+    queue = EpisodeQueue(episodes, max_attempts=job.run.max_attempts, lease_seconds=LEASE_SECONDS)
     if queue.finished:
         return True
     with StopButton() as stop:

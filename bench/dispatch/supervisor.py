@@ -26,7 +26,7 @@ class Supervisor:
     def __init__(self, job: Job, worker: str) -> None:
         self.worker = worker
         self._job = job
-        self._deadlines = Deadlines(job)
+        self._deadlines = Deadlines(job.run)
         self._child: ChildProcess | None = None
         self._ready = False
         self._stopped = False
@@ -85,7 +85,7 @@ class Supervisor:
             return failure
         for phase in (Phase.SIMULATE, Phase.DECIDE):
             self._deadlines.learn(phase, self._child.slowest(phase))
-        if 0 < self._job.recycle_mb * 2**20 < self._child.resident_bytes():
+        if 0 < self._job.run.recycle_mb * 2**20 < self._child.resident_bytes():
             self.close()
         return replace(record_from_plain(reply["record"]), worker=self.worker, attempt=attempt)
 

@@ -21,6 +21,7 @@ from vla_bench.bench.dispatch import (
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config
+from vla_bench.bench.setup.run_config import RunConfig
 
 OVERRIDES = ["benchmark=calvin_smoke", "benchmark.sequences=6", "policy=random"]
 
@@ -32,7 +33,7 @@ def outcomes(records: list[EpisodeRecord]) -> list[str]:
 def test_records_do_not_depend_on_how_they_were_computed():
     """The random walk pushes blocks about, so digests differ wherever physics does."""
     plan = prepare(load_config(OVERRIDES)).plan
-    job = Job(plan.simulation, PolicyChoice("random"), seed=1)
+    job = Job(plan.simulation, PolicyChoice("random"), RunConfig(seed=1))
     episodes = [dataclasses.replace(episode, step_limit=60) for episode in plan.protocol.episodes]
     assert len(episodes) == 6
 
@@ -53,7 +54,7 @@ def test_records_do_not_depend_on_how_they_were_computed():
                 case EpisodeFinished(record):
                     records.append(record)
 
-        mine = dataclasses.replace(job, recycle_mb=recycle_mb)
+        mine = dataclasses.replace(job, run=RunConfig(seed=1, recycle_mb=recycle_mb))
         assert run_episodes(mine, order, make_pool("local", workers), on_event=listen)
         assert {record.status for record in records} == {"done"}
         assert bool(retried) == kill

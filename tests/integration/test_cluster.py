@@ -25,6 +25,7 @@ from vla_bench.bench.dispatch import (
 from vla_bench.bench.errors import RunFailed
 from vla_bench.bench.policy_server.node import Node, ServerOrder
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 EPISODES = [
@@ -41,7 +42,7 @@ EPISODES = [
 
 
 def job(step_seconds: float) -> Job:
-    return Job(SimulationSpec("fake", {"step_seconds": step_seconds}), PolicyChoice("random"), seed=3)
+    return Job(SimulationSpec("fake", {"step_seconds": step_seconds}), PolicyChoice("random"), RunConfig(seed=3))
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_workers_that_reserve_gpus_are_where_gpus_are_each_with_a_server_beside_
 
     pool = make_pool("ray", 2, gpu_share=1.0)
     with pytest.raises(Seen):
-        run_episodes(replace(job(0.1), inference="server", run=run), EPISODES, pool, on_event=follow)
+        run_episodes(replace(job(0.1), inference="server", run_key=run), EPISODES, pool, on_event=follow)
     assert given == {"CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"}
 
 

@@ -38,6 +38,7 @@ from vla_bench.bench.dispatch import (
 )
 from vla_bench.bench.errors import ConfigError, RunFailed
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
@@ -57,7 +58,9 @@ def job(*cues: dict[str, Any], policy: str = "stub", counter: Path | None = None
     if counter is not None:
         simulation["counter"] = str(counter)
     arguments = options.pop("arguments", {})
-    return Job(SimulationSpec("fake", simulation), PolicyChoice(policy, arguments), **{"seed": 3, **options})
+    python = options.pop("python", "")
+    how = RunConfig(**{"seed": 3, **options})
+    return Job(SimulationSpec("fake", simulation), PolicyChoice(policy, arguments), how, python=python)
 
 
 class Run:
@@ -178,7 +181,7 @@ def test_a_mishap_costs_one_attempt_and_changes_nothing(
 
 def test_gives_up_after_the_last_attempt_and_goes_on():
     cues = [{"do": "segfault", "episode": 0, "step": 5}, {"do": "raise", "episode": 2, "when": "reset"}]
-    run = Run(job(*cues), episodes(4), "local", 2, max_attempts=2)
+    run = Run(job(*cues, max_attempts=2), episodes(4), "local", 2)
     assert run.complete and len(run.of(EpisodeRetried)) == 2
     assert {i: r.status for i, r in run.records.items()} == {0: "error", 1: "done", 2: "error", 3: "done"}
     error = run.records[0].error
@@ -225,7 +228,7 @@ def camera_job(policy: str, **options: Any) -> Job:
     from vla_bench.envs.observation import Sensors
 
     simulation = SimulationSpec("fake", sensors=Sensors.of("front"))
-    return Job(simulation, PolicyChoice(policy), seed=3, **options)
+    return Job(simulation, PolicyChoice(policy), RunConfig(seed=3, **options))
 
 
 @both
@@ -244,7 +247,7 @@ def test_a_class_beside_the_user_runs_in_the_workers(backend: str, my_policies: 
     ],
 )
 def test_faults_of_the_policy_are_told_as_such(my_policies: str, name: str, kind: str, message: str, attempts: int):
-    run = Run(camera_job(f"{my_policies}:{name}", decision_deadline=0.5), episodes(1), "local", max_attempts=2)
+    run = Run(camera_job(f"{my_policies}:{name}", decision_deadline=0.5, max_attempts=2), episodes(1), "local")
     record = run.records[0]
     assert record.error is not None
     assert (record.error.kind, record.attempt) == (kind, attempts)
@@ -262,7 +265,7 @@ def test_faults_of_the_policy_are_told_as_such(my_policies: str, name: str, kind
 def test_what_a_machine_lacks_at_times_is_tried_again_in_another_process(
     my_policies: str, name: str, kind: str, message: str
 ):
-    run = Run(camera_job(f"{my_policies}:{name}"), episodes(1), "local", max_attempts=2)
+    run = Run(camera_job(f"{my_policies}:{name}", max_attempts=2), episodes(1), "local")
     record = run.records[0]
     assert record.error is not None and message in record.error.message
     assert (record.error.kind, record.attempt) == (kind, 2)
@@ -383,7 +386,7 @@ def test_a_full_cluster_is_not_waited_for_without_end(ray: None, monkeypatch: py
     monkeypatch.setattr("vla_bench.bench.dispatch.ray_pool.PLACEMENT_SECONDS", 1.0)
     try:
         with pytest.raises(UserError, match="gave no worker a place; each needs 1 CPU, 0 of its 3 are free"):
-            Run(job(start_deadline=0.0), episodes(1), "ray")
+            Run(job(start_deadline=0.001), episodes(1), "ray")
     finally:
         cluster.kill(occupant)
 

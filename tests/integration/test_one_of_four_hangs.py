@@ -15,6 +15,7 @@ from vla_bench.bench.dispatch import (
     run_episodes,
 )
 from vla_bench.bench.protocol import EpisodeSpec
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
 
 EPISODES = [
@@ -35,7 +36,7 @@ def test_the_other_three_do_everything_else_meanwhile(tmp_path: Path):
     events: list[Event] = []
     cue = {"do": "hang", "episode": HUNG, "step": 5, "times": 1}
     simulation = SimulationSpec("fake", {"cues": [cue], "counter": str(tmp_path)})
-    job = Job(simulation, PolicyChoice("random"), step_deadline=3.0)
+    job = Job(simulation, PolicyChoice("random"), RunConfig(step_deadline=3.0))
     assert run_episodes(job, EPISODES, make_pool("local", 4), on_event=events.append)
 
     told = [event for event in events if isinstance(event, EpisodeStarted | EpisodeFinished | EpisodeRetried)]

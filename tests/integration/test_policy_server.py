@@ -21,6 +21,7 @@ from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.policy_server import watch
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simulation import SimulationSpec
@@ -128,7 +129,9 @@ def wait_for(true: Any, seconds: float = 20.0) -> bool:
 def job(policy: str = "served:Remembers", **options: Any) -> Job:
     arguments = options.pop("arguments", {})
     simulation = SimulationSpec("fake", sensors=Sensors.of("front"))
-    return Job(simulation, PolicyChoice(policy, arguments), **{"seed": 3, "inference": "server", **options})
+    inference = options.pop("inference", "server")
+    how = RunConfig(**{"seed": 3, "inference": inference, **options})
+    return Job(simulation, PolicyChoice(policy, arguments), how, inference=inference)
 
 
 @pytest.mark.parametrize(("policy", "judged"), [("Remembers", "chain"), ("Together", "last"), ("Plain", "last")])

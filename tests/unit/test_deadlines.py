@@ -1,12 +1,10 @@
 from vla_bench.bench.dispatch.deadlines import FIRST, LEAST, MARGIN, MOST, Deadlines
-from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.episode.rollout import Phase
-from vla_bench.envs.simulation import SimulationSpec
-from vla_bench.policies.choice import PolicyChoice
+from vla_bench.bench.setup.run_config import RunConfig
 
 
 def deadlines(**fields):
-    return Deadlines(Job(SimulationSpec("fake"), PolicyChoice("stub"), **fields))
+    return Deadlines(RunConfig(**fields))
 
 
 def test_the_first_episode_gets_time_and_later_ones_a_multiple_of_what_was_seen():
