@@ -14,6 +14,7 @@ from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.protocol import EpisodeSpec, record_from_plain, to_plain
 from vla_bench.bench.runner import evaluate
 from vla_bench.bench.setup.presets import load_config
+from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.bench.wire import receive, send
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec, environment_spec, make_simulation
 from vla_bench.policies.choice import PolicyChoice
@@ -35,7 +36,7 @@ def test_a_child_asks_with_the_seed_of_its_job():
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as file:
         file.truncate(4096)
-        send(ours, {"job": job_to_plain(Job(spec, RANDOM, seed=7, trial=episode))})
+        send(ours, {"job": job_to_plain(Job(spec, RANDOM, RunConfig(seed=7), trial=episode))})
         send(ours, {"episode": to_plain(episode)})
         ours.shutdown(socket.SHUT_WR)
         serve(theirs, Page(file.fileno()))
