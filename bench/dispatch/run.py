@@ -88,6 +88,8 @@ class _Driver:
         self._stop = stop
         self._stops_told = 0
         self._lost: Gone | None = None
+        self._ready = False
+        self._mistakes: list[WorkerLost] = []
         self._idle: list[str] = []
         self._next_progress = time.monotonic() + PROGRESS_SECONDS
 
@@ -122,6 +124,8 @@ class _Driver:
         match event:
             case Ready(worker, info):
                 self._queue.add_worker(worker)
+                self._ready = True
+                self._tell_mistakes()
                 if info is not None:
                     self._tell(WorkerStarted(worker, info))
                 self._idle.append(worker)
@@ -135,22 +139,32 @@ class _Driver:
                 self._tell(Waiting(reason))
             case Gone(worker, error):
                 self._lost = event
-                self._lose(worker, error)
+                self._lose(worker, error, mistake=event.lasting)
 
-    def _lose(self, worker: str, error: EpisodeError) -> None:
+    def _lose(self, worker: str, error: EpisodeError, *, mistake: bool = False) -> None:
         if worker in self._idle:
             self._idle.remove(worker)
         verdict = self._queue.remove_worker(worker, error)
-        self._tell(WorkerLost(worker, error))
+        self._mistakes.append(WorkerLost(worker, error))
+        if not mistake or self._ready:
+            self._tell_mistakes()
         if verdict is not None:
             self._tell_verdict(verdict)
 
+    def _tell_mistakes(self) -> None:
+        """Tells of lost workers. What no worker can start without is held back: it ends the run, and is said there."""
+        self._untold += self._mistakes
+        self._mistakes.clear()
+
     def _check_workers(self) -> None:
-        """UserError or RunFailed when the last worker is lost; all have been told of by then."""
+        """UserError or RunFailed when the last worker is lost; all else have been told of by then."""
         if self._lost is None or self._pool.alive or self._queue.finished:
             return
         error, lasting = self._lost.error, self._lost.lasting
         if lasting:
+            self._mistakes = [other for other in self._mistakes if other.error.message != error.message]
+            self._tell_mistakes()
+            self._tell_all()
             raise UserError(error.message)
         raise RunFailed(f"no worker is left, the last because {error.message}\n{error.detail}".rstrip())
 

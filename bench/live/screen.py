@@ -101,8 +101,8 @@ class PlainScreen:
             self._line()
 
     def end(self) -> None:
-        """Prints the last state, unless it has been printed."""
-        if self._totals is not None and self._totals.finished_now != self._shown and self._totals.missing_at_start:
+        """Prints the last state, unless it has been printed or no worker ever started."""
+        if self._totals is not None and self._totals.finished_now != self._shown and self._totals.workers_started:
             self._line()
 
     def _line(self) -> None:
@@ -156,6 +156,7 @@ class LiveScreen:
         if self._live.is_started:
             self._live.stop()
             assert self._totals is not None
+        if self._totals is not None and self._totals.workers_started:
             self._console.print(self._totals.line(), style="dim", markup=False)
 
     def _say(self, line: str) -> None:

@@ -106,9 +106,23 @@ def paired_mean(differences: Mapping[int, int], largest: int) -> PairedMean:
     n = sum(counts.values())
     if n != sum(differences.values()):
         raise ValueError(f"a difference outside -{largest} to {largest}: {dict(differences)}")
-    mean = mean_of_counts(counts)
-    spread = sum(count * (value - mean.value) ** 2 for value, count in counts.items())
+    mean = _mirrored_mean(counts)
+    spread = math.fsum(count * (value - mean.value) ** 2 for value, count in counts.items())
     return PairedMean(mean, sign_flip(counts), math.sqrt(spread / (n - 1)) if n > 1 else math.nan)
+
+
+def _mirrored_mean(counts: Mapping[int, int]) -> Mean:
+    """The mean of differences; of the same differences the other way round it is the same with the other sign.
+
+    The bootstrap draws at random, so it is done one way round for both.
+    """
+    there = tuple(counts[value] for value in sorted(counts))
+    back = there[::-1]
+    mean = mean_of_counts(counts if there >= back else {-value: count for value, count in counts.items()})
+    if there == back:
+        half = (mean.high - mean.low) / 2
+        return Mean(mean.value, mean.n, -half, half)
+    return mean if there > back else Mean(-mean.value, mean.n, -mean.high, -mean.low)
 
 
 def mcnemar(first: int, second: int) -> float:
@@ -139,7 +153,7 @@ def sign_flip(differences: Mapping[int, int]) -> float:
     total = sum(size * count for size, count in sizes.items())
     observed = abs(sum(value * count for value, count in differences.items()))
     chances = np.ones(1)  # chances[t]: that the differences with a plus sign add up to t
-    for size, count in sizes.items():
+    for size, count in sorted(sizes.items()):
         spaced = np.zeros(size * count + 1)
         spaced[::size] = _coin(count)
         chances = np.convolve(chances, spaced)

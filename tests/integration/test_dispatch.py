@@ -280,8 +280,10 @@ def test_a_long_decision_is_no_hang_of_the_simulation():
 
 @both
 def test_what_the_user_can_mend_stops_the_run(backend: str):
+    told: list[Event] = []
     with pytest.raises(UserError, match=r"no recording '.*missing\.npz'"):
-        Run(job(policy="replay", arguments={"path": "missing.npz"}), episodes(1), backend, 2)
+        Run(job(policy="replay", arguments={"path": "missing.npz"}), episodes(1), backend, 2, hook=told.append)
+    assert not told, "it is said once, by the error"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -65,6 +67,14 @@ def test_bootstrap_of_differences_is_scipys():
     assert abs(ours.difference.low - theirs.low) < 0.05 * width
     assert abs(ours.difference.high - theirs.high) < 0.05 * width
     assert ours.deviation == pytest.approx(differences.std(ddof=1))
+
+
+@given(st.dictionaries(st.integers(-5, 5), st.integers(0, 40)))
+def test_differences_the_other_way_round_mirror_every_number(counts):
+    there, back = paired_mean(counts, 5), paired_mean({-value: count for value, count in counts.items()}, 5)
+    mirrored = (-there.difference.value, -there.difference.high, -there.difference.low)
+    np.testing.assert_array_equal((back.difference.value, back.difference.low, back.difference.high), mirrored)
+    np.testing.assert_array_equal((back.p, back.deviation), (there.p, there.deviation))
 
 
 def test_interval_of_a_paired_difference_of_rates():
