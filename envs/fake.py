@@ -292,7 +292,9 @@ class FakeSimulation:
 def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
     """What the toy offers: ``relative`` (default) and ``absolute`` actions, two small cameras."""
     _read(options)
-    return EnvironmentSpec("fake", (RELATIVE, ABSOLUTE), _CAMERAS, control_hz=30.0)
+    return EnvironmentSpec(
+        "fake", (RELATIVE, ABSOLUTE), _CAMERAS, control_hz=30.0, roles={"static": "front", "gripper": "wrist"}
+    )
 
 
 def build(spec: SimulationSpec) -> FakeSimulation:

@@ -102,6 +102,16 @@ class EnvironmentSpec:
     """Whether a camera may be asked for at another size than its own."""
     depth: bool = True
     """Whether a camera may be asked for its depth."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """What stands for what a policy knows by its role: ``static`` (the camera that sees the whole scene) and
+    ``gripper`` (the one at the hand) name cameras, ``state`` the vector of the robot's own state. A role that nothing
+    has is left out."""
+    expert: str = ""
+    """Class path of the policy that is called ``expert`` here; empty: there is none."""
+
+    def camera(self, role: str) -> str:
+        """The camera of that role; the role itself where no camera is said to have it."""
+        return self.roles.get(role, role)
 
     def action(self, name: str) -> ActionSpec:
         """The convention of that name; ValueError names those on offer."""

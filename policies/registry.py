@@ -28,6 +28,9 @@ from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.policies.user_code import classes_in, import_module, is_class_path, is_path, split
 from vla_bench.program import installing
 
+EXPERT = "expert"
+"""Name of the scripted solver that an environment brings (``EnvironmentSpec.expert``)."""
+
 BUILT_IN: Mapping[str, str] = {
     "stub": "vla_bench.policies.stub:StubPolicy",
     "random": "vla_bench.policies.random_walk:RandomWalkPolicy",
@@ -40,11 +43,6 @@ BUILT_IN: Mapping[str, str] = {
 
 NEED_NUMPY_ONLY = frozenset(BUILT_IN) - {"vla", "remote"}
 """Those that run under whatever interpreter a simulator has."""
-
-BY_FAMILY: Mapping[tuple[str, str], str] = {
-    ("expert", "simpler"): "vla_bench.policies.expert_simpler:SimplerExpert",
-}
-"""Names that stand for another class in the environments of a family."""
 
 LONGEST_CHUNK = 10_000
 """Actions of a decision; more would be a slip of the pen, which costs all memory."""
@@ -69,7 +67,7 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
     Cheap when the class has a classmethod ``describe(environment, **arguments)``; otherwise the
     policy is built and closed again. PolicyError: unknown name, class, argument, convention or camera.
     """
-    factory = find_policy(choice.target, environment.family)
+    factory = find_policy(choice.target, environment)
     describe = _describer(factory)
     if describe is None:
         policy = _build(factory, choice, environment)
@@ -97,14 +95,21 @@ def _describer(factory: Callable[..., Any]) -> Callable[..., Any] | None:
 
 def make_policy(choice: Choice, environment: EnvironmentSpec) -> Policy:
     """Builds the policy; a plain class is given the batched face. Errors as :func:`describe_policy`."""
-    policy = _build(find_policy(choice.target, environment.family), choice, environment)
+    policy = _build(find_policy(choice.target, environment), choice, environment)
     checked_spec(policy.spec, environment)
     return policy
 
 
-def find_policy(target: str, family: str = "") -> Callable[..., Any]:
-    """The class (or factory function) of that name or path, for environments of that family."""
-    path = BY_FAMILY.get((target, family)) or BUILT_IN.get(target)
+def find_policy(target: str, environment: EnvironmentSpec | None = None) -> Callable[..., Any]:
+    """The class (or factory function) of that name or path; ``expert`` is the environment's own.
+
+    PolicyError: there is none, or it cannot be imported.
+    """
+    if target == EXPERT and environment is not None:
+        if not environment.expert:
+            raise PolicyError(f"{environment.family} brings no expert; choose another policy, e.g. policy=stub")
+        return _import(environment.expert)
+    path = BUILT_IN.get(target)
     if path is None and not is_class_path(target):
         installed = {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
         path = installed.get(target)

@@ -105,10 +105,10 @@ class RoboVlmsRules:
 
     def __call__(self, action: np.ndarray) -> np.ndarray:
         """The command (7,)."""
-        from vla_bench.policies.vla.actions.simpler import SimplerCommands
+        from vla_bench.policies.vla.actions.robot_commands import RobotCommands
 
         if self._commands is None:
-            self._commands = SimplerCommands.for_robot(self.robot)
+            self._commands = RobotCommands.for_robot(self.robot)
         command = self._commands(np.asarray(action))
         return np.concatenate([command.world_vector, command.axis_angle, [command.gripper]])  # type: ignore[attr-defined]
 

@@ -78,7 +78,7 @@ def ask_policy(
     """
     where = environment_spec(family, options)
     if choice.target in BUILT_IN or not ("." in choice.target or ":" in choice.target):
-        factory = find_policy(choice.target, family)  # an unknown word ends here
+        factory = find_policy(choice.target, where)  # an unknown word ends here
         if choice.target in BUILT_IN:
             spec = describe_policy(choice, where)
             parts = parts_of(factory, choice.arguments, ours=True, stated=spec.files, left_out=left_out)
@@ -110,10 +110,14 @@ def _read(parts: Parts) -> Content:
 
 
 def policy_parts(
-    choice: Choice, family: str, spec: PolicySpec, loaded_before: set[str] | None, left_out: Path | None
+    choice: Choice,
+    environment: EnvironmentSpec,
+    spec: PolicySpec,
+    loaded_before: set[str] | None,
+    left_out: Path | None,
 ) -> Parts:
     """What the policy is made of, in a process that has imported it."""
-    factory = find_policy(choice.target, family)
+    factory = find_policy(choice.target, environment)
     return parts_of(
         factory,
         choice.arguments,
@@ -227,7 +231,7 @@ def _answer(choice: Choice, environment: EnvironmentSpec, asked: Mapping[str, An
     spec = describe_policy(choice, environment)
     os.chdir(there)  # a policy may have gone elsewhere
     left_out = None if asked["left_out"] is None else Path(asked["left_out"])
-    parts = policy_parts(choice, environment.family, spec, before, left_out)
+    parts = policy_parts(choice, environment, spec, before, left_out)
     plain = dataclasses.replace(spec, switches=dict(spec.switches), files=dict(spec.files))
     return {"spec": dataclasses.asdict(plain), "parts": dataclasses.asdict(parts)}
 

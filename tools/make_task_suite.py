@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_bench.bench.demonstrations.starts import FIXED_SUITE, VARIED_SUITE, check_contacts, draw
-from vla_bench.bench.demonstrations.table_setting import Redraw
+from vla_bench.bench.families.calvin_demonstrations.starts import FIXED_SUITE, VARIED_SUITE, check_contacts, draw
+from vla_bench.bench.families.calvin_demonstrations.table_setting import Redraw
 from vla_bench.envs.calvin.bundle import ENVIRONMENT_VARIABLE, find_bundle
 from vla_bench.envs.calvin.scenes import SCENES, Scene
 from vla_bench.envs.calvin.simulation import CalvinSimulation

@@ -2,7 +2,7 @@
 
 vla-bench train policy=vla_policy_head_lstm train.data=data/table
 vla-bench train policy=vla_one_step train=released train.data=data/table train.learning_rate=1e-4,2e-5
-vla-bench train policy=vla_one_step train.data=data/table train.evaluate_every=500 benchmark=calvin_tasks
+vla-bench train policy=vla_one_step train.data=data/table train.evaluate_every=500 benchmark=<preset>
 vla-bench train --help-fields                   every field of train=, with its meaning
 
 policy=<preset> and policy.model.<field>= say what is trained, policy.checkpoint= what it starts from, train=<preset>

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import faulthandler
+import importlib
 import os
 import platform
 import signal
@@ -17,9 +18,9 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from vla_bench.bench.dispatch.job import Job, job_from_plain
+from vla_bench.bench.dispatch.job import Job, RecordEpisode, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
 from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
@@ -30,7 +31,7 @@ from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 from vla_bench.envs.errors import UserError
-from vla_bench.envs.simulation import Simulation, make_simulation
+from vla_bench.envs.simulation import Simulation, environment_spec, make_simulation
 from vla_bench.policies.base import Policy
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.content import content_to_plain, read_content
@@ -103,7 +104,7 @@ def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: S
         waiting = time.perf_counter() - idle_since
         trace = _trace(job, episode)
         try:
-            if job.take is not None:
+            if job.recording is not None:
                 record = _record(simulation, policy, episode, job, page)
             else:
                 record = run_episode(simulation, policy, episode, seed=job.run.seed, meter=page, recorder=trace)
@@ -133,10 +134,10 @@ def _trace(job: Job, episode: EpisodeSpec) -> Trace | None:
 
 
 def _record(simulation: Simulation, policy: Policy, episode: EpisodeSpec, job: Job, page: Page) -> EpisodeRecord:
-    from vla_bench.bench.demonstrations.take import record_episode
-
-    assert job.take is not None
-    return record_episode(cast(Any, simulation), policy, episode, job.take, seed=job.run.seed, meter=page)
+    assert job.recording is not None
+    module, _, name = job.recording.function.partition(":")
+    record: RecordEpisode = getattr(importlib.import_module(module), name)
+    return record(simulation, policy, episode, job.recording.told, seed=job.run.seed, meter=page)
 
 
 def _describe(simulation: Simulation, policy: Policy, job: Job, seconds: float) -> dict[str, Any]:
@@ -155,7 +156,8 @@ def _content(job: Job, policy: Policy, before: set[str]) -> dict[str, Any]:
     if served is not None:
         return content_to_plain(served)
     left_out = Path(job.results) if job.results else None
-    parts = policy_parts(job.policy, job.simulation.family, policy.spec, before, left_out)
+    environment = environment_spec(job.simulation.family, job.simulation.options)
+    parts = policy_parts(job.policy, environment, policy.spec, before, left_out)
     return content_to_plain(read_content(parts))
 
 

@@ -4,18 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from vla_bench.bench.demonstrations.options import Disturbance, Take
-from vla_bench.bench.protocol import EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.bench.episode.rollout import Meter
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.bench.setup.run_config import RunConfig
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import SimulationSpec
+from vla_bench.policies.base import Policy
 from vla_bench.policies.choice import PolicyChoice
 
 Placement = Literal["child", "server"]
 """Where decisions are made: in the child process that owns the simulation, or in one process for all
 workers of a machine."""
+
+
+class RecordEpisode(Protocol):
+    """Runs an episode in place of :func:`vla_bench.bench.episode.rollout.run_episode`, and keeps what was seen."""
+
+    def __call__(
+        self,
+        simulation: Any,
+        policy: Policy,
+        episode: EpisodeSpec,
+        told: Mapping[str, Any],
+        /,
+        *,
+        seed: int,
+        meter: Meter,
+    ) -> EpisodeRecord:
+        """``told``: :attr:`Recording.told`; the rest as for an episode that is judged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How a family records demonstrations on a worker."""
+
+    function: str
+    """``module:name`` of a :class:`RecordEpisode`."""
+    told: Mapping[str, Any]
+    """What it is told of the recording; plain data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +75,8 @@ class Job:
     """Interpreter of the process that owns the simulation; empty: the supervisor's own."""
     packages: tuple[str, ...] = ()
     """Distributions that may change a number; each worker states the versions it has."""
-    take: Take | None = None
-    """Demonstrations are recorded this way (:mod:`vla_bench.bench.demonstrations`); None: episodes are judged."""
+    recording: Recording | None = None
+    """Demonstrations are recorded this way; None: episodes are judged."""
 
 
 def job_to_plain(job: Job) -> dict[str, Any]:
@@ -68,10 +97,6 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
             "run": RunConfig(**{**plain["run"], "only": tuple(plain["run"]["only"])}),
             "packages": tuple(plain["packages"]),
             "trial": spec_from_plain(plain["trial"]) if plain["trial"] else None,
-            "take": _take(plain["take"]) if plain["take"] else None,
+            "recording": Recording(**plain["recording"]) if plain["recording"] else None,
         }
     )
-
-
-def _take(plain: Mapping[str, Any]) -> Take:
-    return Take(**{**plain, "disturbance": Disturbance(**plain["disturbance"])})

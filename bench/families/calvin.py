@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from vla_bench.bench.errors import ConfigError, at_least
 from vla_bench.bench.families import calvin_assets, calvin_checks
+from vla_bench.bench.families.calvin_data import DATA
 from vla_bench.bench.families.family import BenchmarkConfig, Family, Plan, PublishedRow, option, refuse_task
 from vla_bench.bench.families.published import rows_of
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol
@@ -270,6 +271,7 @@ FAMILY = Family(
     checks=calvin_checks.CHECKS,
     variables=("CALVIN_ASSETS",),
     assets=calvin_assets.ASSETS,
+    data=DATA,
     examples=(
         ("the first 100 sequences of ABC→D", "benchmark=calvin_abc_d benchmark.sequences=100 policy=expert"),
         ("single tasks in two scenes", "benchmark=calvin_tasks benchmark.scenes=A,B benchmark.rollouts=5"),

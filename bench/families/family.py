@@ -145,6 +145,16 @@ class Command:
     """Has ``configure(parser)`` and ``run(arguments)``."""
 
 
+@dataclass(frozen=True, slots=True)
+class DataSets:
+    """What ``vla-bench data`` does with data sets of this family's demonstrations."""
+
+    about: str
+    """Lines for the help, e.g. of the layouts there are, with examples."""
+    actions: tuple[Command, ...]
+    """Each is typed as ``vla-bench data <name>``; one whose name another family has already as ``<family>-<name>``."""
+
+
 def _nothing(*_: Any) -> list[Any]:
     return []
 
@@ -196,6 +206,7 @@ class Family:
     mends: tuple[Mend, ...] = ()
     assets: Assets | None = None
     commands: tuple[Command, ...] = ()
+    data: DataSets | None = None
     examples: tuple[tuple[str, str], ...] = ()
     """For the help: what one may want, and what to type for it."""
 

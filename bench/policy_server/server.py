@@ -121,7 +121,8 @@ def _start_watcher(first_worker: int) -> IO[str] | None:
 def _build(order: dict[str, Any]) -> tuple[Policy, dict[str, Any]]:
     """The policy, and the digests of what it is made of."""
     choice, before = PolicyChoice(**order["policy"]), set(sys.modules)
-    make = partial(make_policy, choice, environment_spec(order["family"], order["options"]))
+    environment = environment_spec(order["family"], order["options"])
+    make = partial(make_policy, choice, environment)
     policy = make()
     if policy.spec.privileged:
         raise PolicyError(
@@ -129,7 +130,7 @@ def _build(order: dict[str, Any]) -> tuple[Policy, dict[str, Any]]:
             "run.inference=child"
         )
     left_out = Path(order["results"]) if order["results"] else None
-    content = content_to_plain(read_content(policy_parts(choice, order["family"], policy.spec, before, left_out)))
+    content = content_to_plain(read_content(policy_parts(choice, environment, policy.spec, before, left_out)))
     return (PolicyPerSlot(policy, make) if isinstance(policy, OneSlotPolicy) else policy), content
 
 

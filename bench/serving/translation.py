@@ -20,7 +20,6 @@ from vla_bench.policies.remote.mapping import WireMapping, check_environment, ki
 _PART = re.compile(r"([a-z_0-9]+)\[(\d+)(?::(\d+))?\]")
 LONGEST_PROMPT = 10_000
 """Characters."""
-_SIZES = {"robot_obs": {"calvin": 15}, "scene_obs": {"calvin": 24}, "tcp_pose": {}, "base_pose": {}, "state": {}}
 
 
 @dataclass(frozen=True, slots=True)

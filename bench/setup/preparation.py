@@ -98,7 +98,7 @@ def identified(ready: Preparation) -> Preparation:
         UserError: it cannot be found out; says what to type.
     """
     target = ready.config.policy.target
-    identify = getattr(find_policy(target, ready.config.benchmark.family), "identify", None)
+    identify = getattr(find_policy(target, ready.plan.environment), "identify", None)
     if identify is None:
         return ready
     found = identify(ready.plan.environment, **ready.config.policy.arguments)

@@ -65,11 +65,15 @@ def load_training(typed: Sequence[str]) -> TrainingSetup:
             "policy=vla_…"
         )
     if not train.data:
-        raise ConfigError("training needs a data set: type train.data=<folder>, in CALVIN's layout or packed")
+        raise ConfigError(
+            "training needs a data set: type train.data=<folder>, as `vla-bench data` records, imports or packs one"
+        )
     if not Path(train.data).exists():
         raise ConfigError(f"train.data={train.data}: there is no such folder")
     if train.evaluate_every and not any(word.key == "benchmark" for word in words):
-        raise ConfigError("train.evaluate_every needs to know on what: type benchmark=calvin_tasks, or another")
+        raise ConfigError(
+            "train.evaluate_every needs to know on what: type benchmark=<preset>, e.g. one of single tasks"
+        )
     check_tracker(config.run.tracking)
     arguments = dict(config.policy.arguments)
     if arguments.get("checkpoint") is None and arguments.get("seed") is None:

@@ -22,6 +22,8 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         actions=ACTIONS,
         cameras={name: (lens.height, lens.width) for name, lens in LENSES.items()},
         control_hz=float(CONTROL_HZ),
+        roles={"static": "static", "gripper": "gripper", "state": "robot_obs"},
+        expert="vla_bench.policies.expert:ExpertPolicy",
     )
 
 

@@ -35,6 +35,8 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         cameras={robot.camera: (robot.height, robot.width)},
         control_hz=float(robot.control_hz),
         resizable=False,
+        roles={"static": robot.camera},
+        expert="vla_bench.policies.expert_simpler:SimplerExpert",
         depth=options.get("backend", BACKENDS[0]) != "maniskill3",
     )
 

@@ -84,10 +84,10 @@ class VlaConfig:
     action_frame: ActionFrame = "world"
     """``tcp``: scaled tool-frame deltas (CALVIN's ``tcp_rel``). ``tcp_pose``: metric tool-frame deltas."""
     action_scale: float = 1.0
-    """SimplerEnv only: position and rotation commands are multiplied by it."""
+    """Robots of data sets only (bridge, fractal): position and rotation commands are multiplied by it."""
     prompt: Prompt = "backbone"
     """``backbone``: the backbone's caption-like prompt. ``question``: "What C step actions should the robot
-    take to ...", which the released SimplerEnv models were trained with but not evaluated with."""
+    take to ...", which the released models of these robots were trained with but not evaluated with."""
     question_steps: int | None = None
     """Number named in the question prompt. None: C + 1, as the CALVIN models say; the OXE ones say C."""
     question_style: QuestionStyle = "backbone"

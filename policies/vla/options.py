@@ -84,7 +84,7 @@ class VlaOptions:
     all frames (history ``pre``), or of the newest only, before one prompt; a video policy is shown the newest
     frame only; the backbone's prompt is used whatever the model was trained with."""
     statistics: str | None = None
-    """On SimplerEnv's robots: JSON file with the quantiles of the data set the model was trained on; null:
+    """On the robots of bridge and fractal: JSON file with the quantiles of the data set the model was trained on; null:
     those of BridgeData V2 and fractal."""
     name: str = ""
     """Name shown in tables; made from the structure when empty."""

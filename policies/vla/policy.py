@@ -11,13 +11,20 @@ from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.vla.embodiment import ChunkCommands, Embodiment, embodiment_in
+from vla_bench.policies.vla.embodiment import (
+    ChunkCommands,
+    Embodiment,
+    embodiment_in,
+    names_in,
+    seen_as,
+    spec_by_roles,
+)
 from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.program import installing
 
 
 class VlaPolicy:
-    """A vision-language-action model, batched over slots, each with its own history, in CALVIN or SimplerEnv.
+    """A vision-language-action model, batched over slots, each with its own history.
 
     Its arguments are the fields of :class:`vla_bench.policies.vla.options.VlaOptions`, and ``config``: the path of the
     RoboVLMs JSON file beside a checkpoint.
@@ -26,7 +33,8 @@ class VlaPolicy:
     def __init__(self, environment: EnvironmentSpec, **arguments: Any):
         options = VlaOptions.from_arguments(arguments)
         self._embodiment = embodiment_in(environment, options)
-        self._spec = _spec(options, self._embodiment)
+        self._spec = _spec(options, self._embodiment, environment)
+        self._names = names_in(environment)
         if self._embodiment is not None:
             options = self._embodiment.options(options)
         self._options = options
@@ -41,7 +49,7 @@ class VlaPolicy:
     def describe(cls, environment: EnvironmentSpec, **arguments: Any) -> PolicySpec:
         """What the policy needs, without building it."""
         options = VlaOptions.from_arguments(arguments)
-        return _spec(options, embodiment_in(environment, options))
+        return _spec(options, embodiment_in(environment, options), environment)
 
     @property
     def spec(self) -> PolicySpec:
@@ -61,9 +69,9 @@ class VlaPolicy:
             self._rules[slot] = self._embodiment.rules(self._options)
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:
-        """One (execute, 7) chunk per slot: float32, or float64 from generated tokens and for SimplerEnv."""
+        """One (execute, 7) chunk per slot: float32, or float64 from generated tokens and for robots of data sets."""
         if self._embodiment is None:
-            return self._running().act(slots, observations)
+            return self._running().act(slots, [seen_as(self._names, seen) for seen in observations])
         chunks = self._running().act(slots, [self._embodiment.shown(seen) for seen in observations])
         return [self._rules[slot](chunk) for slot, chunk in zip(slots, chunks, strict=True)]
 
@@ -77,5 +85,5 @@ class VlaPolicy:
         return self._engine
 
 
-def _spec(options: VlaOptions, embodiment: Embodiment | None) -> PolicySpec:
-    return options.spec() if embodiment is None else embodiment.spec(options)
+def _spec(options: VlaOptions, embodiment: Embodiment | None, environment: EnvironmentSpec) -> PolicySpec:
+    return spec_by_roles(options, environment) if embodiment is None else embodiment.spec(options)

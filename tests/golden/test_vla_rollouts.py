@@ -14,7 +14,7 @@ from vla_recordings import FOLDER, STRUCTURES, arguments, needs_recordings, obse
 from vla_bench.envs.simpler.robots import GOOGLE_ROBOT, WIDOWX  # noqa: E402
 from vla_bench.envs.simulation import EnvironmentSpec  # noqa: E402
 from vla_bench.policies.base import SubtaskContext  # noqa: E402
-from vla_bench.policies.vla.actions.simpler import SimplerCommands  # noqa: E402
+from vla_bench.policies.vla.actions.robot_commands import RobotCommands  # noqa: E402
 from vla_bench.policies.vla.engine import Engine  # noqa: E402
 from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
 from vla_bench.policies.vla.policy import VlaPolicy  # noqa: E402
@@ -75,14 +75,14 @@ def test_intended_interleaved_executes_the_newest_frame() -> None:
 @pytest.mark.parametrize("setup, robot", [("google_robot", "google_robot"), ("widowx_bridge", "widowx")])
 def test_simpler_commands(setup: str, robot: str) -> None:
     recorded = load_file(FOLDER / "simpler_rollout_ph_lstm.safetensors")
-    gripper = SimplerCommands.for_robot(robot).gripper
+    gripper = RobotCommands.for_robot(robot).gripper
     assert [gripper(value) for value in recorded[f"{setup}.gripper_in"].tolist()] == recorded[
         f"{setup}.gripper_out"
     ].tolist()
     robots = {"widowx": WIDOWX, "google_robot": GOOGLE_ROBOT}
     camera, actions = robots[robot].camera, robots[robot].actions
     policy = VlaPolicy(
-        EnvironmentSpec("simpler", actions, {camera: (200, 200)}, 5.0),
+        EnvironmentSpec("simpler", actions, {camera: (200, 200)}, 5.0, roles={"static": camera}),
         **arguments("ph_lstm", compat="released"),
     )
     policy.reset(0, "pick coke can", SubtaskContext("trial", 0, 0))

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_bench.bench.demonstrations.feasible import feasible_tasks
-from vla_bench.bench.demonstrations.options import RecordingConfig
-from vla_bench.bench.demonstrations.record import record
-from vla_bench.bench.demonstrations.starts import recorded_start
+from vla_bench.bench.families.calvin_demonstrations.feasible import feasible_tasks
+from vla_bench.bench.families.calvin_demonstrations.options import RecordingConfig
+from vla_bench.bench.families.calvin_demonstrations.record import record
+from vla_bench.bench.families.calvin_demonstrations.starts import recorded_start
 from vla_bench.bench.runner import evaluate
 from vla_bench.bench.setup.config import Config, PolicyConfig, RunConfig, benchmark_from_plain
 from vla_bench.envs.calvin.bundle import find_bundle

@@ -10,7 +10,7 @@ import pytest
 from calvin_sets import recording, write_set
 
 from vla_bench.bench.cli.main import main
-from vla_bench.bench.data.picture import CELL, LINE, contact_sheet
+from vla_bench.bench.families.calvin_data.picture import CELL, LINE, contact_sheet
 from vla_bench.envs.calvin.dataset import (
     Annotation,
     CalvinDataset,

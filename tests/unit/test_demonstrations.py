@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_bench.bench.data.record_data import parse
-from vla_bench.bench.demonstrations.disturbance import Disturber
-from vla_bench.bench.demonstrations.feasible import kind_of
-from vla_bench.bench.demonstrations.options import Disturbance, RecordingConfig
-from vla_bench.bench.demonstrations.pieces import recordings, unpushed
-from vla_bench.bench.demonstrations.planning import episodes_after, prepare
-from vla_bench.bench.demonstrations.take import RecordedEpisode
 from vla_bench.bench.errors import ConfigError, ResultSetError
+from vla_bench.bench.families.calvin_data.record_data import parse
+from vla_bench.bench.families.calvin_demonstrations.disturbance import Disturber
+from vla_bench.bench.families.calvin_demonstrations.feasible import kind_of
+from vla_bench.bench.families.calvin_demonstrations.options import Disturbance, RecordingConfig
+from vla_bench.bench.families.calvin_demonstrations.pieces import recordings, unpushed
+from vla_bench.bench.families.calvin_demonstrations.planning import episodes_after, prepare
+from vla_bench.bench.families.calvin_demonstrations.take import RecordedEpisode
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.setup.config import PolicyConfig, RunConfig
 from vla_bench.envs.calvin.tasks import TASKS

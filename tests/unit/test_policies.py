@@ -338,3 +338,10 @@ def test_an_expert_lapses_as_often_as_told():
     assert 90 <= lapses <= 150
     with pytest.raises(PolicyError, match=r"lapse is a share between 0 and 1, got 2"):
         describe_policy(PolicyChoice("expert", {"lapse": 2}), environment)
+
+
+def test_the_expert_is_the_environments_own():
+    bringing = dataclasses.replace(TABLE, expert="vla_bench.policies.stub:StubPolicy")
+    assert find_policy("expert", bringing).__name__ == "StubPolicy"
+    with pytest.raises(PolicyError, match="table brings no expert"):
+        describe_policy(PolicyChoice("expert"), TABLE)

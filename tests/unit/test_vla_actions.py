@@ -23,7 +23,7 @@ from vla_bench.policies.vla.actions.normalisation import (
     unnormalise,
     unstandardise,
 )
-from vla_bench.policies.vla.actions.simpler import SimplerCommands
+from vla_bench.policies.vla.actions.robot_commands import RobotCommands
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens, BinClassifier
 from vla_bench.policies.vla.config import VlaConfig
 
@@ -124,7 +124,7 @@ def test_gripper_rules() -> None:
     assert [sticky(x) for x in (1, 0, 0, 0, 0, 1)] == [0.0, 2.0, 2.0, 2.0, 0.0, -2.0]
     assert [delayed(x) for x in (1, 1, 1, 0, 1)] == [-1.0, 1.0, 1.0, -1.0, -1.0]
     with pytest.raises(PolicyError, match="Did you mean 'widowx'"):
-        SimplerCommands.for_robot("widow")
+        RobotCommands.for_robot("widow")
 
 
 def prediction(opening: float, chunk: int = 3) -> Prediction:

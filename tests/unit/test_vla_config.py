@@ -12,11 +12,13 @@ import pytest
 from vla_bench.bench.setup.preparation import prepare
 from vla_bench.bench.setup.presets import load_config
 from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.registry import describe_policy
 from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.embodiment import names_in, seen_as
 from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.robovlms_config import from_robovlms, read_config, released_dtype
 
@@ -266,7 +268,7 @@ def test_what_changes_numbers_is_a_switch() -> None:
 
 def simpler(action: str = "bridge", camera: str = "3rd_view_camera") -> EnvironmentSpec:
     convention = dataclasses.replace(ACTIONS[0], name=action, frame="base", rotation="axis_angle")
-    return EnvironmentSpec("simpler", (convention,), {camera: (480, 640)}, 5.0)
+    return EnvironmentSpec("simpler", (convention,), {camera: (480, 640)}, 5.0, roles={"static": camera})
 
 
 def test_on_a_robot_of_simplerenv(tmp_path: Path) -> None:
@@ -283,14 +285,22 @@ def test_on_a_robot_of_simplerenv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, environment, said",
     [
-        ({"model": {"state_token": True}}, simpler(), "state_token=True needs CALVIN's robot_obs"),
-        ({"model": {"action_frame": "tcp"}}, simpler(), "action_frame=tcp needs CALVIN's robot_obs"),
+        (
+            {"model": {"state_token": True}},
+            simpler(),
+            "state_token=True needs the robot's state, which simpler",
+        ),
+        (
+            {"model": {"action_frame": "tcp"}},
+            simpler(),
+            "action_frame=tcp needs the robot's state, which simpler",
+        ),
         ({"statistics": __file__}, simpler(), "seven numbers each"),
         ({"statistics": "/nowhere"}, simpler(), "policy.statistics=/nowhere: there is no such file"),
         (
             {"statistics": __file__},
             EnvironmentSpec("calvin", ACTIONS, {"static": (200, 200)}, 30.0),
-            "is for SimplerEnv's robots",
+            "is for robots of the conventions bridge, fractal",
         ),
     ],
 )
@@ -320,3 +330,15 @@ def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:
     assert len({(name, protocol) for name, protocol, _ in (first, longer, other)}) == 1
     (tmp_path / "config.json").write_text(json.dumps({**RELEASED, "note": 1}))
     assert run(large) != first
+
+
+def test_cameras_and_state_are_found_by_their_roles() -> None:
+    roles = {"static": "overhead", "gripper": "wrist", "state": "proprio"}
+    environment = EnvironmentSpec("mine", ACTIONS, {"overhead": (9, 9), "wrist": (8, 8)}, 30.0, roles=roles)
+    choice = PolicyChoice("vla", {"seed": 0, "model": {"gripper_camera": True, "state_token": True}})
+    spec = describe_policy(choice, environment)
+    assert [camera.name for camera in spec.sensors.cameras] == ["overhead", "wrist"]
+    seen = seen_as(names_in(environment), Observation({"rgb_overhead": 1, "rgb_wrist": 2, "proprio": 3}))
+    assert (seen["rgb_static"], seen["rgb_gripper"], seen["robot_obs"]) == (1, 2, 3)
+    with pytest.raises(PolicyError, match="needs the robot's state, which mine does not show"):
+        describe_policy(choice, dataclasses.replace(environment, roles={"static": "overhead", "gripper": "wrist"}))

@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Describes each split."""
-    from vla_bench.bench.data.progress import ProgressLine
     from vla_bench.bench.errors import ConfigError
+    from vla_bench.bench.live.progress import ProgressLine
     from vla_bench.envs.calvin.dataset import open_dataset
     from vla_bench.envs.calvin.dataset.description import SAMPLED, describe
     from vla_bench.envs.calvin.dataset.opening import splits_of
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(*(_text(name, each) for name, each in described.items()), sep="\n\n")
     if arguments.picture:
-        from vla_bench.bench.data.picture import contact_sheet
+        from vla_bench.bench.families.calvin_data.picture import contact_sheet
 
         picture = contact_sheet(opened[0])
         try:

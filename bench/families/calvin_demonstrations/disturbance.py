@@ -1,7 +1,8 @@
 """Pushes the arm off its way, so that demonstrations show how to come back.
 
 What is added to an action is executed but never becomes its label: ``commanded`` labels stay the policy's own
-correction, and with ``achieved`` labels the pushed frames are left out (:mod:`vla_bench.bench.demonstrations.pieces`).
+correction, and with ``achieved`` labels the pushed frames are left out
+(:mod:`vla_bench.bench.families.calvin_demonstrations.pieces`).
 M. Laskey et al., "DART: Noise injection for robust imitation learning", CoRL 2017.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_bench.bench.demonstrations.options import Disturbance
+from vla_bench.bench.families.calvin_demonstrations.options import Disturbance
 
 BURST_STEPS = (2, 7)
 """Length of a push, from and below, control steps."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vla_bench.bench.demonstrations.options import Labels
-from vla_bench.bench.demonstrations.take import RecordedEpisode
+from vla_bench.bench.families.calvin_demonstrations.options import Labels
+from vla_bench.bench.families.calvin_demonstrations.take import RecordedEpisode
 from vla_bench.envs.calvin.dataset.writer import RecordedAnnotation, Recording
 
 LEAST_STEPS = 2

@@ -1,4 +1,4 @@
-"""Commands for SimplerEnv from actions in a robot data set's own scale."""
+"""Commands for a robot from actions in its data set's own scale."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ FRACTAL = Quantiles(
 
 
 @dataclass(frozen=True, slots=True)
-class SimplerCommand:
+class RobotCommand:
     """One command: metres, radians, and the robot's own gripper number."""
 
     world_vector: np.ndarray
@@ -73,7 +73,7 @@ class SimplerCommand:
 
 
 @dataclass(slots=True)
-class SimplerCommands:
+class RobotCommands:
     """Turns the policy's (7,) actions of one episode into commands; a new one per instruction."""
 
     quantiles: Quantiles
@@ -81,7 +81,7 @@ class SimplerCommands:
     scale: float = 1.0
 
     @classmethod
-    def for_robot(cls, robot: str, scale: float = 1.0) -> SimplerCommands:
+    def for_robot(cls, robot: str, scale: float = 1.0) -> RobotCommands:
         """``google_robot`` (sticky gripper) or ``widowx`` (delayed opening)."""
         robots = {"google_robot": (FRACTAL, StickyGripper), "widowx": (BRIDGE, DelayedGripper)}
         if robot not in robots:
@@ -89,10 +89,10 @@ class SimplerCommands:
         quantiles, rule = robots[robot]
         return cls(quantiles, rule(), scale)
 
-    def __call__(self, action: np.ndarray) -> SimplerCommand:
+    def __call__(self, action: np.ndarray) -> RobotCommand:
         """``action``: (7,) arm in [-1, 1] between the quantiles, gripper -1 closed or 1 open."""
         raw = self.quantiles.unnormalise(np.asarray(action, dtype=np.float64))
-        return SimplerCommand(
+        return RobotCommand(
             world_vector=raw[:3] * self.scale,
             axis_angle=rotation_vectors(raw[3:6]) * self.scale,
             gripper=self.gripper(float(raw[6])),

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exports all annotations."""
-    from vla_bench.bench.data.progress import ProgressLine
+    from vla_bench.bench.live.progress import ProgressLine
     from vla_bench.envs.calvin.dataset import open_dataset
     from vla_bench.envs.calvin.dataset.foreign.lerobot_export import export_lerobot
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vla_bench.bench.demonstrations.options import RecordingConfig, Take
-from vla_bench.bench.demonstrations.take import sized_sensors
 from vla_bench.bench.dispatch import PolicyChoice
 from vla_bench.bench.dispatch.job import Placement
 from vla_bench.bench.errors import ConfigError, ProtocolMismatch, ResultSetError, suggestion
+from vla_bench.bench.families.calvin_demonstrations.options import RecordingConfig, Take
+from vla_bench.bench.families.calvin_demonstrations.take import sized_sensors
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, canonical_json, to_plain
 from vla_bench.bench.records.provenance import now
 from vla_bench.bench.setup.config import PolicyConfig, RunConfig
@@ -25,7 +25,7 @@ from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec, environment_spec
 from vla_bench.policies.registry import describe_policy
 
-PLAYER = "vla_bench.bench.demonstrations.player:TracePlayer"
+PLAYER = "vla_bench.bench.families.calvin_demonstrations.player:TracePlayer"
 MOST_TRIES = 1000
 """``tries`` is at most this."""
 COMMANDED = ("relative", "absolute")

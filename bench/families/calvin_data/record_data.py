@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from vla_bench.bench.errors import ConfigError, suggestion
 
 if TYPE_CHECKING:
-    from vla_bench.bench.demonstrations.options import RecordingConfig
-    from vla_bench.bench.demonstrations.record import Recorded
+    from vla_bench.bench.families.calvin_demonstrations.options import RecordingConfig
+    from vla_bench.bench.families.calvin_demonstrations.record import Recorded
     from vla_bench.bench.setup.config import Config
 
 GROUPS = ("policy", "run")
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     recording, config = parse(arguments.words)
     sys.path.insert(0, os.getcwd())  # a policy of the user's, beside the user
-    from vla_bench.bench.demonstrations.record import record
+    from vla_bench.bench.families.calvin_demonstrations.record import record
     from vla_bench.bench.live.screen import make_screen
 
     recorded = record(recording, config.policy, config.run, make_screen())
@@ -58,7 +58,7 @@ def parse(words: Sequence[str]) -> tuple[RecordingConfig, Config]:
     """
     import yaml
 
-    from vla_bench.bench.demonstrations.options import RecordingConfig
+    from vla_bench.bench.families.calvin_demonstrations.options import RecordingConfig
     from vla_bench.bench.setup.config import build, field_help
     from vla_bench.bench.setup.presets import load_config
 
@@ -103,7 +103,7 @@ def _told(recorded: Recorded) -> str:
 
 def _fields_text() -> str:
     from vla_bench.bench.cli.run import entries, field_entry
-    from vla_bench.bench.demonstrations.options import RecordingConfig
+    from vla_bench.bench.families.calvin_demonstrations.options import RecordingConfig
     from vla_bench.bench.setup.config import field_help
 
     return "\n".join(["words", *entries(field_entry(each) for each in field_help(RecordingConfig))])

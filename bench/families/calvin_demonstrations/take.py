@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from vla_bench.bench.demonstrations.disturbance import Disturber
-from vla_bench.bench.demonstrations.feasible import feasible_tasks, kind_of
-from vla_bench.bench.demonstrations.options import Take
-from vla_bench.bench.demonstrations.starts import recorded_start
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.bench.episode.rollout import SLOT, Meter, Phase
 from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.families.calvin_demonstrations.disturbance import Disturber
+from vla_bench.bench.families.calvin_demonstrations.feasible import feasible_tasks, kind_of
+from vla_bench.bench.families.calvin_demonstrations.options import Disturbance, Take
+from vla_bench.bench.families.calvin_demonstrations.starts import recorded_start
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
 from vla_bench.bench.video.trace import file_name
 from vla_bench.envs.action_spec import ActionSpec
@@ -130,6 +130,21 @@ def record_episode(
         subtasks=tuple(records),
         timings=Timings(**parts.seconds),
     )
+
+
+def record_as_told(
+    simulation: CalvinSimulation,
+    policy: Policy,
+    episode: EpisodeSpec,
+    told: Mapping[str, Any],
+    /,
+    *,
+    seed: int,
+    meter: Meter,
+) -> EpisodeRecord:
+    """:func:`record_episode` from a :class:`Take` as plain data."""
+    take = Take(**{**told, "disturbance": Disturbance(**told["disturbance"])})
+    return record_episode(simulation, policy, episode, take, seed=seed, meter=meter)
 
 
 def draw_next(simulation: CalvinSimulation, generator: np.random.Generator) -> str:

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace, split: str | None) -> tuple[str, list[Finding], Check | None]:
-    from vla_bench.bench.data.progress import ProgressLine, threads_given
+    from vla_bench.bench.live.progress import ProgressLine, threads_given
     from vla_bench.envs.calvin.dataset import CalvinDataset, open_dataset
     from vla_bench.envs.calvin.dataset.check import examine
     from vla_bench.envs.calvin.dataset.findings import Finding

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vla_bench.bench.demonstrations.options import RecordingConfig
-from vla_bench.bench.demonstrations.pieces import recordings
-from vla_bench.bench.demonstrations.planning import Planned, episodes_after, prepare
-from vla_bench.bench.demonstrations.take import RecordedEpisode, path_of
 from vla_bench.bench.dispatch import EpisodeFinished, Event, Job, WorkerStarted, make_pool, run_episodes
+from vla_bench.bench.dispatch.job import Recording
 from vla_bench.bench.errors import ResultSetError, RunFailed
+from vla_bench.bench.families.calvin_demonstrations.options import RecordingConfig
+from vla_bench.bench.families.calvin_demonstrations.pieces import recordings
+from vla_bench.bench.families.calvin_demonstrations.planning import Planned, episodes_after, prepare
+from vla_bench.bench.families.calvin_demonstrations.take import RecordedEpisode, path_of
 from vla_bench.bench.live.screen import Screen, SilentScreen
 from vla_bench.bench.machine.cores import usable_cores
-from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, to_plain
 from vla_bench.bench.records.conditions import flat
 from vla_bench.bench.records.journal import Journal
 from vla_bench.bench.setup.config import PolicyConfig, RunConfig
@@ -32,6 +33,8 @@ from vla_bench.envs.calvin.dataset.writer import DatasetWriter
 WORKSHOP = "recording"
 """Folder, in the data set's, of the journal and of the episodes that are not in the data set yet."""
 EPISODES = "episodes"
+RECORD = "vla_bench.bench.families.calvin_demonstrations.take:record_as_told"
+"""What a worker runs."""
 JOURNAL = "journal.jsonl"
 
 
@@ -183,7 +186,7 @@ class _Recording:
             policy=self.planned.choice,
             run=dataclasses.replace(settings, seed=self.planned.config.seed),
             inference=self.planned.inference,
-            take=self.planned.take(str(self.episodes_folder.absolute())),
+            recording=Recording(RECORD, to_plain(self.planned.take(str(self.episodes_folder.absolute())))),
         )
         pool = make_pool(settings.backend, workers, settings.address, settings.gpu_share)
         return run_episodes(job, missing, pool, on_event=take)

@@ -37,8 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Imports all episodes."""
-    from vla_bench.bench.data.progress import ProgressLine
     from vla_bench.bench.errors import ConfigError
+    from vla_bench.bench.live.progress import ProgressLine
     from vla_bench.envs.calvin.bundle import tasks_by_instruction
     from vla_bench.envs.calvin.dataset.foreign.trajectory import import_set
 

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from vla_bench.bench.demonstrations.feasible import feasible_tasks, kind_of
-from vla_bench.bench.demonstrations.table_setting import Redraw, TableSetting, subject_of
 from vla_bench.bench.errors import UserError
+from vla_bench.bench.families.calvin_demonstrations.feasible import feasible_tasks, kind_of
+from vla_bench.bench.families.calvin_demonstrations.table_setting import Redraw, TableSetting, subject_of
 from vla_bench.envs.calvin.initial_states import ROBOT_OBS
 from vla_bench.envs.calvin.oracle import BLOCKS, DRAWER_LINK, PLANK_LINK, ROBOT, TABLE
 from vla_bench.envs.calvin.robot import POSITION_UNIT, ROTATION_UNIT

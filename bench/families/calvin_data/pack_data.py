@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Packs each split."""
-    from vla_bench.bench.data.progress import ProgressLine, threads_given
+    from vla_bench.bench.live.progress import ProgressLine, threads_given
     from vla_bench.envs.calvin.dataset import open_dataset
     from vla_bench.envs.calvin.dataset.choosing import read_choice
     from vla_bench.envs.calvin.dataset.layout import CAMERAS, NUMBERS

@@ -1,1 +1,0 @@
-"""The actions of ``vla-bench data``, each a module with ``configure(parser)`` and ``run(arguments) -> int``."""
