@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -69,6 +69,7 @@ def test_bootstrap_of_differences_is_scipys():
     assert ours.deviation == pytest.approx(differences.std(ddof=1))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(st.integers(-5, 5), st.integers(0, 40)))
 def test_differences_the_other_way_round_mirror_every_number(counts):
     there, back = paired_mean(counts, 5), paired_mean({-value: count for value, count in counts.items()}, 5)
