@@ -39,7 +39,7 @@ class Encoder:
         return self._view
 
 
-def decode(data: bytes, largest: int = LARGEST_MESSAGE, *, checked: bool = True) -> Any:
+def decode(data: bytes | bytearray, largest: int = LARGEST_MESSAGE, *, checked: bool = True) -> Any:
     """The value of a message; arrays are read-only. MessageFault: see :func:`.bounds.unpacked`."""
     return unpacked(data, _array, largest, checked=checked)
 

@@ -63,7 +63,7 @@ def encoder() -> Encoder:
     return Encoder(_plain)
 
 
-def decode(data: bytes, largest: int = LARGEST_MESSAGE) -> Message:
+def decode(data: bytes | bytearray, largest: int = LARGEST_MESSAGE) -> Message:
     """The message in the bytes; MessageFault: there is none, a field is missing, or its type is unknown."""
     whole = unpacked(data, _array, largest)
     if not isinstance(whole, dict):

@@ -99,7 +99,7 @@ class VlaEvalConnection:
         while True:
             data = self._socket.receive(until - time.monotonic())
             try:
-                message = vla_eval.decode(data if isinstance(data, bytes) else data.encode(), self._largest)
+                message = vla_eval.decode(data.encode() if isinstance(data, str) else data, self._largest)
             except MessageFault as fault:
                 self.close()
                 raise MessageFault(f"{self._socket.where} sent {fault}") from None

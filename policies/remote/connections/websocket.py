@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import struct
-import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import openpi
 from vla_bench.policies.remote.connections.base import Dial, last_line
+from vla_bench.policies.remote.connections.direct import DirectConnection
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
 
 STARVLA = "starvla_policy_server"
 CLOSE_SECONDS = 1.0
-LOOK_SECONDS = 0.5
-"""How often a silent connection is looked at."""
 
 
 class WebSocket:
@@ -42,8 +38,9 @@ class WebSocket:
                 max_size=how.largest,
                 additional_headers=headers,
                 proxy=None if how.address.local else True,
+                create_connection=cast(Any, DirectConnection),
             )
-            self._socket: ClientConnection = connecting.__enter__()
+            self._socket = cast(DirectConnection, connecting.__enter__())
         except InvalidStatus as error:
             status = error.response.status_code
             if status in (401, 403):
@@ -55,39 +52,24 @@ class WebSocket:
             raise RemoteFault(f"{self.where} speaks no websocket") from None
         except (OSError, TimeoutError, InvalidHandshake, WebSocketException, ValueError) as error:
             raise RemoteFault(f"{self.where} cannot be reached: {error or type(error).__name__}") from None
-        self._connecting = connecting
-        self._send_seconds = 0
         self.open = True
 
     def send(self, data: bytes | memoryview, seconds: float) -> None:
-        """Sends one binary message, or gives up after about ``seconds``."""
-        whole = max(1, round(seconds))
-        if whole != self._send_seconds:
-            self._send_seconds = whole
-            with contextlib.suppress(OSError):
-                self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", whole, 0))
+        """Sends one binary message, or gives up after ``seconds``."""
         try:
-            self._socket.send(data)
-        except (ConnectionClosed, OSError, WebSocketException) as error:
+            self._socket.send(data, seconds)
+        except (OSError, WebSocketException) as error:
             raise self.lost(error) from None
 
-    def receive(self, seconds: float) -> bytes | str:
+    def receive(self, seconds: float) -> bytes | bytearray | str:
         """The next message. RemoteFault: none came in time, or the connection is gone."""
-        until = time.monotonic() + seconds
-        while True:
-            left = until - time.monotonic()
-            try:
-                return self._socket.recv(timeout=max(min(left, LOOK_SECONDS), 0.001))
-            except TimeoutError:
-                refused = self._socket.protocol.parser_exc  # a peer that goes on sending keeps the library waiting
-                if refused is None and left > LOOK_SECONDS:
-                    continue
-                self.close()
-                if refused is not None:
-                    raise MessageFault(f"{self.where} sent a message larger than is taken ({refused})") from None
-                raise RemoteFault(f"{self.where} has not answered for {seconds:.3g} s") from None
-            except (ConnectionClosed, OSError, WebSocketException) as error:
-                raise self.lost(error) from None
+        try:
+            return self._socket.recv(seconds)
+        except TimeoutError:
+            self.close()
+            raise RemoteFault(f"{self.where} has not answered for {seconds:.3g} s") from None
+        except (OSError, WebSocketException) as error:
+            raise self.lost(error) from None
 
     def lost(self, error: Exception) -> RemoteFault:
         """Closes, and says why the connection is gone."""
@@ -165,7 +147,7 @@ class OpenpiConnection:
         """Closes the connection."""
         self._socket.close()
 
-    def _decoded(self, message: bytes | str, *, checked: bool = True) -> Any:
+    def _decoded(self, message: bytes | bytearray | str, *, checked: bool = True) -> Any:
         if isinstance(message, str):  # the server's traceback; it closes the connection behind it
             self.close()
             raise ServerFault(f"{self._socket.where} failed: {last_line(message)}")
