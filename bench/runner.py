@@ -30,7 +30,7 @@ from vla_bench.bench.packages import ENGINE, LEARNED
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal, read_journal
-from vla_bench.bench.records.provenance import Provenance, describe_policy
+from vla_bench.bench.records.provenance import Provenance, policy_entry
 from vla_bench.bench.records.result_set import (
     DERIVED,
     ERRORS,
@@ -194,7 +194,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     )
     how = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
     provenance.begin(
-        describe_policy(job.policy.target, ready.content), {**how, "inference": inference, "workers": workers}
+        policy_entry(job.policy.target, ready.content), {**how, "inference": inference, "workers": workers}
     )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
