@@ -25,6 +25,7 @@ from vla_bench.bench.setup.presets import FOLDER, load_config, presets
 if TYPE_CHECKING:
     from vla_bench.bench.records.comparison import Comparison
     from vla_bench.bench.records.result_set import ResultSet
+    from vla_bench.bench.setup.preparation import Preparation
 
 KEY = "ablation"
 """What is typed to run one: ``ablation=<name or file>``."""
@@ -115,7 +116,7 @@ def _field(word: str) -> str:
 def run(
     ablation: Ablation,
     configs: Mapping[str, Config],
-    evaluate: Callable[[Config], ResultSet],
+    evaluate: Callable[[Preparation], ResultSet],
     begin: Callable[[str], object] = lambda name: None,
 ) -> dict[str, ResultSet]:
     """Evaluates the rows one after the other; what they hold already is not run again.
@@ -125,7 +126,7 @@ def run(
     Args:
         ablation: the rows.
         configs: of :func:`configurations`.
-        evaluate: runs one.
+        evaluate: runs one that is planned.
         begin: told the name of each row before it is run.
 
     Returns:
@@ -133,17 +134,17 @@ def run(
     """
     from vla_bench.bench.setup.preparation import prepare
 
-    folders: dict[Path, str] = {}
+    planned: dict[str, Preparation] = {}
     for name, config in configs.items():
-        folder = prepare(config).folder
-        if folder in folders:
-            raise ConfigError(f"rows {folders[folder]} and {name} of {ablation.name} are the same run")
-        folders[folder] = name
+        ready = prepare(config)
+        if twin := next((other for other, each in planned.items() if each.folder == ready.folder), None):
+            raise ConfigError(f"rows {twin} and {name} of {ablation.name} are the same run")
+        planned[name] = ready
     done: dict[str, ResultSet] = {}
-    for name, config in configs.items():
+    for name, ready in planned.items():
         begin(name)
-        done[name] = evaluate(config)
-        if not done[name].has(config.run.only):
+        done[name] = evaluate(ready)
+        if not done[name].has(ready.config.run.only):
             break
     return done
 

@@ -30,7 +30,7 @@ from vla_bench.bench.packages import ENGINE, LEARNED
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal, read_journal
-from vla_bench.bench.records.provenance import Provenance, describe_policy
+from vla_bench.bench.records.provenance import Provenance, policy_entry
 from vla_bench.bench.records.result_set import (
     DERIVED,
     ERRORS,
@@ -57,12 +57,13 @@ ERRORS_BEFORE_GIVING_UP = 3
 many and not a single judged episode is not worth going on with."""
 
 
-def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
+def evaluate(config: Config, screen: Screen | None = None, ready: Preparation | None = None) -> ResultSet:
     """Runs what the run's folder does not hold yet, and makes its tables.
 
     Args:
         config: the run.
         screen: shows what goes on; nothing is shown without one.
+        ready: what :func:`prepare` made of it, where that is known already: planning may ask a driver or a policy.
 
     Returns:
         The result set; not complete (``summary.complete``) when the run was interrupted.
@@ -74,7 +75,7 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
             finished is its ``result_set``.
     """
     screen = screen or SilentScreen()
-    ready = prepare(config)
+    ready = ready or prepare(config)
     ready = _with_its_word(ready) or identified(ready)
     run = config.run
     header = journal_header(ready)
@@ -193,7 +194,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     )
     how = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
     provenance.begin(
-        describe_policy(job.policy.target, ready.content), {**how, "inference": inference, "workers": workers}
+        policy_entry(job.policy.target, ready.content), {**how, "inference": inference, "workers": workers}
     )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)

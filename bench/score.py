@@ -5,7 +5,7 @@ the journal. Whoever reads a result set walks this tree; what it gives never dep
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -82,6 +82,17 @@ class Score:
         place = {name: index for index, name in enumerate(names)}
         parts.sort(key=lambda part: min(place[name] for name in part.names()))
         return dataclasses.replace(self, parts=tuple(parts), episodes=episodes) if parts or episodes else None
+
+    def shares(self, among: Collection[str]) -> dict[str, float]:
+        """How much of the number is each of these episodes', were they all there are; together they are 1."""
+        if not self.parts:
+            there = [name for name in self.episodes if name in among]
+            return {name: 1 / len(there) for name in there}
+        parts = [shares for part in self.parts if part.counts and (shares := part.shares(among))]
+        n = sum(map(len, parts))
+        if self.how == "alike":
+            return {name: share / len(parts) for shares in parts for name, share in shares.items()}
+        return {name: 1 / n for shares in parts for name in shares}
 
 
 def chains(names: Sequence[str]) -> Score:

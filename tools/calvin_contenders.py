@@ -157,10 +157,10 @@ class Original:
 
     def __init__(self, assets: str, cameras: Sequence[str]) -> None:
         from vla_bench.envs.calvin.bundle import find_bundle
-        from vla_bench.envs.calvin.reference import ReferenceSimulation
+        from vla_bench.envs.calvin.original import OriginalSimulation
         from vla_bench.envs.observation import Sensors
 
-        self._simulation = ReferenceSimulation(find_bundle(assets), Sensors.of(*cameras), renderer="tiny")
+        self._simulation = OriginalSimulation(find_bundle(assets), Sensors.of(*cameras), renderer="tiny")
 
     def round(self, sequence: np.ndarray) -> Round:
         """Its ``step`` renders its cameras and collects its information every time."""

@@ -124,7 +124,7 @@ def median_milliseconds(policy: Policy, calls: int) -> float:
 
 def by_original_loop(structure: str, window: int, decisions: int) -> float:
     """Decisions per CPU second."""
-    from vla_bench.policies.vla.speed import measure
+    from vla_bench.policies.vla.decision_speed import measure
 
     return measure(_engine(structure, "exact", window), 1, decisions, original=True).per_second
 
@@ -198,7 +198,7 @@ def _engine(structure: str, batching: str, window: int) -> Any:
     import torch
 
     from vla_bench.policies.vla.config import VlaConfig
-    from vla_bench.policies.vla.speed import engine_of_size
+    from vla_bench.policies.vla.decision_speed import engine_of_size
 
     torch.set_num_threads(1)
     head = {"policy_head": "lstm", "interleaved": "fc"}[structure]

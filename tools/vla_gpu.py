@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--decisions", type=int, default=5, help="calls that are timed (default: 5)")
     typed = parser.parse_args(arguments)
     try:
-        from vla_bench.policies.vla.speed import report
+        from vla_bench.policies.vla.decision_speed import report
 
         for dtype in typed.dtypes:
             for line in report(

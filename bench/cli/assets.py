@@ -86,7 +86,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 def _fetch_checkpoint(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.errors import AssetError, ConfigError
-    from vla_bench.policies.vla.published import PUBLISHED, fetch_checkpoint
+    from vla_bench.policies.vla.released import PUBLISHED, fetch_checkpoint
 
     if not arguments.name:
         raise ConfigError(

@@ -145,7 +145,7 @@ def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
     sets = ablation.run(
         chosen,
         configs,
-        lambda config: evaluate(config, make_screen()),
+        lambda ready: evaluate(ready.config, make_screen(), ready),
         lambda name: print(f"row {name}", file=sys.stderr),
     )
     last = list(sets)[-1]

@@ -24,7 +24,7 @@ from vla_bench.bench.dispatch.job import Job, RecordEpisode, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
 from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
-from vla_bench.bench.episode.preflight import Trial, try_out
+from vla_bench.bench.episode.preflight import TryOut, try_out
 from vla_bench.bench.episode.rollout import Phase, run_episode
 from vla_bench.bench.packages import versions
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
@@ -86,7 +86,7 @@ def build_worker(job: Job) -> Started:
     """Builds what the job says and tries it out; whatever goes wrong passes through."""
     began, before = time.perf_counter(), set(sys.modules)
     simulation, policy = make_simulation(job.simulation), connect(job)
-    trial = Trial() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
+    trial = TryOut() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
     info = _describe(simulation, policy, job, time.perf_counter() - began)
     if not trial.repeatable:
         info["repeatable"] = False

@@ -43,7 +43,7 @@ class _Whereabouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TryOut:
     """What a trial has shown."""
 
     remark: str = ""
@@ -64,7 +64,7 @@ class _Kept:
         self.seen = Observation({name: np.array(array) for name, array in observation.items()})
 
 
-def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: int) -> Trial:
+def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: int) -> TryOut:
     """Resets to the episode's start, looks, decides, executes one action, and asks once more for the same decision.
 
     Nothing of it stays: the next reset of either begins afresh. A policy that is shown the simulator's state is
@@ -95,7 +95,7 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
         raise _blame(policy.spec.name, "act" if look.looked else "reset", error) from error
     repeatable = again is None or np.array_equal(chunk, again)
     remarks = [_far_out(spec, chunk), _half_open(spec, chunk), "" if repeatable else f"{spec.name}: {NOT_REPEATABLE}"]
-    return Trial("; ".join(filter(None, remarks)), repeatable)
+    return TryOut("; ".join(filter(None, remarks)), repeatable)
 
 
 def _half_open(spec: PolicySpec, chunk: np.ndarray) -> str:

@@ -104,7 +104,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
     del environment
     options: CalvinOptions = benchmark.options
     if options.backend == "calvin_env":
-        from vla_bench.envs.calvin.reference import check_installed
+        from vla_bench.envs.calvin.original import check_installed
 
         check_installed()
     bundle = find_bundle(options.assets)
@@ -139,9 +139,9 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
 
 def _renderer(options: CalvinOptions) -> str:
     if options.backend == "calvin_env":
-        from vla_bench.envs.calvin import reference
+        from vla_bench.envs.calvin import original
 
-        return reference.resolve_renderer(options.renderer)
+        return original.resolve_renderer(options.renderer)
     from vla_bench.envs.calvin.renderers import resolve_renderer
 
     return resolve_renderer(options.renderer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.clusters import cluster_of, clustered_mean, clustered_pairs, clustered_rate
 from vla_bench.bench.records.conditions import FieldDifference, differences, refuse
 from vla_bench.bench.records.lineup import short_names
+from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.paired import PairedMean, PairedRates, holm
 from vla_bench.bench.records.statistics import Rate
 from vla_bench.bench.records.summary import Bounds
+from vla_bench.bench.records.weighted import Pair, weighted_mean
+from vla_bench.bench.score import Score
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
@@ -72,6 +76,8 @@ class Comparison:
     fields: tuple[FieldDifference, ...]
     """Ways in which the two were not measured alike; empty unless that was allowed."""
     notes: tuple[str, ...]
+    weighted: bool = False
+    """Whether parts of the score count alike whatever their episodes, so that the averages are no plain ones."""
 
     @property
     def verdict(self) -> str:
@@ -138,7 +144,25 @@ def compare(
     kind, longest = first.summary.kind, first.header["longest"] if first.summary.kind == "chains" else 1
     n = len(judged)
     facts = first.header["protocol"]["facts"]
-    average = clustered_mean(((cluster_of(x, facts), y.chain_length - x.chain_length) for x, y in judged), longest)
+    score = score_of(first.header, first.records)
+    shares = score.shares([x.episode for x, _ in judged])
+    weighted = max(shares.values(), default=0.0) - min(shares.values(), default=0.0) > 1e-12 or len(shares) < n
+    if weighted and shares:
+        parts = {name: str(place) for place, (_, leaf) in enumerate(score.leaves()) for name in leaf.episodes}
+        average = weighted_mean(
+            [
+                Pair(parts[x.episode], cluster_of(x, facts), shares[x.episode], y.chain_length - x.chain_length)
+                for x, y in judged
+                if x.episode in shares
+            ],
+            longest,
+        )
+    else:
+        shares = {x.episode: 1 / n for x, _ in judged}
+        average = clustered_mean(((cluster_of(x, facts), y.chain_length - x.chain_length) for x, y in judged), longest)
+    averages = [
+        math.fsum(shares.get(pair[0].episode, 0.0) * pair[place].chain_length for pair in judged) for place in (0, 1)
+    ]
     unjudged = [pair for pair in shared if any(record.status != "done" for record in pair)]
     return Comparison(
         first=a,
@@ -149,9 +173,10 @@ def compare(
         pairs=n,
         unjudged=len(unjudged),
         unshared=len(mine) + len(theirs) - 2 * len(shared),
-        averages=(sum(x.chain_length for x, _ in judged) / n, sum(y.chain_length for _, y in judged) / n),
+        averages=(averages[0], averages[1]),
         average=average,
-        bounds=_bounds(judged, unjudged, longest) if unjudged else None,
+        bounds=_bounds(score, judged, unjudged, longest) if unjudged else None,
+        weighted=weighted,
         positions=tuple(_position(judged, length, facts) for length in range(1, longest + 1)),
         tasks=_tasks(judged, facts),
         fields=fields,
@@ -192,17 +217,15 @@ def _tasks(judged: _Pairs, facts: Mapping[str, Any]) -> tuple[TaskDifference, ..
     )
 
 
-def _bounds(
-    judged: Sequence[tuple[EpisodeRecord, EpisodeRecord]],
-    unjudged: Sequence[tuple[EpisodeRecord, EpisodeRecord]],
-    longest: int,
-) -> Bounds:
-    low = high = sum(y.chain_length - x.chain_length for x, y in judged)
-    for x, y in unjudged:
-        least, most = ((r.chain_length,) * 2 if r.status == "done" else (0, longest) for r in (x, y))
-        low, high = low + most[0] - least[1], high + most[1] - least[0]
-    n = len(judged) + len(unjudged)
-    return Bounds(low / n, high / n)
+def _bounds(score: Score, judged: _Pairs, unjudged: _Pairs, longest: int) -> Bounds:
+    pairs = [*judged, *unjudged]
+    shares = score.shares([x.episode for x, _ in pairs])
+    low = high = 0.0
+    for x, y in pairs:
+        mine, theirs = (((r.chain_length,) * 2 if r.status == "done" else (0, longest)) for r in (x, y))
+        share = shares.get(x.episode, 0.0)
+        low, high = low + share * (theirs[0] - mine[1]), high + share * (theirs[1] - mine[0])
+    return Bounds(low, high)
 
 
 def _notes(*named: tuple[str, ResultSet]) -> list[str]:

@@ -120,6 +120,11 @@ def _overview(of: Sequence[Comparison]) -> Table:
             )
         )
     caption = "Paired over the episodes that both judged; 95 % BCa bootstrap interval, p of the exact sign-flip test."
+    if any(each.weighted for each in of):
+        caption = (
+            "Paired over the episodes that both judged, their parts weighted as the score has them; 95 % stratified "
+            "interval, p of the sign-flip test."
+        )
     if any(each.fields for each in of):
         caption += " † not measured in the same way."
     columns = ("pair", "n", f"{average}, first", "second", "difference", "p")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.errors import ProtocolMismatch
 from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.result_set import CONFIG
 from vla_bench.bench.records.summary import BLIND
+from vla_bench.bench.score import Score
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.results import Results
@@ -46,6 +49,8 @@ def differences(first: Results, second: Results) -> tuple[FieldDifference, ...]:
         a, b = mine.get(name, "–"), theirs.get(name, "–")
         if a != b and not (name == "renderer" and "none" in (a, b)) and not name.startswith(SEEING):
             found.append(FieldDifference(name, str(a), str(b)))
+    if scores := _score_difference(first, second):
+        found.append(scores)
     if first.header["protocol"]["hash"] != second.header["protocol"]["hash"]:
         found += _episode_differences(first, second)
     return tuple(found)
@@ -72,6 +77,27 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in facts.items():
         fields |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return fields
+
+
+def _score_difference(first: Results, second: Results) -> FieldDifference | None:
+    """The two scores, where they make another number of what both sets have."""
+    a, b = (score_of(each.header, each.records) for each in (first, second))
+    shared = frozenset(a.names()) & frozenset(b.names())
+    mine, theirs = a.shares(shared), b.shares(shared)
+    alike = mine.keys() == theirs.keys() and all(math.isclose(mine[name], theirs[name]) for name in mine)
+    if alike and (a.how == "chain") == (b.how == "chain"):
+        return None
+    said = [_said(a), _said(b)]
+    if said[0] == said[1]:
+        said = [f"{said[0]}, over {len(shares)} of {len(shared)} shared episodes" for shares in (mine, theirs)]
+        if said[0] == said[1]:
+            said[1] += ", weighted otherwise"
+    return FieldDifference("score", *said)
+
+
+def _said(score: Score) -> str:
+    parts = f" of {', '.join(part.name for part in score.parts if part.counts)}" if score.parts else ""
+    return f"{score.name} ({score.how}{parts})"
 
 
 def _episode_differences(first: Results, second: Results) -> list[FieldDifference]:

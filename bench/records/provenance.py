@@ -57,7 +57,7 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-def describe_policy(target: str, content: Content) -> dict[str, Any]:
+def policy_entry(target: str, content: Content) -> dict[str, Any]:
     """The policy's target, the digests of its code and files, and what could not be compared."""
     return {"target": target, **content_to_plain(content)}
 
@@ -94,7 +94,7 @@ class Provenance:
         self._content: dict[str, Any] = {**fixed, "tries": [] if fresh else tries_of(path)}
 
     def begin(self, policy: Mapping[str, Any], placement: Mapping[str, Any]) -> None:
-        """Opens a try; ``policy`` as :func:`describe_policy` has it, ``placement`` says how it is run (workers,
+        """Opens a try; ``policy`` as :func:`policy_entry` has it, ``placement`` says how it is run (workers,
         backend…)."""
         self._content["tries"].append(
             {

@@ -35,7 +35,7 @@ def build(spec: SimulationSpec) -> Any:
     """
     options = dict(spec.options)
     if options.pop("backend", BACKENDS[0]) == "calvin_env":
-        from vla_bench.envs.calvin.reference import ReferenceSimulation as Simulation
+        from vla_bench.envs.calvin.original import OriginalSimulation as Simulation
     else:
         from vla_bench.envs.calvin.simulation import CalvinSimulation as Simulation
     bundle = find_bundle(options.pop("assets"))

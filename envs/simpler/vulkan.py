@@ -14,6 +14,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,7 +117,13 @@ def probe(variables: Mapping[str, str] | None = None, python: str = "") -> Devic
     Raises:
         RendererError: no loader, no driver or no device; says which packages bring them.
     """
-    environment = {**os.environ, **(variables or {}), "PYTHONSAFEPATH": "1"}
+    return _probed(tuple(sorted({**os.environ, **(variables or {}), "PYTHONSAFEPATH": "1"}.items())), python)
+
+
+@lru_cache(maxsize=8)
+def _probed(variables: tuple[tuple[str, str], ...], python: str) -> Device:
+    """A driver is asked once for the same variables; what went wrong is not remembered."""
+    environment = dict(variables)
     command = start.command("vla_bench.envs.simpler.vulkan_probe", *loader_paths(), python=python)
     try:
         done = subprocess.run(

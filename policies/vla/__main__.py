@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _speed(typed: argparse.Namespace) -> int:
     import torch
 
-    from vla_bench.policies.vla.speed import report
+    from vla_bench.policies.vla.decision_speed import report
 
     torch.set_num_threads(typed.threads)
     for line in report(

@@ -6,6 +6,7 @@ from vla_bench.bench.ablation import REPORT, TABLE, compare_rows, configurations
 from vla_bench.bench.cli.run import main
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.runner import evaluate
+from vla_bench.bench.setup import preparation
 from vla_bench.bench.setup.presets import presets
 
 ROWS = """# Holding still against wandering, on the toy.
@@ -44,7 +45,7 @@ def test_rows_are_run_once_and_compared(file, tmp_path, capsys):
     assert [journal.read_bytes() for journal in journals] == before
 
 
-def test_interrupted_rows_are_finished_by_the_same_command(file, tmp_path):
+def test_interrupted_rows_are_finished_by_the_same_command(file, tmp_path, monkeypatch):
     chosen = load_ablation(str(file))
     configs = configurations(chosen, [*COMMON, f"run.results={tmp_path}"])
     begun = []
@@ -53,8 +54,12 @@ def test_interrupted_rows_are_finished_by_the_same_command(file, tmp_path):
         def has(self, only):
             return False
 
-    assert list(run(chosen, configs, lambda config: Partial(), begun.append)) == ["still"]
-    sets = run(chosen, configs, evaluate)
+    assert list(run(chosen, configs, lambda ready: Partial(), begun.append)) == ["still"]
+    planned = []
+    plan = preparation.plan
+    monkeypatch.setattr(preparation, "plan", lambda *words: planned.append(words) or plan(*words))
+    sets = run(chosen, configs, lambda ready: evaluate(ready.config, ready=ready))
+    assert len(planned) == 2, "each row is planned once"
     assert list(sets) == ["still", "wander"] and begun == ["still"]
     (found,) = compare_rows(sets)
     assert found.pairs == 6

@@ -20,7 +20,7 @@ from vla_bench.envs.calvin.dataset import (
     open_dataset,
 )
 from vla_bench.envs.calvin.dataset.choosing import choose, read_choice, write_choice
-from vla_bench.envs.calvin.dataset.description import describe
+from vla_bench.envs.calvin.dataset.description import summarise
 
 
 def made_up(seed: int = 0) -> list[Annotation]:
@@ -96,7 +96,7 @@ def test_a_choice_is_written_read_and_packed(folder, tmp_path, capsys):
 
 def test_a_description_counts_what_is_there(folder, capsys):
     dataset = CalvinDataset(folder)
-    found = describe(dataset)
+    found = summarise(dataset)
     assert (found.frames, found.recordings, found.annotations, found.annotated, found.slots) == (78, 6, 6, 72, 72)
     assert found.tasks == {"open_drawer": 3, "close_drawer": 3} and found.scenes == {"A": 3, "B": 3}
     assert found.instructions == 3 and found.lengths == (12, 12, 12) and found.sampled == 78

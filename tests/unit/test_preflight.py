@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vla_bench.bench.episode.preflight import Trial, try_out
+from vla_bench.bench.episode.preflight import TryOut, try_out
 from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.episode.watch import Watch, is_plain
 from vla_bench.bench.protocol import EpisodeSpec
@@ -37,7 +37,7 @@ def parts(policy=Good, **cue):
 def test_a_trial_leaves_nothing_behind():
     simulation, policy = parts()
     fresh = run_episode(*parts(), EPISODE, seed=0).outcome()
-    assert try_out(simulation, policy, EPISODE, 0) == Trial()
+    assert try_out(simulation, policy, EPISODE, 0) == TryOut()
     assert run_episode(simulation, policy, EPISODE, seed=0).outcome() == fresh
 
 

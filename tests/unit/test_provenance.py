@@ -10,10 +10,10 @@ from vla_bench.bench.records.provenance import (
     changes_between,
     describe_code,
     describe_machine,
-    describe_policy,
     elapsed,
     pixels_of,
     policies_of,
+    policy_entry,
     tries_of,
 )
 from vla_bench.policies.identity.content import Content, content_from_plain, content_to_plain
@@ -88,13 +88,13 @@ def test_packages_and_machine():
 
 def test_a_policy_is_known_by_its_content():
     content = Content({"mine.py": "a" * 64}, {"policy.checkpoint=model.pt": "b" * 64})
-    described = describe_policy("mine:Mine", content)
+    described = policy_entry("mine:Mine", content)
     assert described["target"] == "mine:Mine"
     assert content_from_plain(described) == content
 
 
 def test_workers_that_had_another_state_of_the_policy_are_named():
-    policy = describe_policy("mine:Mine", Content({"mine.py": "a" * 64}))
+    policy = policy_entry("mine:Mine", Content({"mine.py": "a" * 64}))
     other = content_to_plain(Content({"mine.py": "c" * 64, "late.py": "d" * 64}))
     alike = content_to_plain(Content({"mine.py": "a" * 64, "late.py": "d" * 64}))
     assert policies_of([{"policy": policy, "workers": [{"host": "far", "content": alike}]}]) == []

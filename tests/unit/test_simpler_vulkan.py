@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
@@ -85,3 +86,19 @@ def test_the_record_names_kind_and_shader():
     assert vulkan.renderer_name(LAVAPIPE, "ibl") == "lavapipe-ibl"
     gpu = dataclasses.replace(LAVAPIPE, software=False)
     assert vulkan.renderer_name(gpu, "rt") == "gpu-rt"
+
+
+def test_a_driver_is_asked_once(monkeypatch):
+    told = json.dumps(dataclasses.asdict(LAVAPIPE))
+    asked = []
+
+    def answer(command, **options):
+        asked.append(options["env"])
+        return subprocess.CompletedProcess(command, 0, stdout=f"{told}\n", stderr="")
+
+    monkeypatch.setattr(vulkan.subprocess, "run", answer)
+    vulkan._probed.cache_clear()
+    assert vulkan.probe({"VK_A": "1"}) == vulkan.probe({"VK_A": "1"}) == LAVAPIPE and len(asked) == 1
+    vulkan.probe({"VK_A": "2"})
+    assert len(asked) == 2, "other variables may name another driver"
+    vulkan._probed.cache_clear()

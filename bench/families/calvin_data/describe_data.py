@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.errors import ConfigError
     from vla_bench.bench.live.progress import ProgressLine
     from vla_bench.envs.calvin.dataset import open_dataset
-    from vla_bench.envs.calvin.dataset.description import SAMPLED, describe
+    from vla_bench.envs.calvin.dataset.description import SAMPLED, summarise
     from vla_bench.envs.calvin.dataset.opening import splits_of
 
     described = {}
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     for dataset in opened:
         with ProgressLine("frames read") as show:
             sample = None if arguments.all else SAMPLED
-            described[str(dataset.folder)] = describe(dataset, sample=sample, progress=show)
+            described[str(dataset.folder)] = summarise(dataset, sample=sample, progress=show)
     if arguments.json:
         print(json.dumps({name: each.as_plain() for name, each in described.items()}, indent=1))
     else:

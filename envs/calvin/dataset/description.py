@@ -62,7 +62,7 @@ class Description:
         }
 
 
-def describe(
+def summarise(
     dataset: Dataset, *, sample: int | None = SAMPLED, progress: Callable[[int, int], None] | None = None
 ) -> Description:
     """Counts what a split holds; reads up to ``sample`` frames' numbers, spread evenly (all when None)."""

@@ -13,7 +13,7 @@ from vla_bench.envs.calvin.renderers.fast.library import Library
 from vla_bench.envs.calvin.renderers.fast.light import LIGHT_MATRIX, WINDOW_TEXELS
 from vla_bench.envs.calvin.renderers.fast.posed import PosedScene
 from vla_bench.envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, FARTHEST, NOTHING, RANK_BITS
-from vla_bench.envs.calvin.renderers.fast.shading import backdrop, describe, illuminate
+from vla_bench.envs.calvin.renderers.fast.shading import backdrop, fill_surfaces, illuminate
 from vla_bench.envs.calvin.world import World
 
 VERSION = "1"
@@ -139,7 +139,7 @@ class _Stage:
             depths.fill(FARTHEST)
             parts = np.arange(len(ranks))
         self._draw(view, parts, ranks, depths, owners)
-        describe(owners, scene, seen)
+        fill_surfaces(owners, scene, seen)
         colours = np.empty((*owners.shape, 3), dtype=np.uint8)
         illuminate(owners, seen, behind, settled, self._touched, self._shadows, colours)
         if not view.depth:
@@ -183,7 +183,7 @@ class _Stage:
             owners = np.full(depths.shape, NOTHING, dtype=np.int32)
             self._draw(view, posed.at_rest, ranks, depths, owners)
             surfaces = backdrop(*depths.shape)
-            describe(owners, posed.scene, surfaces)
+            fill_surfaces(owners, posed.scene, surfaces)
             parts = np.where(owners == NOTHING, len(ranks), posed.scene.part_of[owners])
             depths = (depths >> RANK_BITS) << RANK_BITS
             colours = np.empty((*owners.shape, 3), dtype=np.uint8)

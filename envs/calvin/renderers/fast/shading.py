@@ -45,14 +45,14 @@ def backdrop(height: int, width: int) -> np.ndarray:
 
 
 @kernel
-def describe(owners, scene, surfaces):
+def fill_surfaces(owners, scene, surfaces):
     """Fills ``surfaces`` (H, W, SURFACE_FIELDS) float32 where ``owners`` (H, W) names a triangle."""
     height, width = owners.shape
     for row in range(height):
         for column in range(width):
             triangle = owners[row, column]
             if triangle >= 0:
-                surface = _describe(
+                surface = _surface_of(
                     triangle,
                     scene.part_of[triangle],
                     column,
@@ -120,7 +120,7 @@ def _byte(value):
 
 
 @inlined
-def _describe(
+def _surface_of(
     triangle,
     part,
     column,

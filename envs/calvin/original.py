@@ -3,7 +3,7 @@
 For whoever wants to see the original run instead of ours: physics, contacts, cameras and the verdict
 are the installed package's own code, unpatched. What is mended around it, because it keeps the
 package from running or from running twice in a process, is listed at :func:`_construct` and
-:meth:`ReferenceSimulation.close`. The scenes' files come from the official bundle.
+:meth:`OriginalSimulation.close`. The scenes' files come from the official bundle.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INSTALLATION = (
 MISSING = "benchmark.options.backend=calvin_env asks for the original environment, but"
 
 
-class ReferenceSimulation:
+class OriginalSimulation:
     """One original environment at a time; a new one for every scene."""
 
     def __init__(
@@ -278,7 +278,7 @@ def _configuration_folder() -> Path:
     return folder
 
 
-def _construct(simulation: ReferenceSimulation, seed: int) -> Any:
+def _construct(simulation: OriginalSimulation, seed: int) -> Any:
     """The original environment with the published configuration, in one scene.
 
     Mended on the way: data are found by absolute path (the package looks beside its source), a

@@ -32,7 +32,7 @@ SIDE_BY_SIDE = """
 import sys
 import numpy as np
 from vla_bench.envs.calvin.bundle import find_bundle
-from vla_bench.envs.calvin.reference import ReferenceSimulation
+from vla_bench.envs.calvin.original import OriginalSimulation
 from vla_bench.envs.calvin.simulation import CalvinSimulation
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.tasks import TASKS, solved_tasks
@@ -54,7 +54,7 @@ def actions(size, dtype):
 
 
 def compare(action, dtype):
-    theirs = ReferenceSimulation(bundle, sensors, action, "tiny", history)
+    theirs = OriginalSimulation(bundle, sensors, action, "tiny", history)
     theirs.reset(EpisodeStart(scenes[0]))  # connects, and must be the first to
     ours = CalvinSimulation(bundle, sensors, action, "tiny", history)
     ours.reset(EpisodeStart(scenes[0]))

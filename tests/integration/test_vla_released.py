@@ -14,7 +14,7 @@ pytest.importorskip("huggingface_hub")
 
 from vla_bench.bench.cli.main import main
 from vla_bench.envs.errors import AssetError
-from vla_bench.policies.vla.published import fetch_checkpoint, file_of
+from vla_bench.policies.vla.released import fetch_checkpoint, file_of
 
 CONTENT = bytes(range(256)) * 98304
 """25 MB: the transfer keeps what came in pieces of 10 MB."""
