@@ -75,7 +75,8 @@ def test_clusters_change_no_hash_and_no_digest():
 def test_a_score_without_an_episode_or_with_another_is_refused():
     with pytest.raises(ValueError, match=r"mine: the score and the protocol differ in \['seq-0003', 'seq-0004'\]"):
         EvaluationProtocol("mine", {}, (SPEC,), pooled(["seq-0004"]))
-    EvaluationProtocol("mine", {}, (SPEC,), pooled(["seq-0003"]))
+    with pytest.raises(ValueError, match=r"differ in \['a', 'b', 'c'\]$"):
+        EvaluationProtocol("mine", {}, (SPEC,), pooled(["seq-0003", "d", "c", "b", "a"]))
 
 
 def test_seeds_are_those_of_the_first_release():
