@@ -216,6 +216,7 @@ def mutants_of(file: str) -> list[Mutant]:
 
     source = (ROOT / file).read_text()
     spared, digest = left_alone(source), hashlib.sha256(source.encode()).hexdigest()[:12]
+    lines = source.splitlines()
 
     def nodes(node: Any) -> Iterator[Any]:
         yield node
@@ -229,7 +230,8 @@ def mutants_of(file: str) -> list[Mutant]:
         for occurrence, (start, end) in enumerate(
             place for node in tree for place in operator.mutation_positions(node)
         ):
-            if not any(first <= start and end <= last for first, last in spared):
+            sign = lines[start[0] - 1][start[1] :].startswith("*,")  # of keyword-only parameters, no product
+            if not sign and not any(first <= start and end <= last for first, last in spared):
                 found.append(Mutant(file, name, occurrence, start[0], digest))
     return found
 

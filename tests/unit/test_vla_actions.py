@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -187,3 +188,27 @@ def test_the_sign_of_a_rotation_in_the_tools_frame_is_the_released_one() -> None
         action[0, axis] = 0.5
         np.testing.assert_allclose(world_to_tcp(action, upright), -action, atol=1e-12)
         np.testing.assert_allclose(tcp_to_world(action, upright), -action, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "norm", "wanted"),
+    [
+        (0.5, (-0.65, 0.65), [1.0, -1.0]),
+        (0.5, (-0.3, 0.3), [-1.0, -1.0]),
+        (0.5, (-1.0, 3.0), [1.0, 1.0]),
+        (0.0, (-0.65, 0.65), [1.0, -1.0]),
+        (0.0, (-1.0, 3.0), [1.0, -1.0]),
+        (0.0, None, [1.0, -1.0]),
+    ],
+)
+def test_the_released_evaluation_scales_the_gripper_too(threshold, norm, wanted) -> None:
+    """A probability becomes 1 or 0, a value 1 or -1, is scaled like the arm, and only then compared."""
+    said = Prediction(np.zeros((2, 6)), np.array([threshold + 0.1, threshold - 0.1]), threshold)
+    config = VlaConfig(structure="one_step", head="fc", window=1, norm=norm)
+    assert commands(said, config, execute=2, released=True)[:, 6].tolist() == wanted
+    said = Prediction(np.zeros((2, 6)), np.array([threshold + 0.1, threshold - 0.1]), threshold)
+    ours = commands(said, config, execute=2)
+    assert ours[:, 6].tolist() == [1.0, -1.0]
+    assert np.ptp(ours[:, :6]) == 0.0
+    said = Prediction(np.zeros((2, 6)), np.array([threshold, threshold]), threshold)
+    assert commands(said, replace(config, norm=None), execute=2, released=True)[:, 6].tolist() == [-1.0, -1.0]
