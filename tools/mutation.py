@@ -325,17 +325,16 @@ def known(anew: bool) -> dict[Mutant, Verdict]:
     return {Mutant(**entry["mutant"]): Verdict(**entry["verdict"]) for entry in entries}
 
 
-def judge(plot: Plot, mutant: Mutant) -> Verdict:
-    """Plants it and runs its tests."""
-    tests = TARGETS[mutant.file]
+def judge(plot: Plot, mutant: Mutant, digest: str) -> Verdict:
+    """Plants it and runs its tests, which have that digest."""
     code = mutant.code()
     if code is None:
-        return Verdict("none", "", "", digest_of(tests))
+        return Verdict("none", "", "", digest)
     before, after = (text.splitlines() for text in ((ROOT / mutant.file).read_text(), code))
     line = next(i for i, (a, b) in enumerate(zip_longest(before, after)) if a != b)
-    survives = plot.survives(mutant.file, code, tests)
+    survives = plot.survives(mutant.file, code, TARGETS[mutant.file])
     was, now = before[line].strip(), after[line].strip()
-    return Verdict("survived" if survives else "killed", was, now, digest_of(tests))
+    return Verdict("survived" if survives else "killed", was, now, digest)
 
 
 def judge_all(files: Sequence[str], sample: int | None, seed: int, anew: bool) -> dict[Mutant, Verdict]:
@@ -359,7 +358,7 @@ def judge_all(files: Sequence[str], sample: int | None, seed: int, anew: bool) -
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder, KEPT.open("w" if anew else "a") as kept:
         plot = Plot(Path(folder))
         for number, mutant in enumerate(waiting, 1):
-            verdicts[mutant] = judge(plot, mutant)
+            verdicts[mutant] = judge(plot, mutant, digests[mutant.file])
             print(json.dumps({"mutant": asdict(mutant), "verdict": asdict(verdicts[mutant])}), file=kept, flush=True)
             now = time.monotonic()
             if now - shown > 10 or number == len(waiting):
