@@ -287,3 +287,51 @@ def test_what_a_simulation_says_was_solved_on_the_way_is_kept():
     assert (passed.success, passed.ever, passed.steps) == (False, True, 4)
     (never,) = run_episode(fake(), Scripted([]), episode("raise", step_limit=4), seed=0).subtasks
     assert not never.ever
+
+
+@pytest.mark.parametrize(
+    ("judged", "solved", "wanted"),
+    [
+        ("chain", ("raise", "lower"), (True, 2, 2)),
+        ("chain", ("raise",), (False, 1, 5)),
+        ("last", ("lower",), (True, 1, 5)),
+        ("last", ("raise",), (False, 0, 5)),
+    ],
+)
+def test_a_policy_that_wants_to_know_is_told_how_it_ended(judged, solved, wanted):
+    class Told(Scripted):
+        def finished(self, slot: int, outcome: Any) -> None:
+            self.log.append(("finished", slot, outcome))
+
+    log: list[Any] = []
+    cues = [{"do": "succeed", "subtask": subtask, "step": 0} for subtask in solved]
+    tried = dataclasses.replace(episode("raise", "lower", step_limit=4), judged=judged)
+    ticks = iter(range(10_000))
+    run_episode(fake(*cues), Told(log), tried, seed=0, clock=lambda: float(next(ticks)))
+    assert [entry[0] for entry in log].count("finished") == 1
+    name, slot, told = log[-1]
+    assert (name, slot) == ("finished", 0)
+    assert (told.success, told.chain_length, told.steps) == wanted
+    assert 0 < told.seconds < 10_000
+
+
+def test_a_recorder_is_given_what_was_executed_and_no_more():
+    taken: list[tuple[int, np.ndarray]] = []
+
+    class Recorder:
+        def executed(self, position: int, actions: np.ndarray) -> None:
+            taken.append((position, actions.copy()))
+
+    chunk = np.tile(np.arange(3.0)[:, None] / 10, (1, 4))
+    chunk[:, -1] = 1.0
+    world = fake({"do": "succeed", "subtask": "raise", "step": 4})
+    policy = Scripted([], chunk, execute=3)
+    record = run_episode(world, policy, episode("raise", "lower", step_limit=7), seed=0, recorder=Recorder())
+    assert [(position, actions[:, 0].tolist()) for position, actions in taken] == [
+        (0, [0.0, 0.1, 0.2]),
+        (0, [0.0, 0.1]),
+        (1, [0.0, 0.1, 0.2]),
+        (1, [0.0, 0.1, 0.2]),
+        (1, [0.0]),
+    ]
+    assert [each.steps for each in record.subtasks] == [5, 7]

@@ -98,7 +98,7 @@ def test_what_is_no_score_is_refused(plain):
         ({"how": "alike", "episodes": ("a",)}, "only parts can count alike"),
         ({"how": "mean", "episodes": ("a",)}, "are averaged pooled, alike, chain"),
         ({"how": "alike", "parts": (chains(["a"]),)}, "no parts of another number"),
-        ({"parts": (pooled(["a"]), pooled(["a"]))}, "the episode a is in it twice"),
+        ({"parts": (pooled(["b", "a"]), pooled(["a", "c"]))}, "the episode a is in it twice"),
     ],
 )
 def test_what_cannot_be_averaged_is_refused(fields, message):
@@ -113,6 +113,7 @@ def test_fewer_episodes_leave_a_smaller_tree():
     other = TREE.restricted([NAMES[3], NAMES[2], NAMES[0]])
     assert list(other.names()) == [NAMES[3], NAMES[2], NAMES[0]] and [part.name for part in other.parts] == ["B", "A"]
     assert TREE.counted() == frozenset(NAMES[:4])
+    assert dataclasses.replace(TREE, counts=False).counted() == TREE.counted(), "of the parts, not of the whole"
 
 
 def protocol(score: Score) -> EvaluationProtocol:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.actions.chunks import TemporalEnsemble, sliding_chunks
 from vla_bench.policies.vla.actions.commands import Prediction, commands
-from vla_bench.policies.vla.actions.frames import tcp_to_world, tool_pose_to_world, world_to_tcp
+from vla_bench.policies.vla.actions.frames import rotation_vectors, tcp_to_world, tool_pose_to_world, world_to_tcp
 from vla_bench.policies.vla.actions.gripper import DelayedGripper, StickyGripper
 from vla_bench.policies.vla.actions.normalisation import (
     Quantiles,
@@ -187,3 +188,75 @@ def test_the_sign_of_a_rotation_in_the_tools_frame_is_the_released_one() -> None
         action[0, axis] = 0.5
         np.testing.assert_allclose(world_to_tcp(action, upright), -action, atol=1e-12)
         np.testing.assert_allclose(tcp_to_world(action, upright), -action, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "norm", "wanted"),
+    [
+        (0.5, (-0.65, 0.65), [1.0, -1.0]),
+        (0.5, (-0.3, 0.3), [-1.0, -1.0]),
+        (0.5, (-1.0, 3.0), [1.0, 1.0]),
+        (0.0, (-0.65, 0.65), [1.0, -1.0]),
+        (0.0, (-1.0, 3.0), [1.0, -1.0]),
+        (0.0, None, [1.0, -1.0]),
+    ],
+)
+def test_the_released_evaluation_scales_the_gripper_too(threshold, norm, wanted) -> None:
+    """A probability becomes 1 or 0, a value 1 or -1, is scaled like the arm, and only then compared."""
+    said = Prediction(np.zeros((2, 6)), np.array([threshold + 0.1, threshold - 0.1]), threshold)
+    config = VlaConfig(structure="one_step", head="fc", window=1, norm=norm)
+    assert commands(said, config, execute=2, released=True)[:, 6].tolist() == wanted
+    said = Prediction(np.zeros((2, 6)), np.array([threshold + 0.1, threshold - 0.1]), threshold)
+    ours = commands(said, config, execute=2)
+    assert ours[:, 6].tolist() == [1.0, -1.0]
+    assert np.ptp(ours[:, :6]) == 0.0
+    said = Prediction(np.zeros((2, 6)), np.array([threshold, threshold]), threshold)
+    assert commands(said, replace(config, norm=None), execute=2, released=True)[:, 6].tolist() == [-1.0, -1.0]
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+@pytest.mark.parametrize("side", [1, -1])
+def test_small_turns_stay_small_where_angles_jump(axis, side) -> None:
+    """Across π an Euler angle goes on at -π; the change is still the short way."""
+    state, action = np.zeros(6), np.zeros((1, 7))
+    state[3 + axis], action[0, 3 + axis] = side * (np.pi - 1e-4), -0.5 * side
+    for convert in (tcp_to_world, world_to_tcp):
+        np.testing.assert_allclose(convert(action, state), -action, atol=1e-9)
+
+
+def test_frames_of_many_actions_are_those_of_each() -> None:
+    actions = RANDOM.uniform(-1, 1, (2, 4, 7))
+    states = RANDOM.uniform(-1, 1, (2, 4, 15))
+    for convert in (tcp_to_world, world_to_tcp):
+        whole = convert(actions, states)
+        for i in range(2):
+            for j in range(4):
+                np.testing.assert_allclose(whole[i, j], convert(actions[i, j], states[i, j]), atol=1e-12)
+        np.testing.assert_allclose(convert(actions, states[:, :1])[1], convert(actions[1], states[1, 0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 2, 3)])
+def test_rotation_vectors_are_axis_times_angle(shape) -> None:
+    angles = RANDOM.uniform(-1.5, 1.5, shape)
+    vectors = rotation_vectors(angles)
+    assert vectors.shape == shape
+    for each, vector in zip(angles.reshape(-1, 3), vectors.reshape(-1, 3), strict=True):
+        x, y, z = (np.array(m) for m in _turns(each))
+        angle = np.linalg.norm(vector)
+        k = np.cross(np.eye(3), vector / angle)
+        rodrigues = np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
+        np.testing.assert_allclose(rodrigues, z @ y @ x, atol=1e-12)
+
+
+def _turns(angles: np.ndarray) -> tuple[list[list[float]], ...]:
+    """Rotation matrices about x, y and z."""
+    (a, b, c), (d, e, f) = np.cos(angles), np.sin(angles)
+    return ([[1, 0, 0], [0, a, -d], [0, d, a]], [[b, 0, e], [0, 1, 0], [-e, 0, b]], [[c, -f, 0], [f, c, 0], [0, 0, 1]])
+
+
+def test_bounds_for_each_number_leave_the_gripper_as_it_is() -> None:
+    low, high = (-1.0, -2.0, -3.0, 0.0, 0.0, 0.0), (1.0, 2.0, 3.0, 0.5, 1.0, 2.0)
+    said = np.array([[0.5, 0.5, 0.5, 0.0, 0.0, 1.0, 0.3]])
+    for too in (True, False):
+        wanted = [[0.5, 1.0, 1.5, 0.25, 0.5, 2.0, 0.3]]
+        np.testing.assert_allclose(unnormalise(said, low, high, gripper_too=too), wanted, atol=1e-12)
