@@ -36,6 +36,7 @@ COMMANDS = {
     "power": "how many episodes it takes to show a difference",
     "serve": "let other people's clients use a policy of ours, over a websocket",
     "report": "one HTML file of a result set or a comparison, to read or to send",
+    "vectors": "what a policy holds inside: context vectors, described and compared",
     "video": "clips of the episodes of a result set, from what they executed",
     "train": "train a VLA on recorded data, beside its validation and success",
     "watch": "a run that goes on elsewhere, as it goes on",

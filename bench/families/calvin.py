@@ -14,6 +14,7 @@ from typing import Any, Literal
 from vla_bench.bench.errors import ConfigError, at_least
 from vla_bench.bench.families import calvin_assets, calvin_checks
 from vla_bench.bench.families.calvin_data import DATA
+from vla_bench.bench.families.calvin_frames import CalvinFrames, arm_of
 from vla_bench.bench.families.family import BenchmarkConfig, Family, Plan, PublishedRow, option, refuse_task
 from vla_bench.bench.families.published import rows_of
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol
@@ -270,6 +271,8 @@ FAMILY = Family(
     old_cluster=old_cluster,
     checks=calvin_checks.CHECKS,
     variables=("CALVIN_ASSETS",),
+    frames=CalvinFrames,
+    arm=arm_of,
     assets=calvin_assets.ASSETS,
     data=DATA,
     examples=(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from vla_bench.bench.errors import ConfigError, at_least
 from vla_bench.bench.protocol import EpisodeRecord, EvaluationProtocol, to_plain
 from vla_bench.bench.score import Score
@@ -159,6 +161,10 @@ def _nothing(*_: Any) -> list[Any]:
     return []
 
 
+def _no_numbers(_: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+    return {}
+
+
 def _own_interpreter(_: Mapping[str, Any]) -> str:
     return ""
 
@@ -205,6 +211,12 @@ class Family:
     """Environment variables that name folders of it."""
     mends: tuple[Mend, ...] = ()
     assets: Assets | None = None
+    frames: Callable[[Path, str | None], Any] | None = None
+    """Opens recordings, the whole or one split of them, as a ``bench.vectors.frames.Source``, whose frames a policy is
+    shown. UserError: the folder holds none. None: there are no recordings of this family."""
+    arm: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]] = _no_numbers
+    """From an observation to ``gripper`` (positive: open) and the tool's ``x``, ``y``, ``z`` in metres, as far as it
+    says them."""
     commands: tuple[Command, ...] = ()
     data: DataSets | None = None
     examples: tuple[tuple[str, str], ...] = ()

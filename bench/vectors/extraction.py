@@ -1,0 +1,142 @@
+"""Shows a policy the planned frames and writes down what it holds, a batch at a time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vla_bench.bench.vectors.frames import Seen, Source
+from vla_bench.bench.vectors.sampling import Plan
+from vla_bench.bench.vectors.store import Writer
+from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.listening import Listener, Tokens, listening
+from vla_bench.policies.one_slot import OneSlotPolicy
+
+PICTURE = 72
+"""Pixels of the longer side of the pictures that a report shows."""
+
+
+def history_of(policy: Any, places: Sequence[str]) -> int:
+    """Frames that matter to what is heard: the window of a ``vla`` whose language model, or whose head, remembers one;
+    else the sample's own."""
+    config = getattr(getattr(policy, "_engine", None), "config", None)
+    if config is None or config.window == 1:
+        return 1
+    in_head = any(".act_head" in f".{place}" for place in places)
+    return config.window if config.structure in ("interleaved", "video") or in_head else 1
+
+
+def extract(
+    policy: Policy,
+    source: Source,
+    plan: Plan,
+    writer: Writer,
+    places: Sequence[str],
+    *,
+    batch: int,
+    history: int,
+    stride: int,
+    tokens: Tokens = "last",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Fills what the writer has not yet. Errors: PolicyError, VectorsError, and those of the source."""
+    left = plan.samples[writer.done :]
+    on_progress(writer.done, len(plan.samples))
+    batch = 1 if isinstance(policy, OneSlotPolicy) else batch
+    with listening(policy, places, tokens) as listener:
+        for group in _groups(source.seen(left, policy.spec.sensors, history, stride), batch):
+            found = heard(policy, listener, group)
+            writer.add(found, [_row(source, each) for each in group])
+            on_progress(writer.done, len(plan.samples))
+    writer.finish()
+
+
+def heard(policy: Policy, listener: Listener, group: Sequence[Seen]) -> dict[str, np.ndarray]:
+    """What the policy computes at the newest frame of each: (k, ...) float32 by place."""
+    _decide(policy, listener, group)
+    found = listener.take(len(group))
+    if found is not None:
+        return found
+    apart = []
+    for each in group:
+        _decide(policy, listener, [each])
+        one = listener.take(1)
+        assert one is not None
+        apart.append(one)
+    return {place: np.concatenate([one[place] for one in apart]) for place in apart[0]}
+
+
+def _decide(policy: Policy, listener: Listener, group: Sequence[Seen]) -> None:
+    for slot, each in enumerate(group):
+        context = SubtaskContext(each.sample.episode.name, 0, seed=0)
+        policy.reset(slot, each.sample.episode.instruction, context)
+    longest = max(len(each.history) for each in group)
+    for back in range(longest - 1, -1, -1):
+        slots = [slot for slot, each in enumerate(group) if len(each.history) > back]
+        listener.forget()
+        answers = policy.act(slots, [group[slot].history[-1 - back] for slot in slots])
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+
+
+def _groups(seen: Iterator[Seen], size: int) -> Iterator[list[Seen]]:
+    group: list[Seen] = []
+    for each in seen:
+        group.append(each)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _row(source: Source, seen: Seen) -> dict[str, Any]:
+    sample, episode = seen.sample, seen.sample.episode
+    row: dict[str, Any] = {
+        "source": source.digest, "episode": episode.name, "frame": sample.frame, "task": episode.task,
+        "instruction": episode.instruction, "scene": episode.scene, "path": episode.path,
+        "position": sample.position, "success": episode.success, "faithful": seen.faithful,
+        "stratum": sample.stratum, "reason": sample.reason,
+    }  # fmt: skip
+    row |= {name: seen.arm[name] for name in ("gripper", "x", "y", "z") if name in seen.arm}
+    if seen.picture is not None:
+        row["picture"] = base64.b64encode(picture(seen.picture)).decode()
+    return row
+
+
+def picture(image: np.ndarray) -> bytes:
+    """A small JPEG of an (H, W, 3) uint8 image."""
+    from PIL import Image
+
+    small = Image.fromarray(image)
+    small.thumbnail((PICTURE, PICTURE))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=70)
+    return content.getvalue()
+
+
+def identity(
+    policy: str, arguments: Mapping[str, Any], content: Mapping[str, str], source: Source, plan: Plan, **settings: Any
+) -> dict[str, Any]:
+    """What makes an extraction the one it is: the same again goes on where it was, another is refused."""
+    return {
+        "policy": policy,
+        "arguments": dict(arguments),
+        "content": dict(content),
+        "source": {"kind": source.kind, "digest": source.digest},
+        "frames": frames_digest(source.digest, [(each.episode.name, each.frame) for each in plan.samples]),
+        **settings,
+    }
+
+
+def frames_digest(source: str, frames: Sequence[tuple[str, int]]) -> str:
+    """16 hex digits that are the same for the same frames of the same source, in the same order."""
+    content = json.dumps([source, [list(each) for each in frames]])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,136 @@
+"""Choosing frames, listening to policies, and extractions on disk."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.vectors.sampling import Episode, allocate, make_plan, strata_of
+from vla_bench.bench.vectors.store import VECTORS, VectorsError, Writer, read
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.stub import StubPolicy
+
+EPISODES = [
+    Episode(f"{n:03d}", 100 * n, 30 + n % 7, "open_drawer" if n % 4 else "push", "do it", "AB"[n % 2])
+    for n in range(80)
+]
+
+
+def test_frames_are_as_the_episodes_are_and_by_the_seed():
+    plan = make_plan(EPISODES, 40, ("task", "scene"), seed=3)
+    assert Counter(each.episode.task for each in plan.samples) == {"open_drawer": 30, "push": 10}
+    assert len({(each.episode.name, each.frame) for each in plan.samples}) == 40
+    assert all(0 <= each.frame - each.episode.first < each.episode.length and each.reason for each in plan.samples)
+    assert plan == make_plan(EPISODES, 40, ("task", "scene"), seed=3)
+    assert plan.samples != make_plan(EPISODES, 40, ("task", "scene"), seed=4).samples
+    equal = make_plan(EPISODES, 40, ("task",), allocation="equal")
+    assert [each.samples for each in equal.strata] == [20, 20]
+
+
+def test_all_frames_can_be_chosen_and_no_more():
+    there = sum(each.length for each in EPISODES)
+    assert len({(s.episode.name, s.frame) for s in make_plan(EPISODES, there, ("task",)).samples}) == there
+    with pytest.raises(ConfigError, match=f"the source has {there} frames"):
+        make_plan(EPISODES, there + 1, ())
+    assert sum(allocate({"a": 5, "b": 1, "c": 1}, 9, {"a": 2, "b": 9, "c": 9}).values()) == 9
+    with pytest.raises(ConfigError, match="Did you mean 'task'"):
+        strata_of("taks", success=False)
+    with pytest.raises(ConfigError, match="does not say what succeeded"):
+        strata_of("success", success=False)
+
+
+ABOUT = {"identity": {"policy": "p", "frames": "f"}}
+
+
+def rows(first, count):
+    return [
+        {"episode": "e", "frame": n, "task": "t", "position": 0.5, "faithful": True}
+        for n in range(first, first + count)
+    ]
+
+
+def test_an_extraction_goes_on_where_it_was_cut_off(tmp_path):
+    vectors = np.arange(24, dtype=np.float32).reshape(6, 1, 4)
+    writer = Writer(tmp_path, ABOUT, 6)
+    writer.add({"head": vectors[:4]}, rows(0, 4))
+    writer.close()
+    with pytest.raises(VectorsError, match="is not finished"):
+        read(tmp_path)
+    with pytest.raises(VectorsError, match="holds another extraction \\(its frames differs"):
+        Writer(tmp_path, {"identity": {"policy": "p", "frames": "g"}}, 6)
+    with (tmp_path / "rows.jsonl.part").open("ab") as file:
+        file.write(b'{"torn')
+    again = Writer(tmp_path, ABOUT, 6)
+    assert again.done == 4
+    again.add({"head": vectors[4:]}, rows(4, 2))
+    again.finish()
+    found = read(tmp_path)
+    np.testing.assert_array_equal(found.vectors("head"), vectors)
+    assert list(found.rows["frame"]) == list(range(6))
+    with pytest.raises(VectorsError, match="Did you mean 'head'"):
+        found.vectors("haed")
+    content = (tmp_path / VECTORS).read_bytes()
+    (tmp_path / VECTORS).write_bytes(content[:-5])
+    with pytest.raises(VectorsError, match="was cut off"):
+        read(tmp_path)
+
+
+def test_vectors_that_are_not_finite_are_refused(tmp_path):
+    vectors = np.ones((3, 2), np.float32)
+    vectors[1, 0] = np.nan
+    writer = Writer(tmp_path, ABOUT, 3)
+    writer.add({"head": vectors}, rows(0, 3))
+    writer.finish()
+    with pytest.raises(VectorsError, match="1 of 3 vectors at head are not finite, the first at episode e, frame 1"):
+        read(tmp_path).vectors("head")
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(VectorsError, match="is full; free some room"):
+        Writer(tmp_path, ABOUT, 3).add({"head": np.ones((3, 2), np.float32)}, rows(0, 3))
+
+
+def test_a_policy_without_torch_is_refused():
+    from vla_bench.envs.simulation import environment_spec
+    from vla_bench.policies.listening import modules_of
+
+    with pytest.raises(PolicyError, match="holds no torch module"):
+        modules_of(StubPolicy(environment_spec("fake", {})))
+
+
+def test_listening_hears_what_the_head_reads_and_changes_nothing():
+    pytest.importorskip("transformers")
+    from vla_models import engine, observation
+
+    from vla_bench.policies.listening import listening
+
+    class Wrapped:
+        def __init__(self):
+            self._engine = engine("policy_head_lstm")
+
+    def decided(policy):
+        policy._engine.reset(0, "push")
+        return [policy._engine.act([0], [seen]) for seen in map(observation, (1, 2))]
+
+    policy = Wrapped()
+    before = decided(policy)
+    hooks = {name: len(module._forward_hooks) for name, module in policy._engine.model.named_modules()}
+    with listening(policy, ["model.act_head", "model.backbone"]) as listener:
+        heard = decided(policy)
+        found = listener.take(1)
+    np.testing.assert_array_equal(before, heard)
+    expected = policy._engine.last(0)["features"][-1]
+    np.testing.assert_array_equal(found["head"].reshape(-1), expected.float().numpy())
+    assert hooks == {name: len(module._forward_hooks) for name, module in policy._engine.model.named_modules()}
+    assert "features" not in vars(policy._engine.model) and "readout" not in vars(policy._engine.model)
+    np.testing.assert_array_equal(before, decided(policy))
+    with pytest.raises(PolicyError, match=r"Did you mean 'model\.act_head'"), listening(policy, ["model.act_heat"]):
+        pass
