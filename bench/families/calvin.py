@@ -257,6 +257,18 @@ def old_cluster(facts: Mapping[str, Any], record: EpisodeRecord) -> str:
     return ""
 
 
+def sentences(benchmark: BenchmarkConfig, kind: str) -> Mapping[str, Sequence[str]]:
+    """By task: the benchmark's own instruction, our paraphrases, or the sentences that CALVIN's data were annotated
+    with. AssetError: the official files are not there."""
+    if kind == "paraphrase":
+        from vla_bench.envs.calvin.paraphrases import paraphrases
+
+        return paraphrases()
+    if kind == "annotated":
+        return find_bundle("official").annotated()
+    return {task: (text,) for task, text in find_bundle(benchmark.options.assets).instructions.items()}
+
+
 FAMILY = Family(
     name="calvin",
     title="CALVIN",
@@ -268,6 +280,7 @@ FAMILY = Family(
     published=published,
     unlike_published=unlike_published,
     old_cluster=old_cluster,
+    sentences=sentences,
     checks=calvin_checks.CHECKS,
     variables=("CALVIN_ASSETS",),
     assets=calvin_assets.ASSETS,
