@@ -15,10 +15,12 @@ from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
+from vla_bench.envs.calvin.stress import displaced
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.calvin.world import World
 from vla_bench.envs.observation import Observation, Sensors
-from vla_bench.envs.simulation import EpisodeStart, Outcome
+from vla_bench.envs.simulation import STRESS, EpisodeStart, Outcome
+from vla_bench.envs.stress.levels import Stress
 
 History = Literal["fresh", "official"]
 
@@ -33,6 +35,7 @@ class CalvinSimulation:
         action: str = "relative",
         renderer: str = "auto",
         history: History = "fresh",
+        stress: Stress | None = None,
     ) -> None:
         """Connects to a Bullet of its own; nothing is loaded before the first ``reset``.
 
@@ -44,6 +47,7 @@ class CalvinSimulation:
             history: ``fresh`` makes every reset that of a new process. ``official`` carries over
                 what the original environment carries from one reset to the next (contact caches,
                 pair order, the random generator), so results depend on the order of episodes.
+            stress: levels of its world, drawn by the seed in an episode's start.
 
         Raises:
             ValueError: for an unknown camera or action convention.
@@ -61,6 +65,8 @@ class CalvinSimulation:
         self.bundle = bundle
         self.sensors = sensors
         self._history = history
+        self._stress = stress
+        self._seed = 0
         self._bullet: Any = pybullet
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
         # Only TinyRenderer looks at the client that does the physics.
@@ -89,6 +95,7 @@ class CalvinSimulation:
             if self.renderer is not None:
                 self.renderer.load(self.world)
         self.world.reset(**vectors)
+        self._seed = int(start.state.get(STRESS, (0.0,))[0])
         self._rule = self._start = None
 
     def begin(self, subtask: str) -> None:
@@ -125,6 +132,8 @@ class CalvinSimulation:
         arrays = {"robot_obs": self.world.robot.observation(), "scene_obs": self.world.scene_obs()}
         for camera in self.sensors.cameras:
             view = view_of(camera, self._bullet, self._client, self.world.robot.body)
+            if self._stress is not None:
+                view = displaced(view, self._stress, self._seed)
             rgb, depth = self.renderer.render(view)
             arrays[f"rgb_{camera.name}"] = rgb
             if camera.depth:
