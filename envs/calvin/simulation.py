@@ -70,7 +70,9 @@ class CalvinSimulation:
         self._bullet: Any = pybullet
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
         # Only TinyRenderer looks at the client that does the physics.
-        self.world = World(pybullet, self._client, bundle, action, visuals=False)
+        self.world = World(
+            pybullet, self._client, bundle, action, visuals=False, clutter=stress.clutter if stress else 0
+        )
         self.renderer: Renderer | None = make_renderer(renderer, pybullet) if sensors.cameras else None
         self._loaded = ""
         self._subtask = ""
@@ -94,8 +96,8 @@ class CalvinSimulation:
             self._loaded = scene.name
             if self.renderer is not None:
                 self.renderer.load(self.world)
-        self.world.reset(**vectors)
         self._seed = int(start.state.get(STRESS, (0.0,))[0])
+        self.world.reset(**vectors, seed=self._seed)
         self._rule = self._start = None
 
     def begin(self, subtask: str) -> None:

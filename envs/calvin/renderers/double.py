@@ -24,7 +24,7 @@ class Double:
         self._bullet = bullet
         self.client = client
         self._renderer = renderer
-        self._world = World(bullet, client, world.bundle, "relative")
+        self._world = World(bullet, client, world.bundle, "relative", clutter=world.clutter_count)
         self._world.load(world.scene)
         self._joints = {body: self._movable(body) for body in (world.robot.body, world.table.body)}
         self._lights: dict[str, int] = {}
@@ -47,7 +47,8 @@ class Double:
             states = p.getJointStates(body, joints, physicsClientId=world.client)
             positions = [[state[0]] for state in states]
             p.resetJointStatesMultiDof(body, joints, positions, physicsClientId=self.client)
-        for body in world.blocks:
+        clutter = world.clutter.bodies if world.clutter is not None else ()
+        for body in (*world.blocks, *clutter):
             position, quaternion = p.getBasePositionAndOrientation(body, physicsClientId=world.client)
             p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self.client)
         if self._lights != world.table.lights:

@@ -108,7 +108,7 @@ def _visible_parts(bullet: Any, world: World, library: Library) -> list[Part]:
     """
     client = bullet.connect(bullet.DIRECT)
     try:
-        World(bullet, client, world.bundle, "relative").load(world.scene)
+        World(bullet, client, world.bundle, "relative", clutter=world.clutter_count).load(world.scene)
         return parts_of(bullet, client, range(bullet.getNumBodies(physicsClientId=client)), library)
     finally:
         bullet.disconnect(client)
