@@ -24,7 +24,7 @@ from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
-from vla_bench.envs.stress.levels import Stress
+from vla_bench.envs.stress.levels import START, WORLD, Stress
 from vla_bench.policies.base import PolicySpec
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ FAMILY = Family(
     published=published,
     unlike_published=unlike_published,
     old_cluster=old_cluster,
-    stress=("camera_shift", "camera_turn", "camera_fov", "clutter", "arm_shift", "block_shift"),
+    stress=(*WORLD, *START),
     stressed_start=stressed_start,
     sentences=sentences,
     checks=calvin_checks.CHECKS,

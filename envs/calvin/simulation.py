@@ -10,12 +10,13 @@ from vla_bench.envs.calvin.bundle import AssetBundle
 from vla_bench.envs.calvin.cameras import LENSES, view_of
 from vla_bench.envs.calvin.oracle import Rule
 from vla_bench.envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
+from vla_bench.envs.calvin.renderers.look import drawn_look
 from vla_bench.envs.calvin.renderers.reference_frame import reference_frame_hash
 from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
-from vla_bench.envs.calvin.stress import displaced
+from vla_bench.envs.calvin.stress import changes_look, displaced
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.calvin.world import World
 from vla_bench.envs.observation import Observation, Sensors
@@ -98,6 +99,9 @@ class CalvinSimulation:
                 self.renderer.load(self.world)
         self._seed = int(start.state.get(STRESS, (0.0,))[0])
         self.world.reset(**vectors, seed=self._seed)
+        if self.renderer is not None and self._stress is not None and changes_look(self._stress):
+            levels = self._stress
+            self.renderer.relook(drawn_look(self._seed, levels.light_turn, levels.light_strength, levels.colours))
         self._rule = self._start = None
 
     def begin(self, subtask: str) -> None:

@@ -49,6 +49,11 @@ def displaced(view: View, levels: Stress, seed: int) -> View:
     return dataclasses.replace(view, view=tuple(matrix.T.ravel().tolist()), projection=tuple(projection))
 
 
+def changes_look(levels: Stress) -> bool:
+    """Whether the scene is lit or coloured otherwise."""
+    return bool(levels.light_turn or levels.light_strength or levels.colours)
+
+
 def _direction(generator: np.random.Generator) -> np.ndarray:
     vector = generator.standard_normal(3)
     return vector / np.linalg.norm(vector)

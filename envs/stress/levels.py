@@ -50,9 +50,7 @@ class Stress:
     """light: 0.3 is 30 % stronger, -0.3 weaker."""
 
     colours: float = 0.0
-    """surfaces: 0 to 1, how far the colours of table and floor are changed to drawn ones."""
-    textures: float = 0.0
-    """surfaces: 0 to 1, how strong a drawn pattern lies on table and floor."""
+    """surfaces: 0 to 1, how far table and floor are tinted towards drawn colours."""
 
     clutter: int = 0
     """clutter: objects that take part in nothing."""
@@ -113,7 +111,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "light_turn": (0.0, 80.0),
     "light_strength": (-1.0, 4.0),
     "colours": (0.0, 1.0),
-    "textures": (0.0, 1.0),
     "clutter": (0, 12),
     "arm_shift": (0.0, 0.5),
     "block_shift": (0.0, 0.2),
@@ -133,7 +130,7 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "image": ("brightness", "image_noise", "black", "frozen"),
     "cameras": ("camera_shift", "camera_turn", "camera_fov", "camera_blur"),
     "light": ("light_turn", "light_strength"),
-    "surfaces": ("colours", "textures"),
+    "surfaces": ("colours",),
     "clutter": ("clutter",),
     "start": ("arm_shift", "block_shift"),
     "body": ("action_noise", "lost", "repeated", "gain", "slow_gripper"),
@@ -142,7 +139,7 @@ AXES: Mapping[str, tuple[str, ...]] = {
 """Fields of each axis that are levels; ``seed``, ``words_file`` and ``meanwhile`` say how, not how much."""
 PICTURE = ("brightness", "image_noise", "black", "frozen", "camera_blur")
 """Levels that are laid over a rendered picture, whatever made it."""
-WORLD = ("camera_shift", "camera_turn", "camera_fov", "light_turn", "light_strength", "colours", "textures", "clutter")
+WORLD = ("camera_shift", "camera_turn", "camera_fov", "light_turn", "light_strength", "colours", "clutter")
 """Levels that the family's own simulation has to know."""
 START = ("arm_shift", "block_shift")
 """Levels that the family's plan has to know."""

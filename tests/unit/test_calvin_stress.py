@@ -5,6 +5,8 @@ import pytest
 
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.initial_states import initial_state
+from vla_bench.envs.calvin.oracle import TABLE
+from vla_bench.envs.calvin.renderers.look import FLOOR, LIGHT_POSITION, WHITE, Look, drawn_look
 from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.stress import displaced, moved_start
 from vla_bench.envs.stress.levels import Stress
@@ -80,3 +82,22 @@ def test_a_held_block_is_not_let_go():
     moved = moved_start(held, Stress(arm_shift=0.05, block_shift=0.04), np.random.default_rng(0))
     assert moved.state["robot_obs"] == held.state["robot_obs"]
     assert moved.state["scene_obs"][6:9] == pytest.approx(tuple(scene_obs[6:9]))
+
+
+def test_the_light_is_turned_by_exactly_so_much_and_stays_as_far():
+    usual = np.array(LIGHT_POSITION)
+    for seed in range(5):
+        turned = np.array(drawn_look(seed, 30.0, 0.0, 0.0).light_position)
+        assert np.linalg.norm(turned) == pytest.approx(np.linalg.norm(usual))
+        axis_free = np.degrees(np.arccos(turned @ usual / (usual @ usual)))
+        assert 27 < axis_free <= 30 + 1e-6, "turned about an axis that the light is not quite square to"
+    assert drawn_look(3, 0.0, 0.0, 0.0) == Look()
+
+
+def test_tints_reach_the_drawn_colours_and_no_block():
+    look = drawn_look(1, 0.0, 0.0, 1.0)
+    assert look.tint(2, -1) == WHITE
+    factors = np.array([look.tint(TABLE, link) for link in range(-1, 5)])
+    assert ((factors >= 0.1) & (factors <= 1)).all()
+    half = np.array(drawn_look(1, 0.0, 0.0, 0.5).tint(FLOOR, -1))
+    assert np.allclose(half, 0.5 + 0.5 * np.array(look.tint(FLOOR, -1)))

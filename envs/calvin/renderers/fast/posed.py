@@ -54,12 +54,19 @@ class PosedScene:
             for part in parts
         ]
         self._may_rest = np.logical_not(restless)
+        self.places = [(part.body, part.link) for part in parts]
+        """Body and link of each part."""
         self.begin(world)
 
     def begin(self, world: World) -> None:
         """Takes ``world``, loaded anew; it is looked at as it will be at the next ``update``."""
         self._world = world
         self._fresh = True
+
+    @property
+    def world(self) -> World:
+        """What it shows."""
+        return self._world
 
     epoch = 0
     """Goes up when the parts at rest, or their looks, are others than before."""
