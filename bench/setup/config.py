@@ -122,13 +122,15 @@ def unknown_option(family: Family, name: str) -> str:
 
 
 def config_to_plain(config: Config) -> dict[str, Any]:
-    """The inverse of :func:`config_from_plain`, every field spelled out, as JSON's own types."""
+    """The inverse of :func:`config_from_plain`, as JSON's own types: every field spelled out, of stress those changed."""
     from vla_bench.bench.protocol import to_plain
 
     plain = to_plain(config)
     plain["benchmark"] |= plain["benchmark"].pop("options") or {}
     plain["policy"] = {"_target_": config.policy.target, **plain["policy"]["arguments"]}
-    if config.stress == Stress():
+    usual = to_plain(Stress())
+    plain["stress"] = {name: value for name, value in plain["stress"].items() if value != usual[name]}
+    if not plain["stress"]:
         del plain["stress"]
     return plain
 
