@@ -122,7 +122,7 @@ def unknown_option(family: Family, name: str) -> str:
 
 
 def config_to_plain(config: Config) -> dict[str, Any]:
-    """The inverse of :func:`config_from_plain`, as JSON's own types: every field spelled out, of stress those changed."""
+    """The inverse of :func:`config_from_plain`, as JSON's own types: every field; of stress those changed."""
     from vla_bench.bench.protocol import to_plain
 
     plain = to_plain(config)
