@@ -26,6 +26,8 @@ class Latency:
         self._model_seconds = model_seconds
         self._counts: dict[str, Counter[int]] = {"decision": Counter(), "model": Counter()}
         self._began = 0.0
+        self.seconds = 0.0
+        """What the last decision took."""
 
     def begin(self) -> None:
         """A decision is asked for."""
@@ -33,7 +35,8 @@ class Latency:
 
     def end(self, slot: int) -> None:
         """It is there."""
-        self._counts["decision"][class_of(self._clock() - self._began)] += 1
+        self.seconds = self._clock() - self._began
+        self._counts["decision"][class_of(self.seconds)] += 1
         if self._model_seconds is not None and (seconds := self._model_seconds(slot)) is not None:
             self._counts["model"][class_of(seconds)] += 1
 

@@ -143,6 +143,8 @@ FAMILIES = {
 """Module of each built-in family. It has ``environment_spec(options)`` and ``build(spec)``."""
 ENTRY_POINTS = "vla_bench.environments"
 """Entry-point group in which an installed package names such a module of its own."""
+STRESS = "stress"
+"""Option of a simulation that holds levels of stress, and state vector of a start that holds their seed."""
 
 
 def family_names() -> list[str]:
@@ -166,11 +168,12 @@ def _family(name: str) -> Any:
 
 def environment_spec(family: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
     """What that family offers, without loading a simulator."""
-    spec: EnvironmentSpec = _family(family).environment_spec(dict(options or {}))
+    plain = {name: value for name, value in (options or {}).items() if name != STRESS}
+    spec: EnvironmentSpec = _family(family).environment_spec(plain)
     return spec
 
 
 def make_simulation(spec: SimulationSpec) -> Simulation:
-    """Builds the simulation that ``spec`` describes."""
+    """Builds the simulation that ``spec`` describes; its options hold no levels of stress."""
     simulation: Simulation = _family(spec.family).build(spec)
     return simulation

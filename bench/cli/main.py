@@ -35,6 +35,7 @@ COMMANDS = {
     "leaderboard": "all result sets of a folder, best first, by protocol",
     "power": "how many episodes it takes to show a difference",
     "serve": "let other people's clients use a policy of ours, over a websocket",
+    "stress": "where a policy breaks: result sets under stress against their unchanged twins",
     "report": "one HTML file of a result set or a comparison, to read or to send",
     "vectors": "what a policy holds inside: context vectors, described and compared",
     "video": "clips of the episodes of a result set, from what they executed",

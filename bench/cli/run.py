@@ -155,7 +155,14 @@ def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
     if len(sets) < len(configs) or not sets[last].has(configs[last].run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
-    return _print_comparison(sets)
+    done = _print_comparison(sets)
+    from vla_bench.bench.stress.comparing import stress_facts
+
+    if len([each for each in sets.values() if stress_facts(each) is None]) == 1 < len(sets):
+        from vla_bench.bench.cli.stress import show as show_stress
+
+        show_stress({"": next(iter(sets.values())).folder.parent})
+    return done
 
 
 def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:

@@ -31,7 +31,8 @@ from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 from vla_bench.envs.errors import UserError
-from vla_bench.envs.simulation import Simulation, environment_spec, make_simulation
+from vla_bench.envs.simulation import Simulation, environment_spec
+from vla_bench.envs.stress.wrapped import make_simulation
 from vla_bench.policies.base import Policy
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.content import content_to_plain, read_content

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_bench.bench.episode.actions import PolicyServerLost, chunks_of
-from vla_bench.bench.episode.rollout import SLOT, Phase, play_subtask
+from vla_bench.bench.episode.rollout import SLOT, Phase, black_of, play_subtask
 from vla_bench.bench.episode.watch import FirstLook
 from vla_bench.bench.protocol import NOT_REPEATABLE, EpisodeSpec
 from vla_bench.envs.errors import UserError
@@ -75,7 +75,7 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
         RendererError: a camera shows one plain colour.
         EnvironmentFault: an observation holds numbers that are not finite.
     """
-    look, where, spec = FirstLook(policy.spec.sensors), _Whereabouts(), policy.spec
+    look, where, spec = FirstLook(policy.spec.sensors, black_of(simulation)), _Whereabouts(), policy.spec
     kept, again = _Kept(look), None
     simulation.reset(episode.start)
     try:

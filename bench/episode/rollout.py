@@ -7,6 +7,7 @@ tell a long decision from a stuck simulator.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
@@ -15,10 +16,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vla_bench.bench.episode.actions import Actions, chunks_of
+from vla_bench.bench.episode.delay import Delay
 from vla_bench.bench.episode.watch import Look, Watch
 from vla_bench.bench.latency import Latency
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
 from vla_bench.envs.simulation import Outcome, Simulation
+from vla_bench.envs.stress.wrapped import Clock
 from vla_bench.policies.base import (
     EndingPolicy,
     EpisodeOutcome,
@@ -29,6 +32,8 @@ from vla_bench.policies.base import (
     ToldPolicy,
 )
 
+OBSERVATION_AGE = "observation_age"
+"""Flag of a subtask under latency: mean control steps between what a policy saw and the actions it led to."""
 SLOT = 0
 """The only one of a worker: one simulation, one running episode."""
 
@@ -104,7 +109,8 @@ def run_episode(
     meter.enter(Phase.SIMULATE)
     simulation.reset(episode.start)
     parts.lap("reset")
-    look = Watch(policy.spec.sensors)
+    look = Watch(policy.spec.sensors, black_of(simulation))
+    delay = _delay(simulation, policy)
     records: list[SubtaskRecord] = []
     latency, executed = Latency(clock, policy.model_seconds if isinstance(policy, TimedPolicy) else None), 0
     for position in range(len(episode.subtasks)):
@@ -120,8 +126,11 @@ def run_episode(
             lap=parts.lap,
             latency=latency,
             before=executed,
+            delay=delay,
         )
         record, executed = _judge(pieces, simulation, episode, position, meter, recorder)
+        if delay is not None:
+            record = dataclasses.replace(record, flags={**record.flags, OBSERVATION_AGE: delay.age()})
         records.append(record)
         if not record.success and episode.judged == "chain":
             break
@@ -170,6 +179,18 @@ class Piece(NamedTuple):
     outcome: Outcome
     through: bool
     """Whether the policy says that the subtask is over for it."""
+    late: int = 0
+    """How many of ``executed`` passed before the first of this decision."""
+
+
+def black_of(simulation: Simulation) -> tuple[str, ...]:
+    """Cameras that show nothing on purpose."""
+    return tuple(getattr(simulation, "black", ()))
+
+
+def _delay(simulation: Simulation, policy: Policy) -> Delay | None:
+    clock = getattr(simulation, "clock", None)
+    return Delay(clock, policy.spec) if isinstance(clock, Clock) else None
 
 
 def _no_lap(_part: str) -> None:
@@ -189,6 +210,7 @@ def play_subtask(
     latency: Latency | None = None,
     before: int = 0,
     step_limit: int | None = None,
+    delay: Delay | None = None,
 ) -> Iterator[Piece]:
     """Plays one subtask of an episode that has been reset, decision by decision, until it is over.
 
@@ -204,6 +226,7 @@ def play_subtask(
         latency: counts how long decisions take.
         before: actions of the last decision of the subtask before that were executed.
         step_limit: control steps; the episode's unless given.
+        delay: what passes during decisions; None: nothing.
     """
     spec = policy.spec
     subtask, instruction = episode.subtasks[position], episode.instructions[position]
@@ -220,6 +243,9 @@ def play_subtask(
     lap("physics")
 
     steps, stopped = 0, False
+    if delay is not None:
+        delay.begin()
+        latency = latency or Latency(time.perf_counter)
     while steps < limit and not stopped:
         observation = simulation.observe()
         look.check(observation)
@@ -234,6 +260,8 @@ def play_subtask(
             if latency is not None:
                 latency.end(SLOT)
             executed = actions.executed(chunk, limit - steps)
+            if delay is not None and latency is not None:
+                executed = delay.put_before(chunk, executed, observation, latency.seconds, limit - steps)
         except Exception as error:
             if step_limit is None and hasattr(error, "add_note"):  # a simulator's interpreter may be older
                 error.add_note(f"at step {steps} of {subtask!r}, subtask {position + 1} of {episode.episode}")
@@ -247,7 +275,9 @@ def play_subtask(
             raise RuntimeError(f"the simulation executed none of {len(executed)} actions in {subtask!r}")
         steps += outcome.steps
         stopped = outcome.stopped or through
-        yield Piece(chunk, executed, outcome, through)
+        if delay is not None:
+            delay.ran(executed[: outcome.steps])
+        yield Piece(chunk, executed, outcome, through, 0 if delay is None else delay.late)
 
 
 def _judge(
@@ -262,10 +292,10 @@ def _judge(
     steps = decisions = last = 0
     success = ever = False
     flags: Mapping[str, float] = {}
-    for _, executed, outcome, _ in pieces:
+    for _, executed, outcome, _, late in pieces:
         decisions += 1
         steps += outcome.steps
-        last = outcome.steps
+        last = max(0, outcome.steps - late)
         meter.stepped(outcome.steps)
         if recorder is not None:
             recorder.executed(position, executed[: outcome.steps])

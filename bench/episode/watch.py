@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +26,9 @@ class Look(Protocol):
 class FirstLook:
     """Looks at the observation of a trial; what is wrong with it is wrong with all of them."""
 
-    def __init__(self, sensors: Sensors) -> None:
-        self._cameras = [camera.name for camera in sensors.cameras]
+    def __init__(self, sensors: Sensors, black: Sequence[str] = ()) -> None:
+        """``black``: cameras that show nothing on purpose."""
+        self._cameras = [camera.name for camera in sensors.cameras if camera.name not in black]
         self.looked = False
         """Whether there was an observation."""
 
@@ -48,8 +50,9 @@ class FirstLook:
 class Watch:
     """Looks at the observations of one episode; microseconds each."""
 
-    def __init__(self, sensors: Sensors) -> None:
-        self._cameras = [f"rgb_{camera.name}" for camera in sensors.cameras]
+    def __init__(self, sensors: Sensors, black: Sequence[str] = ()) -> None:
+        """``black``: cameras that show nothing on purpose."""
+        self._cameras = [f"rgb_{camera.name}" for camera in sensors.cameras if camera.name not in black]
 
     def check(self, observation: Observation) -> None:
         """RuntimeError when no camera shows anything, or a state vector is not finite."""

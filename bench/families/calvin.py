@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vla_bench.bench.errors import ConfigError, at_least
 from vla_bench.bench.families import calvin_assets, calvin_checks
@@ -24,8 +24,12 @@ from vla_bench.envs.calvin.initial_states import initial_state
 from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.envs.calvin.tasks import TASKS
-from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
+from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
+from vla_bench.envs.stress.levels import START, WORLD, Stress
 from vla_bench.policies.base import PolicySpec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NOT_COMPARABLE = "built-in assets: not comparable with published CALVIN numbers"
 RENDERER_NOTES = {
@@ -258,6 +262,28 @@ def old_cluster(facts: Mapping[str, Any], record: EpisodeRecord) -> str:
     return ""
 
 
+def sentences(benchmark: BenchmarkConfig, kind: str) -> Mapping[str, Sequence[str]]:
+    """By task: the benchmark's own instruction, our paraphrases, or the sentences that CALVIN's data were annotated
+    with. AssetError: the official files are not there."""
+    if kind == "paraphrase":
+        from vla_bench.envs.calvin.paraphrases import paraphrases
+
+        return paraphrases()
+    if kind == "annotated":
+        return find_bundle("official").annotated()
+    return {task: (text,) for task, text in find_bundle(benchmark.options.assets).instructions.items()}
+
+
+def stressed_start(
+    benchmark: BenchmarkConfig, episode: EpisodeSpec, stress: Stress, generator: np.random.Generator
+) -> EpisodeStart:
+    """Where the episode starts with the arm and the blocks on the table moved."""
+    from vla_bench.envs.calvin.stress import moved_start
+
+    del benchmark
+    return moved_start(episode.start, stress, generator)
+
+
 FAMILY = Family(
     name="calvin",
     title="CALVIN",
@@ -269,6 +295,9 @@ FAMILY = Family(
     published=published,
     unlike_published=unlike_published,
     old_cluster=old_cluster,
+    stress=(*WORLD, *START),
+    stressed_start=stressed_start,
+    sentences=sentences,
     checks=calvin_checks.CHECKS,
     variables=("CALVIN_ASSETS",),
     frames=CalvinFrames,

@@ -11,15 +11,19 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vla_bench.bench.errors import ConfigError, at_least
-from vla_bench.bench.protocol import EpisodeRecord, EvaluationProtocol, to_plain
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol, to_plain
 from vla_bench.bench.score import Score
-from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
+from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
+from vla_bench.envs.stress.levels import Stress
 from vla_bench.policies.base import PolicySpec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Kind = Literal["chains", "tasks"]
 
@@ -206,6 +210,14 @@ class Family:
     old_cluster: Callable[[Mapping[str, Any], EpisodeRecord], str] | None = None
     """The cluster of a record that was written before records said theirs, from the protocol's facts; empty: it is
     one of its own."""
+    stress: tuple[str, ...] = ()
+    """Levels (:mod:`vla_bench.envs.stress.levels`) of the world and of the start that its environment knows; it finds
+    them among the simulation's options. Those of words, image, body and time every family has."""
+    stressed_start: Callable[[BenchmarkConfig, EpisodeSpec, Stress, np.random.Generator], EpisodeStart] | None = None
+    """Where an episode starts under levels of ``start``."""
+    sentences: Callable[[BenchmarkConfig, str], Mapping[str, Sequence[str]]] | None = None
+    """By task, sentences of one kind: ``given`` (what the benchmark says itself), ``paraphrase`` (others that mean the
+    same), ``annotated`` (those of its data). EnvironmentFault: they are not there."""
     checks: tuple[Check, ...] = ()
     variables: tuple[str, ...] = ()
     """Environment variables that name folders of it."""

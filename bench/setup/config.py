@@ -21,6 +21,7 @@ from vla_bench.bench import families
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.families.family import BenchmarkConfig, Family, fields_of
 from vla_bench.bench.setup.run_config import RunConfig
+from vla_bench.envs.stress.levels import Stress
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,11 @@ class Config:
     benchmark: BenchmarkConfig = field(default_factory=lambda: benchmark_from_plain({}))
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    stress: Stress = field(default_factory=Stress)
+    """What is changed of the benchmark; nothing unless typed."""
 
 
-GROUPS = {"benchmark": BenchmarkConfig, "policy": PolicyConfig, "run": RunConfig}
+GROUPS = {"benchmark": BenchmarkConfig, "policy": PolicyConfig, "run": RunConfig, "stress": Stress}
 
 
 def config_from_plain(plain: Mapping[str, Any]) -> Config:
@@ -64,6 +67,7 @@ def config_from_plain(plain: Mapping[str, Any]) -> Config:
         benchmark=benchmark_from_plain(plain.get("benchmark") or {}),
         policy=build(PolicyConfig, {"target": target, "arguments": policy}, "policy"),
         run=build(RunConfig, plain.get("run") or {}, "run"),
+        stress=build(Stress, plain.get("stress") or {}, "stress"),
     )
 
 
@@ -118,12 +122,16 @@ def unknown_option(family: Family, name: str) -> str:
 
 
 def config_to_plain(config: Config) -> dict[str, Any]:
-    """The inverse of :func:`config_from_plain`, every field spelled out, as JSON's own types."""
+    """The inverse of :func:`config_from_plain`, as JSON's own types: every field; of stress those changed."""
     from vla_bench.bench.protocol import to_plain
 
     plain = to_plain(config)
     plain["benchmark"] |= plain["benchmark"].pop("options") or {}
     plain["policy"] = {"_target_": config.policy.target, **plain["policy"]["arguments"]}
+    usual = to_plain(Stress())
+    plain["stress"] = {name: value for name, value in plain["stress"].items() if value != usual[name]}
+    if not plain["stress"]:
+        del plain["stress"]
     return plain
 
 

@@ -12,7 +12,9 @@ from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.families import find_family
 from vla_bench.bench.families.family import BenchmarkConfig, Plan
 from vla_bench.bench.protocol import to_plain
+from vla_bench.bench.stress.planning import stressed
 from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
+from vla_bench.envs.stress.levels import Stress
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.registry import checked_spec
 
@@ -30,13 +32,19 @@ def environment_of(benchmark: BenchmarkConfig) -> EnvironmentSpec:
         raise ConfigError(f"benchmark.options: {error}") from None
 
 
-def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: EnvironmentSpec | None = None) -> Plan:
+def plan(
+    benchmark: BenchmarkConfig,
+    policy: PolicySpec,
+    environment: EnvironmentSpec | None = None,
+    stress: Stress = Stress(),  # noqa: B008 - immutable
+) -> Plan:
     """The episodes of this benchmark for a policy with these needs.
 
     Args:
         benchmark: what is evaluated.
         policy: what it asks for.
         environment: of the benchmark, where it is known already.
+        stress: what is changed of the benchmark.
 
     Raises:
         PolicyError: the environment does not understand the policy's actions or lacks a camera it
@@ -46,7 +54,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
     environment = environment or environment_of(benchmark)
     policy = checked_spec(policy, environment)
     family = find_family(benchmark.family)
-    made = family.plan(benchmark, policy, environment)
+    made = stressed(family.plan(benchmark, policy, environment), stress, family, benchmark, policy, environment)
     facts = {
         "family": family.name,
         "kind": "chains" if made.protocol.score.how == "chain" else "tasks",

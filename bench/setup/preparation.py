@@ -68,7 +68,7 @@ def prepare(config: Config) -> Preparation:
         from vla_bench.bench.video.clips import check_encoder
 
         check_encoder()
-    made = plan(config.benchmark, policy, environment)
+    made = plan(config.benchmark, policy, environment, config.stress)
     if config.run.stop_width is not None and made.protocol.facts["kind"] != "chains":
         raise ConfigError(
             "run.stop_width is for chains: a task suite has its episodes task by task, so its beginning does "

@@ -20,7 +20,8 @@ from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.video.trace import Trace
 from vla_bench.bench.wire import receive, send
 from vla_bench.envs.observation import Camera, Sensors
-from vla_bench.envs.simulation import Simulation, SimulationSpec, environment_spec, make_simulation
+from vla_bench.envs.simulation import Simulation, SimulationSpec, environment_spec
+from vla_bench.envs.stress.wrapped import make_simulation
 
 STRIDE = 3
 """Control steps between two frames: ten frames for each second of 30 control steps."""

@@ -21,6 +21,7 @@ from vla_bench.program import program
 BUILTIN_ROOT = Path(__file__).parent / "builtin" / "assets"
 ENVIRONMENT_VARIABLE = "CALVIN_ASSETS"
 ANNOTATIONS = "annotations/new_playtable_validation.yaml"
+ALL_ANNOTATIONS = "annotations/new_playtable.yaml"
 PANDA = "data/franka_panda/panda_longer_finger.urdf"
 PLANE = "data/plane/plane.urdf"
 BUNDLES = ("official", "builtin")
@@ -51,6 +52,16 @@ class AssetBundle:
 
         texts = yaml.safe_load((self.root / ANNOTATIONS).read_text(encoding="utf-8"))
         return {task: alternatives[0].strip() for task, alternatives in texts.items()}
+
+    def annotated(self) -> dict[str, tuple[str, ...]]:
+        """All sentences that each task was annotated with in the training data. AssetError: they are not there."""
+        import yaml
+
+        path = self.root / ALL_ANNOTATIONS
+        if not path.is_file():
+            raise AssetError(f"{self.root} lacks {ALL_ANNOTATIONS}; bring it with: {fetch_command()}")
+        texts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {task: tuple(text.strip() for text in alternatives) for task, alternatives in texts.items()}
 
     @cached_property
     def checksum(self) -> str:

@@ -9,7 +9,9 @@ from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.calvin.cameras import LENSES
 from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.world import CONTROL_HZ
-from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
+from vla_bench.envs.errors import EnvironmentFault
+from vla_bench.envs.simulation import STRESS, EnvironmentSpec, SimulationSpec
+from vla_bench.envs.stress.wrapped import from_option
 
 BACKENDS = ("native", "calvin_env")
 """Implementations of the environment: ours, and the original package where it is installed."""
@@ -31,9 +33,15 @@ def build(spec: SimulationSpec) -> Any:
     """A :class:`vla_bench.envs.calvin.simulation.CalvinSimulation`, or the original behind the same verbs.
 
     Options: ``assets`` (bundle name), ``renderer``, ``history``, ``backend`` (one of
-    :data:`BACKENDS`).
+    :data:`BACKENDS`), ``stress``. EnvironmentFault: levels of the world for the original package.
     """
     options = dict(spec.options)
+    if STRESS in options:
+        if options.get("backend") == "calvin_env":
+            raise EnvironmentFault(
+                "stress of cameras is made by our own environment: leave benchmark.backend=calvin_env out"
+            )
+        options[STRESS] = from_option(options[STRESS])[0]
     if options.pop("backend", BACKENDS[0]) == "calvin_env":
         from vla_bench.envs.calvin.original import OriginalSimulation as Simulation
     else:

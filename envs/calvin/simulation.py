@@ -10,15 +10,18 @@ from vla_bench.envs.calvin.bundle import AssetBundle
 from vla_bench.envs.calvin.cameras import LENSES, view_of
 from vla_bench.envs.calvin.oracle import Rule
 from vla_bench.envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
+from vla_bench.envs.calvin.renderers.look import drawn_look
 from vla_bench.envs.calvin.renderers.reference_frame import reference_frame_hash
 from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
+from vla_bench.envs.calvin.stress import changes_look, displaced
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.calvin.world import World
 from vla_bench.envs.observation import Observation, Sensors
-from vla_bench.envs.simulation import EpisodeStart, Outcome
+from vla_bench.envs.simulation import STRESS, EpisodeStart, Outcome
+from vla_bench.envs.stress.levels import Stress
 
 History = Literal["fresh", "official"]
 
@@ -33,6 +36,7 @@ class CalvinSimulation:
         action: str = "relative",
         renderer: str = "auto",
         history: History = "fresh",
+        stress: Stress | None = None,
     ) -> None:
         """Connects to a Bullet of its own; nothing is loaded before the first ``reset``.
 
@@ -44,6 +48,7 @@ class CalvinSimulation:
             history: ``fresh`` makes every reset that of a new process. ``official`` carries over
                 what the original environment carries from one reset to the next (contact caches,
                 pair order, the random generator), so results depend on the order of episodes.
+            stress: levels of its world, drawn by the seed in an episode's start.
 
         Raises:
             ValueError: for an unknown camera or action convention.
@@ -61,10 +66,14 @@ class CalvinSimulation:
         self.bundle = bundle
         self.sensors = sensors
         self._history = history
+        self._stress = stress
+        self._seed = 0
         self._bullet: Any = pybullet
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
         # Only TinyRenderer looks at the client that does the physics.
-        self.world = World(pybullet, self._client, bundle, action, visuals=False)
+        self.world = World(
+            pybullet, self._client, bundle, action, visuals=False, clutter=stress.clutter if stress else 0
+        )
         self.renderer: Renderer | None = make_renderer(renderer, pybullet) if sensors.cameras else None
         self._loaded = ""
         self._subtask = ""
@@ -88,7 +97,11 @@ class CalvinSimulation:
             self._loaded = scene.name
             if self.renderer is not None:
                 self.renderer.load(self.world)
-        self.world.reset(**vectors)
+        self._seed = int(start.state.get(STRESS, (0.0,))[0])
+        self.world.reset(**vectors, seed=self._seed)
+        if self.renderer is not None and self._stress is not None and changes_look(self._stress):
+            levels = self._stress
+            self.renderer.relook(drawn_look(self._seed, levels.light_turn, levels.light_strength, levels.colours))
         self._rule = self._start = None
 
     def begin(self, subtask: str) -> None:
@@ -125,6 +138,8 @@ class CalvinSimulation:
         arrays = {"robot_obs": self.world.robot.observation(), "scene_obs": self.world.scene_obs()}
         for camera in self.sensors.cameras:
             view = view_of(camera, self._bullet, self._client, self.world.robot.body)
+            if self._stress is not None:
+                view = displaced(view, self._stress, self._seed)
             rgb, depth = self.renderer.render(view)
             arrays[f"rgb_{camera.name}"] = rgb
             if camera.depth:

@@ -99,6 +99,11 @@ class Table:
         self._button_on = self.lights["led"]
         self._switch_on = False
 
+    @property
+    def lamps(self) -> Mapping[str, tuple[int, tuple[float, ...]]]:
+        """Link and colour of each light."""
+        return self._lights
+
     def show_lights(self, lights: Mapping[str, int]) -> None:
         """Gives each light the look of 1 (on) or 0 (off)."""
         for name, on in lights.items():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vla_bench.envs.calvin.bundle import AssetBundle
+from vla_bench.envs.calvin.clutter import Clutter
 from vla_bench.envs.calvin.oracle import ROBOT, TABLE, Contact
 from vla_bench.envs.calvin.robot import Panda
 from vla_bench.envs.calvin.scenes import GLOBAL_SCALING, Scene
@@ -28,7 +29,15 @@ MAX_PLACEMENTS = 1000
 class World:
     """A loaded scene. ``load`` may be called again: it leaves nothing of what was there."""
 
-    def __init__(self, bullet: Any, client: int, bundle: AssetBundle, action: str, visuals: bool = True) -> None:
+    def __init__(
+        self,
+        bullet: Any,
+        client: int,
+        bundle: AssetBundle,
+        action: str,
+        visuals: bool = True,
+        clutter: int = 0,
+    ) -> None:
         """Takes over a connected client.
 
         Args:
@@ -38,12 +47,16 @@ class World:
             action: name of one of :data:`vla_bench.envs.calvin.robot.ACTIONS`.
             visuals: whether to load what is only looked at; without it a load takes a third of the
                 time, and the physics is the same to the last bit.
+            clutter: objects that take part in nothing.
         """
         self._bullet = bullet
         self.client = self._client = client
         self.bundle = self._bundle = bundle
         self._action = action
         self._flags = 0 if visuals else bullet.URDF_IGNORE_VISUAL_SHAPES
+        self._visuals = visuals
+        self.clutter_count = clutter
+        self.clutter: Clutter | None = None
         bullet.setTimeStep(1.0 / SUBSTEP_HZ, physicsClientId=client)
         bullet.setAdditionalSearchPath(str(bundle.data), physicsClientId=client)
 
@@ -76,6 +89,8 @@ class World:
         self._body = {block.name: body for block, body in zip(scene.blocks, self.blocks, strict=True)}
         self.table = Table(p, client, data, scene, self._flags)
         p.loadURDF(str(data / "plane/plane.urdf"), flags=self._flags, physicsClientId=client)
+        if self.clutter_count:
+            self.clutter = Clutter(p, client, self.clutter_count, self._visuals)
         assert (self.robot.body, self.blocks, self.table.body) == (ROBOT, [2, 3, 4], TABLE)
 
     def _random_pose(self) -> tuple[np.ndarray, np.ndarray]:
@@ -86,8 +101,9 @@ class World:
         euler = self._generator.uniform((0, 0, -math.pi), (0, 0, math.pi))
         return position, np.array(self._bullet.getQuaternionFromEuler(euler))
 
-    def reset(self, robot_obs: np.ndarray | None, scene_obs: np.ndarray | None) -> None:
-        """Sets the state: ``robot_obs`` (15,), ``scene_obs`` (24,); None draws or takes the default.
+    def reset(self, robot_obs: np.ndarray | None, scene_obs: np.ndarray | None, seed: int = 0) -> None:
+        """Sets the state: ``robot_obs`` (15,), ``scene_obs`` (24,); None draws or takes the default. Clutter is
+        placed by ``seed``.
 
         Ends with a single substep, as in the original.
         """
@@ -100,6 +116,8 @@ class World:
             for body, pose in zip(self.blocks, scene_obs[6:].reshape(3, 6), strict=True):
                 self._place(body, pose[:3], self._bullet.getQuaternionFromEuler(pose[3:]))
         self.robot.reset(robot_obs)
+        if self.clutter is not None:
+            self.clutter.place(self, seed)
         self._bullet.stepSimulation(physicsClientId=self._client)
 
     def _place(self, body: int, position: Any, quaternion: Any) -> None:

@@ -31,7 +31,7 @@ def test_every_preset_has_a_line_of_help_and_can_be_loaded():
     for group in GROUPS:
         for preset in presets(group):
             assert preset.text.endswith("."), preset
-            if preset.name != "custom":
+            if preset.name != "custom" and group != "stress":  # of one axis each: test_stress.py
                 load_config([f"{group}={preset.name}"])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.renderers.look import Look
 from vla_bench.envs.calvin.renderers.tiny import TinyRenderer
 from vla_bench.envs.errors import RendererError, suggestion
 from vla_bench.program import installing
@@ -27,6 +28,10 @@ class Renderer(Protocol):
 
     def load(self, world: World) -> None:
         """Takes ``world``, which has just been loaded: from now on that is what is drawn."""
+        ...
+
+    def relook(self, look: Look) -> None:
+        """Shows what was loaded under another light, or tinted. RendererError: it cannot."""
         ...
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:

@@ -8,7 +8,11 @@ import numpy as np
 
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.memory import give_back_free_memory
+from vla_bench.envs.calvin.renderers.look import FLOOR, LIGHT_POSITION, Look
 from vla_bench.envs.calvin.world import World
+
+_DIFFUSE, _SPECULAR = 0.35, 0.05
+"""TinyRenderer's defaults (PyBullet 3.2.7)."""
 
 
 class Double:
@@ -24,10 +28,12 @@ class Double:
         self._bullet = bullet
         self.client = client
         self._renderer = renderer
-        self._world = World(bullet, client, world.bundle, "relative")
+        self._world = World(bullet, client, world.bundle, "relative", clutter=world.clutter_count)
         self._world.load(world.scene)
         self._joints = {body: self._movable(body) for body in (world.robot.body, world.table.body)}
         self._lights: dict[str, int] = {}
+        self._light: dict[str, Any] = {}
+        self._dyes: dict[tuple[int, int], list[float]] = {}
         give_back_free_memory()
 
     def _movable(self, body: int) -> list[int]:
@@ -47,12 +53,35 @@ class Double:
             states = p.getJointStates(body, joints, physicsClientId=world.client)
             positions = [[state[0]] for state in states]
             p.resetJointStatesMultiDof(body, joints, positions, physicsClientId=self.client)
-        for body in world.blocks:
+        clutter = world.clutter.bodies if world.clutter is not None else ()
+        for body in (*world.blocks, *clutter):
             position, quaternion = p.getBasePositionAndOrientation(body, physicsClientId=world.client)
             p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self.client)
         if self._lights != world.table.lights:
             self._lights = dict(world.table.lights)
             self._world.table.show_lights(self._lights)
+
+    def relook(self, look: Look) -> None:
+        """Takes the light, where the renderer heeds it, and tints what is seen."""
+        p, client = self._bullet, self.client
+        self._light = {}
+        if look.light_position != LIGHT_POSITION or look.light_strength != 1:
+            self._light = {
+                "lightDirection": look.light_position,
+                "lightDiffuseCoeff": _DIFFUSE * look.light_strength,
+                "lightSpecularCoeff": _SPECULAR * look.light_strength,
+            }
+        if look.tints is None and not self._dyes:
+            return
+        table = self._world.table
+        lamps = {(table.body, link) for link, _ in table.lamps.values()}
+        for body in (table.body, FLOOR):
+            for shape in p.getVisualShapeData(body, physicsClientId=client):
+                if (body, shape[1]) not in lamps:
+                    dye = self._dyes.setdefault((body, shape[1]), list(shape[7]))
+                    tint = look.tint(body, shape[1])
+                    colour = [*(a * b for a, b in zip(dye, tint, strict=False)), dye[3]]
+                    p.changeVisualShape(body, shape[1], rgbaColor=colour, physicsClientId=client)
 
     def image(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         """Colours (H, W, 3) uint8 and, if the view asks for it, metric depth (H, W) float32, metres."""
@@ -65,6 +94,7 @@ class Double:
             # The mask would cost a pass and nobody looks at it; the pixels are the same.
             flags=p.ER_NO_SEGMENTATION_MASK,
             renderer=self._renderer,
+            **self._light,
             physicsClientId=self.client,
         )
         shape = view.height, view.width

@@ -11,7 +11,9 @@ from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers import egl_plugin
 from vla_bench.envs.calvin.renderers.double import Double
 from vla_bench.envs.calvin.renderers.egl_devices import VARIABLE
+from vla_bench.envs.calvin.renderers.look import LIGHT_POSITION, Look
 from vla_bench.envs.calvin.world import World
+from vla_bench.envs.errors import RendererError
 
 _WARM_UP = 2
 """The plugin's first two frames have no shadows: it makes its shadow map anew at the start of the second."""
@@ -48,6 +50,16 @@ class EglRenderer:
         self._driver = egl_plugin.load(p, client)
         self._double = Double(p, client, world, p.ER_BULLET_HARDWARE_OPENGL)
         self._cold = True
+
+    def relook(self, look: Look) -> None:
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`. The plugin keeps its light where it is."""
+        if look.light_position != LIGHT_POSITION or look.light_strength != 1:
+            raise RendererError(
+                "stress of light: the OpenGL renderer's light cannot be moved; type benchmark.renderer=fast"
+            )
+        if self._double is None:
+            raise RuntimeError("relook() before load()")
+        self._double.relook(look)
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""

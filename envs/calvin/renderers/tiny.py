@@ -8,6 +8,7 @@ import numpy as np
 
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers.double import Double
+from vla_bench.envs.calvin.renderers.look import Look
 from vla_bench.envs.calvin.world import World
 
 
@@ -26,6 +27,12 @@ class TinyRenderer:
             p = self._bullet
             self._double = Double(p, p.connect(p.DIRECT), world, p.ER_TINY_RENDERER)
         self._world = world
+
+    def relook(self, look: Look) -> None:
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
+        if self._double is None:
+            raise RuntimeError("relook() before load()")
+        self._double.relook(look)
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""

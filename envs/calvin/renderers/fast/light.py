@@ -26,8 +26,9 @@ _WINDOW_CENTRE = np.array((-0.05, -0.2, 0.45))
 """World point in the middle of the window, metres."""
 
 
-def _light_matrix() -> np.ndarray:
-    back = LIGHT_POSITION / np.linalg.norm(LIGHT_POSITION)
+def light_matrix(position: np.ndarray = LIGHT_POSITION) -> np.ndarray:
+    """:data:`LIGHT_MATRIX` of a light at ``position`` (3,), metres, as far away as PyBullet's."""
+    back = position / np.linalg.norm(position)
     length = np.hypot(back[1], back[2])
     up = np.array((0.0, -back[2] / length, back[1] / length))
     side = np.cross(up, back)
@@ -36,7 +37,7 @@ def _light_matrix() -> np.ndarray:
     scale = _MAP_TEXELS / (2 * _MAP_HALF_SIZE)
     rows[0, :3], rows[0, 3] = side * scale, _MAP_TEXELS / 2 - 0.5
     rows[1, :3], rows[1, 3] = up * scale, _MAP_TEXELS / 2 - 0.5
-    distance = np.linalg.norm(LIGHT_POSITION)
+    distance = np.linalg.norm(position)
     rows[2, :3], rows[2, 3] = -back, distance - _NEAR
     rows[2] *= DEPTH_STEPS / (_FAR - _NEAR)
     corner = np.floor(rows[:2] @ [*_WINDOW_CENTRE, 1]) - WINDOW_TEXELS / 2
@@ -44,9 +45,19 @@ def _light_matrix() -> np.ndarray:
     return rows
 
 
-LIGHT_MATRIX = _light_matrix()
+LIGHT_MATRIX = light_matrix()
 """(3, 4): world position to texels of the window (column, row) and depth in steps. Whole numbers are
 texel centres."""
+
+
+def light_table(position: np.ndarray = LIGHT_POSITION) -> np.ndarray:
+    """What the shader has to know of a light at ``position`` (3,): (5, 4) float64, its position, the unit vector
+    towards it, and its three rows of :func:`light_matrix`."""
+    table = np.zeros((5, 4))
+    table[0, :3] = position
+    table[1, :3] = position / np.linalg.norm(position)
+    table[2:] = light_matrix(position)
+    return table
 
 
 @kernel

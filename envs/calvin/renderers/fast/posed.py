@@ -54,12 +54,19 @@ class PosedScene:
             for part in parts
         ]
         self._may_rest = np.logical_not(restless)
+        self.places = [(part.body, part.link) for part in parts]
+        """Body and link of each part."""
         self.begin(world)
 
     def begin(self, world: World) -> None:
         """Takes ``world``, loaded anew; it is looked at as it will be at the next ``update``."""
         self._world = world
         self._fresh = True
+
+    @property
+    def world(self) -> World:
+        """What it shows."""
+        return self._world
 
     epoch = 0
     """Goes up when the parts at rest, or their looks, are others than before."""
@@ -108,7 +115,7 @@ def _visible_parts(bullet: Any, world: World, library: Library) -> list[Part]:
     """
     client = bullet.connect(bullet.DIRECT)
     try:
-        World(bullet, client, world.bundle, "relative").load(world.scene)
+        World(bullet, client, world.bundle, "relative", clutter=world.clutter_count).load(world.scene)
         return parts_of(bullet, client, range(bullet.getNumBodies(physicsClientId=client)), library)
     finally:
         bullet.disconnect(client)

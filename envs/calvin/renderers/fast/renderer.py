@@ -10,10 +10,11 @@ import numpy as np
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.renderers.fast.drawing import Workspace, cast_shadows, draw_parts, rank_parts
 from vla_bench.envs.calvin.renderers.fast.library import Library
-from vla_bench.envs.calvin.renderers.fast.light import LIGHT_MATRIX, WINDOW_TEXELS
+from vla_bench.envs.calvin.renderers.fast.light import WINDOW_TEXELS, light_table
 from vla_bench.envs.calvin.renderers.fast.posed import PosedScene
 from vla_bench.envs.calvin.renderers.fast.rasteriser import DEPTH_STEPS, FARTHEST, NOTHING, RANK_BITS
 from vla_bench.envs.calvin.renderers.fast.shading import backdrop, fill_surfaces, illuminate
+from vla_bench.envs.calvin.renderers.look import Look
 from vla_bench.envs.calvin.world import World
 
 VERSION = "1"
@@ -63,7 +64,7 @@ class _Canvas(NamedTuple):
         nothing = backdrop(height, width)
         owners, depths = np.zeros((2, height, width), np.int32)
         colours = np.zeros((height, width, 3), np.uint8)
-        illuminate(owners, nothing, nothing, colours, _EVERYWHERE, _NO_SHADOWS, colours)
+        illuminate(owners, nothing, nothing, colours, _EVERYWHERE, _NO_SHADOWS, colours, np.float32(1))
         return _Canvas(owners, depths, np.zeros_like(nothing), nothing, colours)
 
 
@@ -84,6 +85,12 @@ class FastRenderer:
             self._scenes[scene] = _Stage(PosedScene(self._bullet, world, self._library))
         self._stage = self._scenes[scene]
         self._stage.posed.begin(world)
+
+    def relook(self, look: Look) -> None:
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
+        if self._stage is None:
+            raise RuntimeError("relook() before load()")
+        self._stage.relook(look)
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
@@ -120,6 +127,16 @@ class _Stage:
         self._shadows_epoch = self._shadows_frame = -1
         self._backdrop: _Backdrop | None = None
         self._canvases: dict[tuple[int, int], _Canvas] = {}
+        self._strength = np.float32(1)
+        self._dyes = posed.scene.colours.copy()
+
+    def relook(self, look: Look) -> None:
+        posed, scene = self.posed, self.posed.scene
+        scene.light[:] = light_table(np.array(look.light_position))
+        self._strength = np.float32(look.light_strength)
+        tints = [look.tint(body, link) for body, link in posed.places]
+        scene.colours[:, :3] = self._dyes[:, :3] * np.array(tints, dtype=np.float32)
+        posed.begin(posed.world)
 
     def render(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         posed, scene = self.posed, self.posed.scene
@@ -141,7 +158,7 @@ class _Stage:
         self._draw(view, parts, ranks, depths, owners)
         fill_surfaces(owners, scene, seen)
         colours = np.empty((*owners.shape, 3), dtype=np.uint8)
-        illuminate(owners, seen, behind, settled, self._touched, self._shadows, colours)
+        illuminate(owners, seen, behind, settled, self._touched, self._shadows, colours, self._strength)
         if not view.depth:
             return colours, None
         buffer = (depths >> RANK_BITS).astype(np.float32) / np.float32(DEPTH_STEPS)
@@ -160,7 +177,7 @@ class _Stage:
         if self._shadows_epoch != posed.epoch:
             rest = self._shadows_at_rest
             rest.fill(DEPTH_STEPS)
-            cast_shadows(posed.scene, posed.at_rest, LIGHT_MATRIX, self._workspace, rest, self._touched)
+            cast_shadows(posed.scene, posed.at_rest, posed.scene.light[2:], self._workspace, rest, self._touched)
             np.copyto(self._shadows, rest)
             self._shadows_epoch = posed.epoch
         else:
@@ -168,7 +185,7 @@ class _Stage:
             window = slice(top, bottom + 1), slice(left, right + 1)
             self._shadows[window] = self._shadows_at_rest[window]
         moving = posed.moving
-        cast_shadows(posed.scene, moving, LIGHT_MATRIX, self._workspace, self._shadows, self._touched)
+        cast_shadows(posed.scene, moving, posed.scene.light[2:], self._workspace, self._shadows, self._touched)
         self._shadows_frame = posed.frame
 
     def _draw(self, view: View, parts: np.ndarray, ranks: np.ndarray, depths: np.ndarray, owners: np.ndarray) -> None:
@@ -188,7 +205,7 @@ class _Stage:
             depths = (depths >> RANK_BITS) << RANK_BITS
             colours = np.empty((*owners.shape, 3), dtype=np.uint8)
             owners.fill(NOTHING)
-            illuminate(owners, surfaces, surfaces, colours, _EVERYWHERE, self._shadows_at_rest, colours)
+            illuminate(owners, surfaces, surfaces, colours, _EVERYWHERE, self._shadows_at_rest, colours, self._strength)
             self._backdrop = _Backdrop(posed.epoch, view, depths, parts, surfaces, colours)
         return self._backdrop
 

@@ -12,6 +12,7 @@ import numpy as np
 from vla_bench.envs.calvin.renderers.fast import hull
 from vla_bench.envs.calvin.renderers.fast.kinematics import compose, frame, inverse
 from vla_bench.envs.calvin.renderers.fast.library import Library
+from vla_bench.envs.calvin.renderers.fast.light import light_table
 from vla_bench.envs.calvin.renderers.fast.meshes import Mesh
 from vla_bench.envs.calvin.renderers.fast.textures import Texture
 from vla_bench.envs.errors import RendererError
@@ -48,6 +49,7 @@ class DrawList(NamedTuple):
     texels: np.ndarray  # (N, 3) uint8
     worlds: np.ndarray  # (P, 3, 4) float64: part to world, current
     projections: np.ndarray  # (P, 3, 4) float64: part to pixels of the camera being drawn
+    light: np.ndarray  # (5, 4) float64, see light.light_table
 
 
 def draw_list(parts: list[Part]) -> DrawList:
@@ -80,6 +82,7 @@ def draw_list(parts: list[Part]) -> DrawList:
         texels=np.concatenate([*(p.texels for p in pyramids), np.zeros((0, 3), dtype=np.uint8)]),
         worlds=np.zeros((len(parts), 3, 4)),
         projections=np.zeros((len(parts), 3, 4)),
+        light=light_table(),
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_bench.envs.calvin.renderers.fast.compiled import inlined, kernel
-from vla_bench.envs.calvin.renderers.fast.light import HIGHLIGHT_EYE, LIGHT_MATRIX, LIGHT_POSITION, visibility
+from vla_bench.envs.calvin.renderers.fast.light import HIGHLIGHT_EYE, visibility
 
 BACKGROUND = np.array((0.7, 0.7, 0.8), dtype=np.float32)
 """``glClearColor`` of the EGL plugin."""
@@ -30,9 +30,6 @@ _DULL = 0.86  # cosines under it give less than half of a 255th
 
 
 # As tuples, which are constants to the compiler.
-_LIGHT = tuple(LIGHT_POSITION.tolist())
-_LIGHT_DIRECTION = tuple((LIGHT_POSITION / np.linalg.norm(LIGHT_POSITION)).tolist())
-_LIGHT_MATRIX = tuple(tuple(row) for row in LIGHT_MATRIX.tolist())
 _EYE = tuple(HIGHLIGHT_EYE.tolist())
 
 
@@ -68,17 +65,19 @@ def fill_surfaces(owners, scene, surfaces):
                     scene.texture_levels,
                     scene.levels,
                     scene.texels,
+                    scene.light,
                 )
                 for field in range(SURFACE_FIELDS):
                     surfaces[row, column, field] = surface[field]
 
 
 @kernel
-def illuminate(owners, seen, behind, settled, touched, shadows, colours):
+def illuminate(owners, seen, behind, settled, touched, shadows, colours, strength):
     """Fills ``colours`` (H, W, 3) uint8: surfaces ``seen`` where a triangle is, else ``behind`` it.
 
     ``settled`` (H, W, 3) uint8 are the colours of ``behind`` that hold wherever the shadow map is not
-    ``touched``, see :func:`vla_bench.envs.calvin.renderers.fast.drawing.cast_shadows`.
+    ``touched``, see :func:`vla_bench.envs.calvin.renderers.fast.drawing.cast_shadows`. ``strength`` float32 is
+    that of the light; PyBullet's is 1.
     """
     height, width = owners.shape
     # A point is shaded by the texels that it lies between.
@@ -86,21 +85,21 @@ def illuminate(owners, seen, behind, settled, touched, shadows, colours):
     for row in range(height):
         for column in range(width):
             if owners[row, column] >= 0:
-                red, green, blue, factor = _lit(seen, row, column, shadows)
+                red, green, blue, factor = _lit(seen, row, column, shadows, strength)
             else:
                 x, y = behind[row, column, 5], behind[row, column, 6]
                 if x < left or x >= right or y < top or y >= bottom:
                     for channel in range(3):
                         colours[row, column, channel] = settled[row, column, channel]
                     continue
-                red, green, blue, factor = _lit(behind, row, column, shadows)
+                red, green, blue, factor = _lit(behind, row, column, shadows, strength)
             colours[row, column, 0] = _byte(red * factor)
             colours[row, column, 1] = _byte(green * factor)
             colours[row, column, 2] = _byte(blue * factor)
 
 
 @inlined
-def _lit(surfaces, row, column, shadows):
+def _lit(surfaces, row, column, shadows, strength):
     """Colour of a surface, and the factor by which light changes it."""
     half = np.float32(0.5)
     red, green, blue = surfaces[row, column, 0], surfaces[row, column, 1], surfaces[row, column, 2]
@@ -111,7 +110,7 @@ def _lit(surfaces, row, column, shadows):
     if intensity >= half:
         lit = visibility(shadows, surfaces[row, column, 5], surfaces[row, column, 6], surfaces[row, column, 7])
     shade = intensity * (np.float32(0.7) + np.float32(0.3) * lit)
-    return red, green, blue, half + half * shade + surfaces[row, column, 4] * lit
+    return red, green, blue, half + strength * (half * shade) + strength * (surfaces[row, column, 4] * lit)
 
 
 @inlined
@@ -136,6 +135,7 @@ def _surface_of(
     pyramids,
     levels,
     texels,
+    light,
 ):
     """What ``triangle`` shows at a pixel, as the fields of a surface."""
     pa = _row(positions, triangles[triangle, 0])
@@ -179,15 +179,15 @@ def _surface_of(
     length = np.sqrt(_dot(normal, normal))
     scale = 1.0 / length if length > 0 else 0.0
     normal = (normal[0] * scale, normal[1] * scale, normal[2] * scale)
-    facing = _dot(normal, _LIGHT_DIRECTION)
+    facing = _dot(normal, _row(light, 1))
     world = _moved(matrix, _blend3(weights, (pa, pb, pc)))
-    shadow = _moved(_LIGHT_MATRIX, world)
+    shadow = _moved((_row4(light, 2), _row4(light, 3), _row4(light, 4)), world)
     return (
         np.float32(red),
         np.float32(green),
         np.float32(blue),
         np.float32(0.5 + 0.5 * min(max(facing, -1.0), 1.0)),
-        np.float32(_highlight(world, normal) if facing >= 0 else 0.0),
+        np.float32(_highlight(world, normal, _row(light, 0)) if facing >= 0 else 0.0),
         np.float32(shadow[0]),
         np.float32(shadow[1]),
         np.float32(shadow[2]),
@@ -197,6 +197,11 @@ def _surface_of(
 @inlined
 def _row(table, i):
     return table[i, 0], table[i, 1], table[i, 2]
+
+
+@inlined
+def _row4(table, i):
+    return table[i, 0], table[i, 1], table[i, 2], table[i, 3]
 
 
 @inlined
@@ -258,9 +263,9 @@ def _barycentric(seen, column, row):
 
 
 @inlined
-def _highlight(world, normal):
+def _highlight(world, normal, light):
     """The mirror image of the light, as seen from ``HIGHLIGHT_EYE``."""
-    ray = (_LIGHT[0] - world[0], _LIGHT[1] - world[1], _LIGHT[2] - world[2])
+    ray = (light[0] - world[0], light[1] - world[1], light[2] - world[2])
     away = (_EYE[0] - world[0], _EYE[1] - world[1], _EYE[2] - world[2])
     mirrored = 2 * _dot(ray, normal) * _dot(normal, away) - _dot(ray, away)
     if mirrored <= 0:

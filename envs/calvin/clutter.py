@@ -1,0 +1,104 @@
+"""Objects that take part in nothing, on the free part of the table top: for :mod:`vla_bench.envs.stress`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from vla_bench.envs.calvin.world import World
+
+MASS = 0.03
+"""Of each object, kilograms: light enough to be pushed aside."""
+_TOP = 0.44
+"""Height of the table top, metres (0.8 of 0.55, see :mod:`vla_bench.envs.calvin.builtin.dimensions`)."""
+_X, _Y = (-0.41, 0.41), (-0.155, -0.065)
+"""Where objects may stand, metres: on the top, off its edges and clear of the sliding door's handle."""
+_FROM_BLOCK, _FROM_FITTING, _FROM_EACH_OTHER, _FROM_ARM = 0.11, 0.09, 0.055, 0.06
+"""Between an object and a block, a button or switch, another object, the arm; metres, between centres (blocks and
+objects) or surfaces."""
+_TRIES = 300
+_PARKED = -3.0
+"""z of what has no place, metres."""
+_CLUTTER = 31
+"""Of the seeds: keeps the draws of clutter apart from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """The shape and the look of an object."""
+
+    half_sizes: tuple[float, float, float]
+    """Metres; of a cylinder radius, radius and half of the height."""
+    colour: tuple[float, float, float, float]
+    round: bool = False
+    """Whether it is a cylinder, else a box."""
+
+
+THINGS = (
+    Thing((0.016, 0.016, 0.025), (0.15, 0.5, 0.2, 1.0), round=True),
+    Thing((0.018, 0.013, 0.016), (0.85, 0.75, 0.1, 1.0)),
+    Thing((0.02, 0.02, 0.012), (0.9, 0.9, 0.88, 1.0), round=True),
+    Thing((0.013, 0.013, 0.03), (0.35, 0.35, 0.38, 1.0)),
+    Thing((0.022, 0.016, 0.01), (0.85, 0.45, 0.1, 1.0)),
+    Thing((0.013, 0.013, 0.018), (0.4, 0.25, 0.15, 1.0), round=True),
+)
+"""None looks like a block."""
+
+
+class Clutter:
+    """So many objects in one client, from the first of :data:`THINGS` on, and over again."""
+
+    def __init__(self, bullet: Any, client: int, count: int, visuals: bool) -> None:
+        """Makes them where nobody sees them."""
+        self._bullet, self._client = bullet, client
+        self.bodies = [self._make(THINGS[index % len(THINGS)], visuals) for index in range(count)]
+
+    def _make(self, thing: Thing, visuals: bool) -> int:
+        p, client = self._bullet, self._client
+        shape = p.GEOM_CYLINDER if thing.round else p.GEOM_BOX
+        solid: dict[str, Any] = {"halfExtents": thing.half_sizes}
+        seen: dict[str, Any] = solid
+        if thing.round:
+            radius, height = thing.half_sizes[0], 2 * thing.half_sizes[2]
+            solid, seen = {"radius": radius, "height": height}, {"radius": radius, "length": height}
+        visual = p.createVisualShape(shape, rgbaColor=thing.colour, physicsClientId=client, **seen) if visuals else -1
+        collision = p.createCollisionShape(shape, physicsClientId=client, **solid)
+        body: int = p.createMultiBody(MASS, collision, visual, (0, 0, _PARKED), physicsClientId=client)
+        return body
+
+    def place(self, world: World, seed: int) -> None:
+        """Puts each where it is in the way of nothing; what finds no place stays away, and does not fall."""
+        p, client = self._bullet, self._client
+        generator = np.random.default_rng((seed, _CLUTTER))
+        standing: list[np.ndarray] = []
+        for index, body in enumerate(self.bodies):
+            half = THINGS[index % len(THINGS)].half_sizes[2]
+            for _ in range(_TRIES):
+                place = np.array([generator.uniform(*_X), generator.uniform(*_Y), _TOP + half])
+                turn = p.getQuaternionFromEuler((0, 0, generator.uniform(-math.pi, math.pi)))
+                if self._is_free(world, place, standing):
+                    p.resetBasePositionAndOrientation(body, place, turn, physicsClientId=client)
+                    if not self._touches(world, body):
+                        standing.append(place)
+                        break
+            else:
+                p.resetBasePositionAndOrientation(body, (0, 0, _PARKED), (0, 0, 0, 1), physicsClientId=client)
+                p.changeDynamics(body, -1, mass=0, physicsClientId=client)
+
+    def _is_free(self, world: World, place: np.ndarray, standing: list[np.ndarray]) -> bool:
+        blocks = [np.array(world.position(body)) for body in world.blocks]
+        return all(np.linalg.norm(place[:2] - each[:2]) > _FROM_BLOCK for each in blocks) and all(
+            np.linalg.norm(place[:2] - each[:2]) > _FROM_EACH_OTHER for each in standing
+        )
+
+    def _touches(self, world: World, body: int) -> bool:
+        p, client = self._bullet, self._client
+        fittings = p.getClosestPoints(body, world.table.body, _FROM_FITTING, physicsClientId=client)
+        moving = {world.table.button, world.table.switch}
+        if any(point[4] in moving for point in fittings):
+            return True
+        return bool(p.getClosestPoints(body, world.robot.body, _FROM_ARM, physicsClientId=client))

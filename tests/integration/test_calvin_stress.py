@@ -1,0 +1,81 @@
+"""The play table under stress: each axis changes what it says and nothing else."""
+
+import numpy as np
+import pytest
+
+from vla_bench.bench.families.family import BenchmarkConfig
+from vla_bench.bench.setup.config import benchmark_from_plain
+from vla_bench.bench.setup.plan import plan
+from vla_bench.envs.observation import Camera, Sensors
+from vla_bench.envs.simulation import environment_spec
+from vla_bench.envs.stress.levels import Stress
+from vla_bench.envs.stress.wrapped import make_simulation
+from vla_bench.policies.base import PolicySpec
+
+CALVIN = environment_spec("calvin")
+SENSORS = Sensors((Camera("static", width=60, height=60), Camera("gripper", width=40, height=40)))
+CONFIG: BenchmarkConfig = benchmark_from_plain(
+    {"family": "calvin", "assets": "builtin", "sequences": 2, "renderer": "tiny"}
+)
+
+
+def look(renderer="tiny", steps=3, **levels):
+    """Pictures and state after a few steps that no camera had a say in."""
+    policy = PolicySpec("blind", CALVIN.actions[0], SENSORS)
+    made = plan(CONFIG, policy, CALVIN, Stress(**levels))
+    options = {**made.simulation.options, "renderer": renderer}
+    simulation = make_simulation(type(made.simulation)("calvin", options, SENSORS, "relative"))
+    try:
+        episode = made.protocol.episodes[1]
+        simulation.reset(episode.start)
+        simulation.begin(episode.subtasks[0])
+        actions = np.full((steps, 7), 0.3)
+        actions[:, -1] = 1
+        simulation.advance(actions)
+        seen = simulation.observe()
+        return {name: np.array(array) for name, array in seen.items()}, simulation.privileged().digest()
+    finally:
+        simulation.close()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return {renderer: look(renderer) for renderer in ("tiny", "fast")}
+
+
+@pytest.mark.parametrize("renderer", ["tiny", "fast"])
+@pytest.mark.parametrize(
+    "levels", [{"camera_turn": 2.0}, {"light_turn": 50.0}, {"light_strength": -0.5}, {"colours": 1.0}], ids=str
+)
+def test_what_is_only_seen_changes_pictures_and_no_state(plain, renderer, levels):
+    (before, digest), (after, same) = plain[renderer], look(renderer, **levels)
+    assert same == digest
+    assert not np.array_equal(after["rgb_static"], before["rgb_static"])
+    assert all(np.array_equal(after[name], before[name]) for name in ("robot_obs", "scene_obs"))
+
+
+def test_a_light_of_its_own_strength_and_place_is_the_ordinary_one(plain):
+    before, digest = plain["fast"]
+    after, same = look("fast", colours=1e-12)
+    assert same == digest
+    assert np.array_equal(after["rgb_static"], before["rgb_static"])
+
+
+def test_clutter_is_seen_and_takes_part_in_nothing(plain):
+    before, _ = plain["fast"]
+    after, _ = look("fast", clutter=4)
+    assert not np.array_equal(after["rgb_static"], before["rgb_static"])
+    assert np.allclose(after["robot_obs"], before["robot_obs"], atol=1e-6)
+    assert np.allclose(after["scene_obs"], before["scene_obs"], atol=1e-4)
+
+
+def test_clutter_is_placed_by_its_seed_alone():
+    first, again, other = (look("fast", clutter=4, seed=seed)[0]["rgb_static"] for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_body_changes_what_is_done(plain):
+    _, digest = plain["tiny"]
+    assert look(action_noise=0.2)[1] != digest
+    assert look(slow_gripper=3)[1] == digest, "the gripper has been told the same all along"
