@@ -24,6 +24,7 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         control_hz=float(CONTROL_HZ),
         roles={"static": "static", "gripper": "gripper", "state": "robot_obs"},
         expert="vla_bench.policies.expert:ExpertPolicy",
+        traced=True,
     )
 
 
@@ -31,7 +32,8 @@ def build(spec: SimulationSpec) -> Any:
     """A :class:`vla_bench.envs.calvin.simulation.CalvinSimulation`, or the original behind the same verbs.
 
     Options: ``assets`` (bundle name), ``renderer``, ``history``, ``backend`` (one of
-    :data:`BACKENDS`).
+    :data:`BACKENDS`), and, where they are not as the protocol has them, ``reset_each_subtask`` and
+    ``use_target_pose``.
     """
     options = dict(spec.options)
     if options.pop("backend", BACKENDS[0]) == "calvin_env":

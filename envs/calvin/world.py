@@ -28,7 +28,15 @@ MAX_PLACEMENTS = 1000
 class World:
     """A loaded scene. ``load`` may be called again: it leaves nothing of what was there."""
 
-    def __init__(self, bullet: Any, client: int, bundle: AssetBundle, action: str, visuals: bool = True) -> None:
+    def __init__(
+        self,
+        bullet: Any,
+        client: int,
+        bundle: AssetBundle,
+        action: str,
+        visuals: bool = True,
+        use_target_pose: bool = True,
+    ) -> None:
         """Takes over a connected client.
 
         Args:
@@ -38,11 +46,13 @@ class World:
             action: name of one of :data:`vla_bench.envs.calvin.robot.ACTIONS`.
             visuals: whether to load what is only looked at; without it a load takes a third of the
                 time, and the physics is the same to the last bit.
+            use_target_pose: see :class:`vla_bench.envs.calvin.robot.Panda`.
         """
         self._bullet = bullet
         self.client = self._client = client
         self.bundle = self._bundle = bundle
         self._action = action
+        self._use_target_pose = use_target_pose
         self._flags = 0 if visuals else bullet.URDF_IGNORE_VISUAL_SHAPES
         bullet.setTimeStep(1.0 / SUBSTEP_HZ, physicsClientId=client)
         bullet.setAdditionalSearchPath(str(bundle.data), physicsClientId=client)
@@ -60,7 +70,7 @@ class World:
         p.resetSimulation(physicsClientId=client)
         p.setGravity(0, 0, GRAVITY, physicsClientId=client)
         data = self._bundle.data
-        self.robot = Panda(p, client, data, self._action, self._flags)
+        self.robot = Panda(p, client, data, self._action, self._flags, self._use_target_pose)
         self.blocks = []
         for block in scene.blocks:
             pose = self._random_pose()
