@@ -101,7 +101,7 @@ def _generated(count: int, seed: int) -> tuple[Sequence, ...]:
             return found
     except ConfigError:
         pass  # not there, or cut off: drawn anew
-    from vla_bench.bench.data.progress import ProgressLine
+    from vla_bench.bench.live.progress import ProgressLine
 
     with ProgressLine("initial states given their sequences") as line:
         found = generated_sequences(count, seed, told=line)
