@@ -38,6 +38,7 @@ from vla_bench.bench.records.result_set import (
     PROVENANCE,
     ResultSet,
 )
+from vla_bench.bench.records.step_states import STATES
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.preparation import (
     Preparation,
@@ -95,6 +96,8 @@ def evaluate(config: Config, screen: Screen | None = None, ready: Preparation | 
         if run.overwrite:
             for name in DERIVED:
                 (ready.folder / name).unlink(missing_ok=True)
+            for path in (ready.folder / STATES).glob("*.parquet"):
+                path.unlink(missing_ok=True)
         screen.begin(ready.folder, header, journal.contents, len(missing))
         failure: RunFailed | None = None
         try:

@@ -46,7 +46,9 @@ class Sensors:
 class Observation(Mapping[str, np.ndarray]):
     """Named arrays, read like a dictionary.
 
-    ``rgb_<camera>``: (H, W, 3) uint8. ``depth_<camera>``: (H, W) float32, metres. CALVIN adds
+    ``rgb_<camera>``: (H, W, 3) uint8. ``depth_<camera>``: (H, W) float32, metres along the optical axis.
+    ``intrinsics_<camera>`` (3, 3) and ``extrinsics_<camera>`` (4, 4), float64: of a pinhole camera with OpenCV's axes,
+    and from the world to it (docs/observations.md). CALVIN adds
     ``robot_obs`` (15,) and ``scene_obs`` (24,), float64, whose numbers are named by
     ``vla_bench.envs.calvin.state.ROBOT_OBS`` and ``vla_bench.envs.calvin.state.scene_obs_names``.
     """

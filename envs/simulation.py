@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,6 +56,30 @@ class SceneState(Protocol):
         ...
 
 
+class Contact(NamedTuple):
+    """Two bodies that touch, or nearly do."""
+
+    body: str
+    link: int
+    """-1: the base."""
+    other: str
+    other_link: int
+    place: tuple[float, float, float]
+    """On ``other``, metres, world."""
+    distance: float
+    """Metres; negative: they overlap."""
+    force: float
+    """Newtons along the normal."""
+
+
+class StepState(NamedTuple):
+    """What a trace holds of a simulation after a step."""
+
+    vectors: Mapping[str, np.ndarray]
+    """Named vectors (n,), always the same names and lengths."""
+    contacts: Sequence[Contact]
+
+
 @runtime_checkable
 class Simulation(Protocol):
     """One simulated scene, owned by one process and one thread."""
@@ -88,6 +112,19 @@ class Simulation(Protocol):
         ...
 
 
+@runtime_checkable
+class TracedSimulation(Simulation, Protocol):
+    """A simulation whose state can be traced step by step."""
+
+    def step_state(self) -> StepState:
+        """The state now."""
+        ...
+
+    def vector_names(self) -> Mapping[str, Sequence[str]]:
+        """What the numbers of each vector of :meth:`step_state` are called, in the scene of the last reset."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
     """What an environment offers to a policy; plain data, known before anything is simulated."""
@@ -102,6 +139,8 @@ class EnvironmentSpec:
     """Whether a camera may be asked for at another size than its own."""
     depth: bool = True
     """Whether a camera may be asked for its depth."""
+    traced: bool = False
+    """Whether its simulations are :class:`TracedSimulation`."""
     roles: Mapping[str, str] = field(default_factory=dict)
     """What stands for what a policy knows by its role: ``static`` (the camera that sees the whole scene) and
     ``gripper`` (the one at the hand) name cameras, ``state`` the vector of the robot's own state. A role that nothing

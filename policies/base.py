@@ -66,6 +66,13 @@ class SubtaskContext:
     executed: int = 0
     """Actions of the last decision before it that were executed before the subtask ended; 0 at position 0. For a
     policy whose chunks run on over the change of the instruction."""
+    task: str = ""
+    """Name of the subtask, e.g. ``open_drawer``; what its instruction says in words."""
+
+    @property
+    def new_episode(self) -> bool:
+        """Whether the scene has been set up anew since the subtask before: at the first of an episode."""
+        return self.position == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ instance::
         action = "relative"               # convention of its actions; default: the environment's
         execute = 1                       # actions of a chunk to run before it looks again
 
-        def reset(self, instruction):     # or with seed, observation (the subtask's first), or both
-            ...
+        def reset(self, instruction):     # and any of seed, observation (the subtask's first), task (its name),
+            ...                           # position (in its chain, from 0), new_episode
 
         def act(self, observation):       # -> (A,) or (k, A), floating point
             ...
@@ -54,7 +54,8 @@ class OneSlotPolicy:
         self._reset: Callable[..., Any] = plain.reset
         self._act: Callable[[Observation], Any] = plain.act
         self._wants_seed = _takes(plain.reset, "seed")
-        self._wants_observation = "observation" in inspect.signature(plain.reset).parameters
+        self._told = [name for name in ("task", "position", "new_episode") if _takes(plain.reset, name)]
+        self._wants_observation = "observation" in _named(plain.reset)
         self._pending: dict[str, Any] | None = None
         finished = getattr(plain, "finished", None)
         self._finished: Callable[[EpisodeOutcome], Any] | None = finished if callable(finished) else None
@@ -75,9 +76,11 @@ class OneSlotPolicy:
         return self._spec
 
     def reset(self, slot: int, instruction: str, context: SubtaskContext) -> None:
-        """Calls ``reset(instruction)``, with ``seed=`` and ``observation=`` when it takes them; the observation is
-        there at the first decision only, so it is called then."""
-        given = {"instruction": instruction, **({"seed": context.seed} if self._wants_seed else {})}
+        """Calls ``reset(instruction)``, with whatever of ``seed=``, ``task=``, ``position=``, ``new_episode=`` and
+        ``observation=`` it takes; the observation is there at the first decision only, so it is called then."""
+        given: dict[str, Any] = {"instruction": instruction, **({"seed": context.seed} if self._wants_seed else {})}
+        offered = {"task": context.task, "position": context.position, "new_episode": context.new_episode}
+        given |= {name: offered[name] for name in self._told}
         if self._wants_observation:
             self._pending = given
         else:
@@ -106,9 +109,15 @@ class OneSlotPolicy:
             close()
 
 
+def _named(function: Callable[..., Any]) -> list[str]:
+    """What may be told by name; the first parameter, whatever it is called, is the instruction."""
+    return list(inspect.signature(function).parameters)[1:]
+
+
 def _takes(function: Callable[..., Any], name: str) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+    parameters = inspect.signature(function).parameters
+    rest = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return name in _named(function) or (rest and name not in parameters)
 
 
 def _own_name(plain: Any) -> str:

@@ -24,8 +24,9 @@ from vla_bench.bench.dispatch.job import Job, RecordEpisode, job_from_plain
 from vla_bench.bench.dispatch.lifeline import is_cut, tie
 from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
+from vla_bench.bench.dispatch.tracing import run_traced
 from vla_bench.bench.episode.preflight import TryOut, try_out
-from vla_bench.bench.episode.rollout import Phase, run_episode
+from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.packages import versions
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
 from vla_bench.bench.video.trace import TRACES, Trace, wants_trace
@@ -108,7 +109,7 @@ def _run_episodes(connection: socket.socket, page: Page, job: Job, simulation: S
             if job.recording is not None:
                 record = _record(simulation, policy, episode, job, page)
             else:
-                record = run_episode(simulation, policy, episode, seed=job.run.seed, meter=page, recorder=trace)
+                record = run_traced(simulation, policy, episode, job, meter=page, recorder=trace)
             if trace is not None and wants_trace(job.run.video, record):
                 trace.finish(record)
                 trace.write(Path(job.folder) / TRACES)

@@ -16,7 +16,8 @@ from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.dispatch.pool import Answered, Gone, PoolEvent, Ready
-from vla_bench.bench.episode.rollout import Phase, run_episode
+from vla_bench.bench.dispatch.tracing import run_traced
+from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 from vla_bench.envs.errors import UserError
@@ -91,9 +92,8 @@ class InlinePool:
         assert self._started is not None
         self._where.steps = self._where.position = 0
         try:
-            record = run_episode(
-                self._started.simulation, self._started.policy, episode, seed=self._job.run.seed, meter=self._where
-            )
+            started = self._started
+            record = run_traced(started.simulation, started.policy, episode, self._job, meter=self._where)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             kind: Literal["policy", "exception"] = "policy" if self._where.phase is Phase.DECIDE else "exception"

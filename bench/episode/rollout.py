@@ -236,7 +236,8 @@ def play_subtask(
     ended = policy.ended if isinstance(policy, EndingPolicy) and spec.ends and episode.judged == "last" else None
 
     enter(Phase.DECIDE)
-    policy.reset(SLOT, instruction, SubtaskContext(episode.episode, position, episode.seed(seed, position), before))
+    context = SubtaskContext(episode.episode, position, episode.seed(seed, position), before, subtask)
+    policy.reset(SLOT, instruction, context)
     lap("policy")
     enter(Phase.SIMULATE)
     simulation.begin(subtask)

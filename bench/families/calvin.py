@@ -7,6 +7,7 @@ between subtasks (``evaluate_policy.py`` of calvin fa03f01).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,13 +16,16 @@ from vla_bench.bench.errors import ConfigError, at_least
 from vla_bench.bench.families import calvin_assets, calvin_checks
 from vla_bench.bench.families.calvin_data import DATA
 from vla_bench.bench.families.calvin_frames import CalvinFrames, arm_of
+from vla_bench.bench.families.calvin_instructions import instruction_set
+from vla_bench.bench.families.calvin_sequences import OFFICIAL, SequenceSet, sequence_set
 from vla_bench.bench.families.family import BenchmarkConfig, Family, Plan, PublishedRow, option, refuse_task
 from vla_bench.bench.families.published import rows_of
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, EvaluationProtocol
 from vla_bench.bench.score import chains, pooled
 from vla_bench.envs.calvin.bundle import AssetBundle, find_bundle
 from vla_bench.envs.calvin.initial_states import initial_state
-from vla_bench.envs.calvin.sequences import official_sequences
+from vla_bench.envs.calvin.robot import ACTIONS
+from vla_bench.envs.calvin.sequence_generator import MOST_SEED
 from vla_bench.envs.calvin.task_suite import HELD_TASKS
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, SimulationSpec
@@ -37,12 +41,23 @@ RENDERER_NOTES = {
     "fast": "rendered by our own software renderer, within about 1 of 255 of EGL's images on average",
 }
 SOFTWARE_EGL = "rendered by EGL on a software driver ({driver}); CALVIN's data were rendered on a GPU"
-SEQUENCES = 1000
-"""Sequences of every published evaluation (the official protocol)."""
 SPLITS = {"ABC": "ABC_D", "ABCD": "ABCD_D"}
 """Our names of the training splits, and those of the file of published numbers."""
+CHAIN = 5
+"""Subtasks of an official sequence."""
 OFFICIAL_RENDERERS = ("egl", "none")
 """Renderers of published numbers; ``none``: the policy never looks."""
+UNLIKE = {
+    "reset_each_subtask": (
+        "unlike the protocol: the scene is set back to the sequence's start before every subtask (reset_each_subtask)"
+    ),
+    "use_target_pose": (
+        "unlike the protocol: relative actions start from the measured tool pose, not from the accumulated target "
+        "(use_target_pose=false)"
+    ),
+}
+"""What is said of switches that some published evaluations had; facts only where they are not as the protocol has
+them."""
 SWITCHES = ("history", "backend")
 """Options that are handed to the simulation as they are, and are facts of the protocol."""
 
@@ -55,8 +70,18 @@ class CalvinOptions:
     """Scenes the checkpoint was trained on; recorded, never changes what is run."""
     scenes: tuple[str, ...] = ("D",)
     """Scenes of the evaluation, out of A,B,C,D; chains are defined in D only."""
-    sequences: int = option(SEQUENCES, kind="chains", instead="benchmark.rollouts=<tries of each task and scene>")
-    """chains: the first n of the 1000 official sequences."""
+    sequences: int = option(OFFICIAL, kind="chains", instead="benchmark.rollouts=<tries of each task and scene>")
+    """chains: how many; the first n of the 1000 official sequences, unless another set is named."""
+    sequence_set: Literal["official", "generated"] = option("official", kind="chains", instead="benchmark.kind=chains")
+    """chains: generated is what the original's get_sequences(n) returns, which is not the first n of the 1000."""
+    sequence_seed: int = option(0, kind="chains", instead="benchmark.kind=chains")
+    """chains: seed of sequence_set=generated; the original's is 0."""
+    sequence_file: str = option("", kind="chains", instead="benchmark.kind=chains")
+    """chains: sequences of a file instead, e.g. RoboVLMs' eval_sequences.json."""
+    instructions: str = ""
+    """Texts of a file for the tasks: {task: text or texts}, or RoboFlamingo's lang_annotation_cache.json."""
+    instruction_seed: int | None = None
+    """Draw one of a task's several texts, of that file or of the official annotation; null takes the first."""
     rollouts: int = option(10, kind="tasks", instead="benchmark.sequences=<n>")
     """tasks: tries per task and scene."""
     starts: Literal["varied", "fixed"] = option("varied", kind="tasks", instead="benchmark=calvin_tasks")
@@ -69,15 +94,28 @@ class CalvinOptions:
     """What a reset leaves behind: fresh is nothing, official what the original environment leaves."""
     backend: Literal["native", "calvin_env"] = "native"
     """Implementation of the environment: ours, or the original package where it is installed."""
+    reset_each_subtask: bool = option(False, kind="chains", instead="benchmark.kind=chains")
+    """chains: set the scene back to the sequence's start before each subtask; unlike the protocol."""
+    use_target_pose: bool = True
+    """false: relative actions start from the measured tool pose; unlike the protocol."""
 
     def __post_init__(self) -> None:
         at_least("benchmark.sequences", self.sequences, 1)
         at_least("benchmark.rollouts", self.rollouts, 1)
+        at_least("benchmark.sequence_seed", self.sequence_seed, 0)
+        if self.instruction_seed is not None:
+            at_least("benchmark.instruction_seed", self.instruction_seed, 0)
+        if self.sequence_seed > MOST_SEED:
+            raise ConfigError(f"benchmark.sequence_seed={self.sequence_seed}: at most {MOST_SEED}")
         for scene in self.scenes:
             if scene not in ("A", "B", "C", "D"):
                 raise ConfigError(f"benchmark.scenes: there is no scene {scene!r}; scenes are A, B, C, D")
         if not self.scenes or len(set(self.scenes)) != len(self.scenes):
             raise ConfigError("benchmark.scenes: name at least one scene, each once")
+
+
+_DEFAULTS = {each.name: each.default for each in dataclasses.fields(CalvinOptions)}
+RELATIVE = ACTIONS[0].name
 
 
 def check(benchmark: BenchmarkConfig) -> None:
@@ -90,8 +128,12 @@ def check(benchmark: BenchmarkConfig) -> None:
             f"benchmark.scenes={','.join(options.scenes)}: the sequences are defined in scene D only. "
             "Drop the field, or type benchmark=calvin_tasks to evaluate single tasks elsewhere."
         )
-    if options.sequences > SEQUENCES:
-        raise ConfigError(f"benchmark.sequences={options.sequences}: there are {SEQUENCES} sequences")
+    if options.sequence_file and options.sequence_set != "official":
+        raise ConfigError("benchmark.sequence_file is a set of its own; drop benchmark.sequence_set")
+    if options.sequence_seed and options.sequence_set != "generated":
+        raise ConfigError("benchmark.sequence_seed is for newly drawn ones: type benchmark.sequence_set=generated too")
+    if options.sequences > OFFICIAL and options.sequence_set == "official" and not options.sequence_file:
+        sequence_set("official", "", 0, options.sequences)
     if benchmark.tasks:
         raise ConfigError(
             f"benchmark.tasks={','.join(benchmark.tasks)}: a sequence has its own five. Drop it, or type "
@@ -114,13 +156,38 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         check_installed()
     bundle = find_bundle(options.assets)
     renderer = _renderer(options) if policy.sensors.cameras else "none"
-    episodes = _chains(benchmark, bundle) if benchmark.kind == "chains" else _suite(benchmark, bundle)
+    chosen = _sequences(options) if benchmark.kind == "chains" else None
+    episodes = _chains(benchmark, bundle, chosen) if chosen else _suite(benchmark, bundle)
+    words = instruction_set(
+        options.instructions,
+        options.instruction_seed,
+        bundle,
+        ((episode.episode, episode.subtasks) for episode in episodes),
+        chosen.available if chosen else None,
+    )
+    episodes = tuple(
+        dataclasses.replace(episode, instructions=texts)
+        for episode, texts in zip(episodes, words.instructions, strict=True)
+    )
     names = [episode.episode for episode in episodes]
     switches = {name: getattr(options, name) for name in SWITCHES}
-    facts = {"assets": bundle.name, "assets_checksum": bundle.checksum, "renderer": renderer, **switches}
+    unlike = {name: getattr(options, name) for name in UNLIKE if getattr(options, name) != _DEFAULTS[name]}
+    if "use_target_pose" in unlike and policy.action.name != RELATIVE:
+        raise ConfigError(
+            f"benchmark.use_target_pose is about {RELATIVE} actions, and those of {policy.name} are "
+            f"{policy.action.name}; drop it"
+        )
+    facts = {"assets": bundle.name, "assets_checksum": bundle.checksum, "renderer": renderer, **switches, **unlike}
     if benchmark.kind == "tasks":
         facts["starts"] = options.starts
     notes = [NOT_COMPARABLE] if bundle.name == "builtin" else []
+    if chosen and chosen.name:
+        facts["sequence_set"] = chosen.name
+        notes.append(chosen.note)
+    if words.name:
+        facts["instructions"] = words.name
+        notes.append(words.note)
+    notes += [UNLIKE[name] for name in unlike]
     if options.renderer == "auto" and renderer == "tiny" and options.backend != "calvin_env":
         from vla_bench.envs.calvin.renderers import choice_of_auto
 
@@ -135,7 +202,7 @@ def plan(benchmark: BenchmarkConfig, policy: PolicySpec, environment: Environmen
         ),
         simulation=SimulationSpec(
             "calvin",
-            {"assets": bundle.name, "renderer": "auto" if renderer == "none" else renderer, **switches},
+            {"assets": bundle.name, "renderer": "auto" if renderer == "none" else renderer, **switches, **unlike},
         ),
         notes=tuple(notes),
         split=options.split,
@@ -161,7 +228,11 @@ def _renderer_notes(renderer: str) -> list[str]:
     return [RENDERER_NOTES[renderer]] if renderer in RENDERER_NOTES else []
 
 
-def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpec, ...]:
+def _sequences(options: CalvinOptions) -> SequenceSet:
+    return sequence_set(options.sequence_set, options.sequence_file, options.sequence_seed, options.sequences)
+
+
+def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle, chosen: SequenceSet) -> tuple[EpisodeSpec, ...]:
     return tuple(
         EpisodeSpec(
             index=index,
@@ -171,7 +242,7 @@ def _chains(benchmark: BenchmarkConfig, bundle: AssetBundle) -> tuple[EpisodeSpe
             instructions=tuple(bundle.instructions[task] for task in sequence.subtasks),
             step_limit=benchmark.step_limit,
         )
-        for index, sequence in enumerate(official_sequences()[: benchmark.options.sequences])
+        for index, sequence in enumerate(chosen.sequences)
     )
 
 
@@ -222,7 +293,7 @@ def _first(states: Sequence, options: CalvinOptions) -> Sequence:
 
 def published(header: Mapping[str, Any]) -> list[PublishedRow]:
     """The published rows of the run's training split, best first; none for a split or a kind without any."""
-    if header["protocol"]["facts"]["kind"] != "chains":
+    if header["protocol"]["facts"]["kind"] != "chains" or header.get("longest", CHAIN) != CHAIN:
         return []
     wanted = SPLITS.get(header["identity"]["split"])
     found = [
@@ -231,7 +302,7 @@ def published(header: Mapping[str, Any]) -> list[PublishedRow]:
             row["source"],
             rates=tuple(float(row[f"sr{k}"]) for k in range(1, 6)),
             average=float(row["avg_len"]),
-            n=SEQUENCES,
+            n=OFFICIAL,
         )
         for row in rows_of("calvin.csv")
         if row["split"] == wanted
@@ -249,8 +320,12 @@ def unlike_published(header: Mapping[str, Any], notes: Sequence[str]) -> list[st
         found.append(f"{facts['assets']} assets, published numbers: official ones")
     if facts["renderer"] not in OFFICIAL_RENDERERS and "render" not in said:
         found.append(f"renderer {facts['renderer']}, published numbers: OpenGL through EGL")
-    if header["episodes"] < SEQUENCES:
-        found.append(f"the first {header['episodes']} of the {SEQUENCES} sequences")
+    if "sequence_set" in facts and "sequences:" not in said:
+        found.append(f"sequences of {facts['sequence_set']}, published numbers: the official {OFFICIAL}")
+    if "instructions" in facts and "instructions:" not in said:
+        found.append(f"instructions of {facts['instructions']}, published numbers: the official one of each task")
+    if "sequence_set" not in facts and header["episodes"] < OFFICIAL:
+        found.append(f"the first {header['episodes']} of the {OFFICIAL} sequences")
     return found
 
 

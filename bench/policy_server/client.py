@@ -55,7 +55,7 @@ class ServedPolicy:
         if self._connection is None:
             self._connect()
         told = {"episode": context.episode, "position": context.position, "seed": context.seed}
-        told["executed"] = context.executed
+        told |= {"executed": context.executed, "task": context.task}
         self._ask({"do": "reset", "instruction": instruction, "context": told})
 
     def act(self, slots: Sequence[int], observations: Sequence[Observation]) -> list[np.ndarray]:

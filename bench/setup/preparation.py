@@ -68,6 +68,11 @@ def prepare(config: Config) -> Preparation:
         from vla_bench.bench.video.clips import check_encoder
 
         check_encoder()
+    if config.run.trace != "none" and not environment.traced:
+        raise ConfigError(
+            f"run.trace={config.run.trace}: the simulations of {environment.family} do not tell their states; leave "
+            "it out"
+        )
     made = plan(config.benchmark, policy, environment, config.stress)
     if config.run.stop_width is not None and made.protocol.facts["kind"] != "chains":
         raise ConfigError(

@@ -60,6 +60,8 @@ class RunConfig:
     """Experiment tracker that gets the summary too."""
     video: str = "none"
     """Clips of the episodes, made after the run: none, failures, all or first_<n>, e.g. first_20."""
+    trace: Literal["none", "states"] = "none"
+    """states: robot, scene, action and contacts at every step, a parquet file per episode in states/."""
     recycle_mb: int = 0
     """Resident megabytes above which a worker is replaced between episodes; 0 means never."""
 

@@ -22,6 +22,7 @@ BUILTIN_ROOT = Path(__file__).parent / "builtin" / "assets"
 ENVIRONMENT_VARIABLE = "CALVIN_ASSETS"
 ANNOTATIONS = "annotations/new_playtable_validation.yaml"
 ALL_ANNOTATIONS = "annotations/new_playtable.yaml"
+"""Several texts for each task, which the official bundle has."""
 PANDA = "data/franka_panda/panda_longer_finger.urdf"
 PLANE = "data/plane/plane.urdf"
 BUNDLES = ("official", "builtin")

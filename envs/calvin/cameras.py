@@ -56,6 +56,20 @@ class View:
         """
         return self.far * self.near / (self.far - (self.far - self.near) * buffer)
 
+    def intrinsics(self) -> np.ndarray:
+        """(3, 3) float64 ``K`` of a pinhole camera in OpenCV's axes (x right, y down, z into the picture).
+
+        A point (x, y, z) of the camera's frame is seen at ``u = K[0] @ (x, y, z) / z`` pixels from the picture's left
+        edge and ``v`` from its upper edge: the pixel in row i and column j covers [j, j + 1) x [i, i + 1).
+        """
+        across, down = self.width / 2 * self.projection[0], self.height / 2 * self.projection[5]
+        return np.array([[across, 0.0, self.width / 2], [0.0, down, self.height / 2], [0.0, 0.0, 1.0]])
+
+    def extrinsics(self) -> np.ndarray:
+        """(4, 4) float64, world to camera: ``E @ (x, y, z, 1)`` of a point in the world, metres, is that point in the
+        camera's frame with OpenCV's axes. OpenGL's, in which :attr:`view` is, have y up and z out of the picture."""
+        return np.diag((1.0, -1.0, -1.0, 1.0)) @ np.array(self.view).reshape(4, 4).T
+
 
 def view_of(camera: Camera, bullet: Any, client: int, robot: int) -> View:
     """What ``camera`` sees now.
@@ -75,3 +89,9 @@ def view_of(camera: Camera, bullet: Any, client: int, robot: int) -> View:
         fov=lens.fov, aspect=width / height, nearVal=lens.near, farVal=lens.far
     )
     return View(camera.name, width, height, tuple(view), tuple(projection), lens.near, lens.far, camera.depth)
+
+
+def matrices(view: View) -> dict[str, np.ndarray]:
+    """Intrinsics (3, 3) and extrinsics (4, 4) as an observation names them: of this very picture, so for the gripper
+    camera as old as its pose."""
+    return {f"intrinsics_{view.name}": view.intrinsics(), f"extrinsics_{view.name}": view.extrinsics()}

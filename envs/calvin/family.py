@@ -26,6 +26,7 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         control_hz=float(CONTROL_HZ),
         roles={"static": "static", "gripper": "gripper", "state": "robot_obs"},
         expert="vla_bench.policies.expert:ExpertPolicy",
+        traced=True,
     )
 
 
@@ -33,7 +34,8 @@ def build(spec: SimulationSpec) -> Any:
     """A :class:`vla_bench.envs.calvin.simulation.CalvinSimulation`, or the original behind the same verbs.
 
     Options: ``assets`` (bundle name), ``renderer``, ``history``, ``backend`` (one of
-    :data:`BACKENDS`), ``stress``. EnvironmentFault: levels of the world for the original package.
+    :data:`BACKENDS`), ``stress``, and, where they are not as the protocol has them, ``reset_each_subtask`` and
+    ``use_target_pose``. EnvironmentFault: levels of the world for the original package.
     """
     options = dict(spec.options)
     if STRESS in options:

@@ -12,22 +12,24 @@ import contextlib
 import importlib.util
 import io
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vla_bench.envs.calvin.bundle import AssetBundle
-from vla_bench.envs.calvin.cameras import LENSES
+from vla_bench.envs.calvin.cameras import LENSES, matrices, view_of
 from vla_bench.envs.calvin.robot import ACTIONS, accumulated, axis_angle_to_quaternion
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
+from vla_bench.envs.calvin.step_state import step_state, vector_names
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.calvin.world import CONTROL_HZ, SUBSTEP_HZ
 from vla_bench.envs.errors import EnvironmentFault, RendererError
 from vla_bench.envs.observation import Camera, Observation, Sensors
-from vla_bench.envs.simulation import EpisodeStart, Outcome
+from vla_bench.envs.simulation import EpisodeStart, Outcome, StepState
 
 RENDERERS = {"tiny": False, "egl": True}
 """Renderers the original has, and its ``use_egl``."""
@@ -49,6 +51,8 @@ class OriginalSimulation:
         action: str = "relative",
         renderer: str = "auto",
         history: str = "fresh",
+        reset_each_subtask: bool = False,
+        use_target_pose: bool = True,
     ) -> None:
         """See :class:`vla_bench.envs.calvin.simulation.CalvinSimulation`, whose arguments these are.
 
@@ -67,6 +71,9 @@ class OriginalSimulation:
         self.renderer = resolve_renderer(renderer)
         self._action = next(spec.name for spec in ACTIONS if spec.name == action)
         self._history = history
+        self._use_target_pose = use_target_pose
+        self._reset_each_subtask = reset_each_subtask
+        self._again: tuple[EpisodeStart, int] | None = None
         self._conf = _configuration_folder()
         self._env: Any = None
         self._cameras: dict[str, Any] = {}
@@ -87,6 +94,7 @@ class OriginalSimulation:
             self.close()
             self.scene = scene
             self._env = _construct(self, seed)
+            self._env.robot.use_target_pose = self._use_target_pose
             self._cameras = {camera.name: camera for camera in self._env.cameras}
             # The original renders at every step and reset; here only `observe` does.
             self._env.cameras = []
@@ -98,6 +106,7 @@ class OriginalSimulation:
             self._env.load()
         self._env.reset(**vectors)
         self._start_info = None
+        self._again = start, seed
 
     def begin(self, subtask: str) -> None:
         """Keeps the information that the original's oracle compares with."""
@@ -105,6 +114,8 @@ class OriginalSimulation:
             raise RuntimeError("begin() before reset()")
         if subtask not in TASKS:
             raise ValueError(f"CALVIN has no task {subtask!r}; the 34 are in vla_bench.envs.calvin.tasks.TASKS")
+        if self._reset_each_subtask and self._start_info is not None and self._again is not None:
+            self.reset(*self._again)
         self._subtask = subtask
         self._start_info = self._env.get_info()
         self._pose = np.asarray(self._env.get_state_obs()["robot_obs"], dtype=np.float64)[:6]
@@ -141,14 +152,23 @@ class OriginalSimulation:
         return action[:3], action[3:-1], action[-1:]
 
     def observe(self) -> Observation:
-        """State vectors, and what the original's cameras render."""
+        """State vectors, and what the original's cameras render, from where."""
         arrays = {name: np.asarray(value) for name, value in self._env.get_state_obs().items()}
         for camera in self.sensors.cameras:
             rgb, depth = self._cameras[camera.name].render()
             arrays[f"rgb_{camera.name}"] = np.ascontiguousarray(rgb, dtype=np.uint8)
             if camera.depth:
                 arrays[f"depth_{camera.name}"] = np.asarray(depth, dtype=np.float32)
+            arrays |= matrices(view_of(camera, self._env.p, self._env.cid, self._env.robot.robot_uid))
         return Observation(arrays)
+
+    def step_state(self) -> StepState:
+        """What a trace holds of this moment."""
+        return step_state(self.privileged(), self._env.p, self._env.cid)
+
+    def vector_names(self) -> Mapping[str, Sequence[str]]:
+        """What the numbers of :meth:`step_state` are called."""
+        return vector_names(self.scene)
 
     def privileged(self) -> CalvinState:
         """The state, from what the original tells about itself."""

@@ -66,12 +66,16 @@ def axis_angle_to_quaternion(turn: np.ndarray) -> np.ndarray:
 class Panda:
     """The arm in one physics client. Loaded anew with every world, since body ids are per load."""
 
-    def __init__(self, bullet: Any, client: int, data: Path, action: str, flags: int) -> None:
+    def __init__(
+        self, bullet: Any, client: int, data: Path, action: str, flags: int, use_target_pose: bool = True
+    ) -> None:
         """Loads the arm, its base cylinder and the constraint that keeps the fingers centred.
 
-        ``flags`` are those of PyBullet's loadURDF.
+        ``flags`` are those of PyBullet's loadURDF. Without ``use_target_pose`` (the original's switch of that name)
+        relative actions are added to the measured pose of the tool.
         """
         self._bullet = bullet
+        self._use_target_pose = use_target_pose
         self._client = client
         p = bullet
         self.body = p.loadURDF(
@@ -140,9 +144,7 @@ class Panda:
         for joint in FINGER_JOINTS:
             p.resetJointState(self.body, joint, finger, physicsClientId=self._client)
             self._drive(joint, finger, GRIPPER_FORCE, GRIPPER_SPEED)
-        position, quaternion = p.getLinkState(self.body, TCP_LINK, physicsClientId=self._client)[:2]
-        self.target_position = np.array(position)
-        self.target_euler = np.array(p.getEulerFromQuaternion(quaternion))
+        self.target_position, self.target_euler = self.measured()
 
     def command(self, action: np.ndarray) -> None:
         """Sets the motors' targets for the next control step. ``action``: (7,) or (8,), see ``ACTIONS``.
@@ -159,9 +161,16 @@ class Panda:
     def _command_relative(self, action: np.ndarray) -> None:
         # Scaled in the action's own dtype, then added to the float64 target: that is what the
         # original does, and float32 actions give other bits than float64 ones.
+        if not self._use_target_pose:
+            self.target_position, self.target_euler = self.measured()
         self.target_position += action[:3] * POSITION_UNIT
         self.target_euler += action[3:6] * ROTATION_UNIT
         self._command_pose(self.target_position, self._bullet.getQuaternionFromEuler(self.target_euler))
+
+    def measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position (3,) and Euler angles (3,) of the tool in the world, one substep old (:meth:`observation`)."""
+        position, quaternion = self._bullet.getLinkState(self.body, TCP_LINK, physicsClientId=self._client)[:2]
+        return np.array(position), np.array(self._bullet.getEulerFromQuaternion(quaternion))
 
     def begin_subtask(self) -> None:
         """Lets an accumulated target start from where the tool is."""

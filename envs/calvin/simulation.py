@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from vla_bench.envs.calvin.bundle import AssetBundle
-from vla_bench.envs.calvin.cameras import LENSES, view_of
+from vla_bench.envs.calvin.cameras import LENSES, matrices, view_of
 from vla_bench.envs.calvin.oracle import Rule
 from vla_bench.envs.calvin.renderers import Renderer, make_renderer, resolve_renderer
 from vla_bench.envs.calvin.renderers.look import drawn_look
@@ -16,11 +17,12 @@ from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.envs.calvin.snapshot import Snapshot
 from vla_bench.envs.calvin.state import STATE_SIZES, CalvinState, state_vector
+from vla_bench.envs.calvin.step_state import step_state, vector_names
 from vla_bench.envs.calvin.stress import changes_look, displaced
 from vla_bench.envs.calvin.tasks import TASKS
 from vla_bench.envs.calvin.world import World
 from vla_bench.envs.observation import Observation, Sensors
-from vla_bench.envs.simulation import STRESS, EpisodeStart, Outcome
+from vla_bench.envs.simulation import STRESS, EpisodeStart, Outcome, StepState
 from vla_bench.envs.stress.levels import Stress
 
 History = Literal["fresh", "official"]
@@ -37,6 +39,8 @@ class CalvinSimulation:
         renderer: str = "auto",
         history: History = "fresh",
         stress: Stress | None = None,
+        reset_each_subtask: bool = False,
+        use_target_pose: bool = True,
     ) -> None:
         """Connects to a Bullet of its own; nothing is loaded before the first ``reset``.
 
@@ -49,6 +53,9 @@ class CalvinSimulation:
                 what the original environment carries from one reset to the next (contact caches,
                 pair order, the random generator), so results depend on the order of episodes.
             stress: levels of its world, drawn by the seed in an episode's start.
+            reset_each_subtask: whether every further subtask of an episode starts from the episode's own start, as
+                with ``--reset`` of RoboFlamingo's evaluation, and not where the last one ended.
+            use_target_pose: whether relative actions move an accumulated target; else the measured pose is moved.
 
         Raises:
             ValueError: for an unknown camera or action convention.
@@ -72,9 +79,18 @@ class CalvinSimulation:
         self._client: int | None = pybullet.connect(pybullet.DIRECT)
         # Only TinyRenderer looks at the client that does the physics.
         self.world = World(
-            pybullet, self._client, bundle, action, visuals=False, clutter=stress.clutter if stress else 0
+            pybullet,
+            self._client,
+            bundle,
+            action,
+            visuals=False,
+            clutter=stress.clutter if stress else 0,
+            use_target_pose=use_target_pose,
         )
         self.renderer: Renderer | None = make_renderer(renderer, pybullet) if sensors.cameras else None
+        self._use_target_pose = use_target_pose
+        self._reset_each_subtask = reset_each_subtask
+        self._again: tuple[EpisodeStart, int] | None = None
         self._loaded = ""
         self._subtask = ""
         self._rule: Rule | None = None
@@ -103,11 +119,14 @@ class CalvinSimulation:
             levels = self._stress
             self.renderer.relook(drawn_look(self._seed, levels.light_turn, levels.light_strength, levels.colours))
         self._rule = self._start = None
+        self._again = start, seed
 
     def begin(self, subtask: str) -> None:
         """Takes the snapshot that the oracle compares with."""
         if not self._loaded:
             raise RuntimeError("begin() before reset()")
+        if self._reset_each_subtask and self._rule is not None and self._again is not None:
+            self.reset(*self._again)
         try:
             self._rule = TASKS[subtask]
         except KeyError:
@@ -134,7 +153,7 @@ class CalvinSimulation:
         return Outcome(steps, False, False, self._ever)
 
     def observe(self) -> Observation:
-        """``robot_obs``, ``scene_obs`` and the images of the cameras that were asked for."""
+        """``robot_obs``, ``scene_obs``, and image and matrices of the cameras that were asked for."""
         arrays = {"robot_obs": self.world.robot.observation(), "scene_obs": self.world.scene_obs()}
         for camera in self.sensors.cameras:
             view = view_of(camera, self._bullet, self._client, self.world.robot.body)
@@ -144,25 +163,38 @@ class CalvinSimulation:
             arrays[f"rgb_{camera.name}"] = rgb
             if camera.depth:
                 arrays[f"depth_{camera.name}"] = depth
+            arrays |= matrices(view)
         return Observation(arrays)
 
     def privileged(self) -> CalvinState:
         """The whole state; its ``information`` stays live."""
         world = self.world
+        target = (world.robot.target_position, world.robot.target_euler)
+        if not self._use_target_pose:
+            target = world.robot.measured()
         bodies = {block.name: world.body(block.name) for block in world.scene.blocks}
         return CalvinState(
             scene=world.scene,
             subtask=self._subtask,
             robot_obs=world.robot.observation(),
             scene_obs=world.scene_obs(),
-            target_position=world.robot.target_position.copy(),
-            target_euler=world.robot.target_euler.copy(),
+            target_position=target[0].copy(),
+            target_euler=target[1].copy(),
             block_positions={name: np.array(world.position(body)) for name, body in bodies.items()},
             block_quaternions={name: np.array(world.quaternion(body)) for name, body in bodies.items()},
             block_velocities={name: np.array(world.velocity(body)) for name, body in bodies.items()},
             joint_ranges=world.table.ranges,
             information=world,
         )
+
+    def step_state(self) -> StepState:
+        """What a trace holds of this moment."""
+        assert self._client is not None
+        return step_state(self.privileged(), self._bullet, self._client)
+
+    def vector_names(self) -> Mapping[str, Sequence[str]]:
+        """What the numbers of :meth:`step_state` are called."""
+        return vector_names(self.world.scene)
 
     def describe(self) -> dict[str, Any]:
         """What the numbers depend on: renderer, down to its driver and a reference frame, and assets.

@@ -37,6 +37,7 @@ class World:
         action: str,
         visuals: bool = True,
         clutter: int = 0,
+        use_target_pose: bool = True,
     ) -> None:
         """Takes over a connected client.
 
@@ -48,11 +49,13 @@ class World:
             visuals: whether to load what is only looked at; without it a load takes a third of the
                 time, and the physics is the same to the last bit.
             clutter: objects that take part in nothing.
+            use_target_pose: see :class:`vla_bench.envs.calvin.robot.Panda`.
         """
         self._bullet = bullet
         self.client = self._client = client
         self.bundle = self._bundle = bundle
         self._action = action
+        self._use_target_pose = use_target_pose
         self._flags = 0 if visuals else bullet.URDF_IGNORE_VISUAL_SHAPES
         self._visuals = visuals
         self.clutter_count = clutter
@@ -73,7 +76,7 @@ class World:
         p.resetSimulation(physicsClientId=client)
         p.setGravity(0, 0, GRAVITY, physicsClientId=client)
         data = self._bundle.data
-        self.robot = Panda(p, client, data, self._action, self._flags)
+        self.robot = Panda(p, client, data, self._action, self._flags, self._use_target_pose)
         self.blocks = []
         for block in scene.blocks:
             pose = self._random_pose()

@@ -22,7 +22,7 @@ from vla_bench.envs.simpler.assets import ROBOTS_VARIABLE, asset_folder
 from vla_bench.envs.simpler.grids import eggplant_layouts
 from vla_bench.envs.simpler.put_on import RULES, PutOnJudge, turned_half_extents
 from vla_bench.envs.simpler.robots import closedness
-from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.state import SimplerState, camera_matrices
 from vla_bench.envs.simpler.tasks import Task
 from vla_bench.envs.simpler.trial import Verdict
 from vla_bench.envs.simpler.variants import Variant
@@ -94,7 +94,7 @@ class ModernBackend:
         """There is none in the WidowX tasks."""
 
     def observe(self, sensors: Sensors) -> Mapping[str, np.ndarray]:
-        """Joint positions, tool pose, and the image if asked for."""
+        """Joint positions, tool pose, and the image if asked for, with its camera's matrices."""
         environment = self._environment
         arrays = {
             "robot_obs": _numbers(environment.agent.robot.get_qpos()[0]),
@@ -105,9 +105,13 @@ class ModernBackend:
             ),
         }
         if sensors.cameras:
-            images = environment._get_obs_sensor_data()
+            images, about = environment._get_obs_sensor_data(), environment.get_sensor_params()
             for camera in sensors.cameras:
                 arrays[f"rgb_{camera.name}"] = _numbers(images[camera.name]["rgb"][0])
+                known = about[camera.name]
+                arrays |= camera_matrices(
+                    camera.name, _numbers(known["intrinsic_cv"][0]), _numbers(known["extrinsic_cv"][0])
+                )
         return arrays
 
     def state(self, task: Task, steps: int) -> SimplerState:

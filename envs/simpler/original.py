@@ -22,7 +22,7 @@ from vla_bench.envs.simpler.assets import PHOTOS, asset_folder, photo_file
 from vla_bench.envs.simpler.grids import State, heading
 from vla_bench.envs.simpler.lean_shaders import is_opaque, lean_shaders
 from vla_bench.envs.simpler.robots import closedness
-from vla_bench.envs.simpler.state import SimplerState
+from vla_bench.envs.simpler.state import SimplerState, camera_matrices
 from vla_bench.envs.simpler.tasks import (
     CLOSE_DRAWER,
     MOVE_NEAR,
@@ -111,7 +111,7 @@ class OriginalBackend:
         self._environment.advance_to_next_subtask()
 
     def observe(self, sensors: Sensors) -> Mapping[str, np.ndarray]:
-        """Joint positions, tool pose, and the images asked for."""
+        """Joint positions, tool pose, and the images asked for with their cameras' matrices."""
         environment = self._environment
         robot = environment.agent.robot
         arrays = {
@@ -129,6 +129,7 @@ class OriginalBackend:
             arrays[f"rgb_{wanted.name}"] = self._composed(camera)
             if wanted.depth:
                 arrays[f"depth_{wanted.name}"] = np.ascontiguousarray(-camera.get_float_texture("Position")[..., 2])
+            arrays |= camera_matrices(wanted.name, camera.get_intrinsic_matrix(), camera.get_extrinsic_matrix())
         return arrays
 
     def state(self, task: Task, steps: int) -> SimplerState:

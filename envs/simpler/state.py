@@ -44,3 +44,17 @@ class SimplerState:
             total.update(name.encode())
             total.update(np.ascontiguousarray(array).tobytes())
         return total.hexdigest()[:32]
+
+
+def camera_matrices(camera: str, intrinsic: np.ndarray, extrinsic: np.ndarray) -> dict[str, np.ndarray]:
+    """What an observation holds of a camera: ``intrinsics_`` (3, 3) and ``extrinsics_`` (4, 4), float64, the latter
+    from the world to the camera with OpenCV's axes.
+
+    Args:
+        camera: its name.
+        intrinsic: (3, 3).
+        extrinsic: (3, 4) or (4, 4), world to camera, as sapien gives it.
+    """
+    whole = np.eye(4)
+    whole[:3] = extrinsic[:3]
+    return {f"intrinsics_{camera}": np.array(intrinsic, dtype=np.float64), f"extrinsics_{camera}": whole}

@@ -54,13 +54,22 @@ def test_the_image_shows_the_scene_before_its_own_photo(simulation):
     images = {}
     for task in (EGGPLANT, CARROT, EGGPLANT):
         set_out(simulation, task, 0)
-        image = simulation.observe()[f"rgb_{WIDOWX.camera}"]
+        observation = simulation.observe()
+        image = observation[f"rgb_{WIDOWX.camera}"]
         assert image.shape == (480, 640, 3) and image.dtype == np.uint8
         if task in images:
             assert np.array_equal(images[task], image)
         images[task] = image
     corner = {task: image[:40, :40].mean(axis=(0, 1)) for task, image in images.items()}
     assert np.abs(corner[CARROT] - corner[EGGPLANT]).max() > 20  # another photo behind
+    # The eggplant is purple where the camera's matrices project its centre to.
+    centre = next(value for name, value in simulation.privileged().centres.items() if "eggplant" in name)
+    seen = observation[f"extrinsics_{WIDOWX.camera}"] @ (*centre, 1.0)
+    u, v, distance = observation[f"intrinsics_{WIDOWX.camera}"] @ seen[:3]
+    across, down = int(u / distance), int(v / distance)
+    red, green, blue = image[down - 4 : down + 5, across - 4 : across + 5].reshape(-1, 3).mean(axis=0)
+    assert 0.1 < distance < 1.5
+    assert blue > green + 10 and red > green
 
 
 def test_the_expert_solves_a_trial_of_each_task_through_the_engine(tmp_path):

@@ -147,3 +147,30 @@ def test_a_method_called_describe_is_the_classs_own_affair():
 
     assert _describer(Talkative) is None and _describer(Aside) is None
     assert _describer(Stating) == Stating.describe
+
+
+@pytest.mark.parametrize(("position", "new"), [(0, True), (2, False)])
+def test_reset_is_told_what_it_takes_by_name(position, new):
+    class Told(Plain):
+        def reset(self, instruction, *, new_episode, task, position):
+            self.told = instruction, new_episode, task, position
+
+    class Everything(Plain):
+        def reset(self, instruction, **told):
+            self.told = instruction, told
+
+    class Historical(Plain):
+        def reset(self, task, new_episode=None):
+            self.told = task, new_episode
+
+    context = SubtaskContext("seq-0001", position, seed=99, task="open_drawer")
+    told, everything, historical = Told(), Everything(), Historical()
+    for plain in (told, everything, historical):
+        OneSlotPolicy(plain, ENVIRONMENT).reset(0, "go up", context)
+    assert told.told == ("go up", new, "open_drawer", position)
+    assert everything.told == (
+        "go up",
+        {"seed": 99, "task": "open_drawer", "position": position, "new_episode": new},
+    )
+    assert historical.told == ("go up", new)
+    assert not OneSlotPolicy(told, ENVIRONMENT).spec.stochastic

@@ -131,6 +131,10 @@ def test_seeds_depend_on_run_episode_and_position_only():
         run_episode(fake({"do": "succeed"}), policy, episode("raise", "lower"), seed=run_seed)
         assert [context.position for context in policy.contexts] == [0, 1]
         assert {context.episode for context in policy.contexts} == {"seq-0004"}
+        assert [(context.task, context.new_episode) for context in policy.contexts] == [
+            ("raise", True),
+            ("lower", False),
+        ]
         return [context.seed for context in policy.contexts]
 
     assert seeds(7) == seeds(7)

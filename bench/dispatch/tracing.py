@@ -1,0 +1,36 @@
+"""An episode, with the trace of its states where the run wants one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.episode.rollout import Meter, Recorder, run_episode
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec
+from vla_bench.envs.simulation import Simulation, TracedSimulation
+from vla_bench.policies.base import Policy
+
+
+def run_traced(
+    simulation: Simulation,
+    policy: Policy,
+    episode: EpisodeSpec,
+    job: Job,
+    *,
+    meter: Meter,
+    recorder: Recorder | None = None,
+) -> EpisodeRecord:
+    """As :func:`vla_bench.bench.episode.rollout.run_episode`. A trace is on the disk before the record is told of, so
+    that an episode that counts has one; a worker that cannot reach the run's folder writes none."""
+    seed = job.run.seed
+    wanted = job.run.trace == "states" and os.path.isdir(job.folder)
+    if not (wanted and isinstance(simulation, TracedSimulation)):
+        return run_episode(simulation, policy, episode, seed=seed, meter=meter, recorder=recorder)
+    from vla_bench.bench.episode.step_trace import StepTrace
+    from vla_bench.bench.records.step_states import STATES, write_states
+
+    trace = StepTrace(simulation)
+    record = run_episode(trace, policy, episode, seed=seed, meter=meter, recorder=recorder)
+    write_states(Path(job.folder) / STATES, trace, simulation, episode, job.simulation.action)
+    return record
