@@ -38,6 +38,7 @@ from vla_bench.bench.records.result_set import (
     PROVENANCE,
     ResultSet,
 )
+from vla_bench.bench.policy_server.live import LiveInstance, serving
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.preparation import (
     Preparation,
@@ -57,12 +58,13 @@ ERRORS_BEFORE_GIVING_UP = 3
 many and not a single judged episode is not worth going on with."""
 
 
-def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
+def evaluate(config: Config, screen: Screen | None = None, live: LiveInstance | None = None) -> ResultSet:
     """Runs what the run's folder does not hold yet, and makes its tables.
 
     Args:
         config: the run.
         screen: shows what goes on; nothing is shown without one.
+        live: a policy of this process, which serves it to the workers.
 
     Returns:
         The result set; not complete (``summary.complete``) when the run was interrupted.
@@ -74,7 +76,7 @@ def evaluate(config: Config, screen: Screen | None = None) -> ResultSet:
             finished is its ``result_set``.
     """
     screen = screen or SilentScreen()
-    ready = prepare(config)
+    ready = prepare(config, live)
     ready = _with_its_word(ready) or identified(ready)
     run = config.run
     header = journal_header(ready)
@@ -203,6 +205,8 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
+        if ready.live is not None:
+            pool = serving(pool, ready.live.serve(ready.plan.environment, ready.content))
         keep_output(ready.folder, "specification", ready.output)
         shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
         with contextlib.suppress(_Enough), shown:

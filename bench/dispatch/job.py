@@ -58,6 +58,9 @@ class Job:
     """Interpreter of the process that owns the simulation; empty: the supervisor's own."""
     packages: tuple[str, ...] = ()
     """Distributions that may change a number; each worker states the versions it has."""
+    served_at: str = ""
+    """Socket at which the driver itself decides (:mod:`vla_bench.bench.policy_server.live`), for
+    ``inference="server"``; empty: servers are started."""
     take: Take | None = None
     """Demonstrations are recorded this way (:mod:`vla_bench.bench.demonstrations`); None: episodes are judged."""
 
