@@ -46,7 +46,7 @@ def evaluate_policy(
     if inspect.isclass(policy) or (callable(policy) and not callable(getattr(policy, "act", None))):
         folder = Path(fields.get("results") or RunConfig().results)
         target = class_path(policy, folder)
-        return evaluate(config_from_keywords("custom", benchmark, given, fields, target=target), screen)
+        return evaluate(config_from_keywords("", benchmark, given, fields, target=target), screen)
     return _evaluate_instance(policy, benchmark, given, fields, screen)
 
 
@@ -60,7 +60,7 @@ def _evaluate_instance(
     live = LiveInstance(instance)
     # Workers of this machine alone can reach it, and without Ray they start sooner.
     fields = {"backend": "local", **fields}
-    config = config_from_keywords("custom", benchmark, {}, fields, target=live.target)
+    config = config_from_keywords("", benchmark, {}, fields, target=live.target)
     if config.run.address is not None:
         raise ConfigError(
             "an instance is served to the workers of this machine; leave address out, or give evaluate() the class"

@@ -27,6 +27,7 @@ from vla_bench.bench.families import find_family
 from vla_bench.bench.live.screen import Screen, SilentScreen
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.packages import ENGINE, LEARNED
+from vla_bench.bench.policy_server.live import LiveInstance, serving
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal, read_journal
@@ -38,7 +39,6 @@ from vla_bench.bench.records.result_set import (
     PROVENANCE,
     ResultSet,
 )
-from vla_bench.bench.policy_server.live import LiveInstance, serving
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.preparation import (
     Preparation,

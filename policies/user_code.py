@@ -25,7 +25,6 @@ from types import ModuleType
 from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 
-
 PICKLED = ".pickle"
 """End of a file that holds a class itself (a notebook's, one made inside a function)."""
 

@@ -21,8 +21,8 @@ def connect(job: Job) -> Policy:
     simulation = job.simulation
     if job.inference == "child":
         return make_policy(job.policy, environment_spec(simulation.family, simulation.options))
-    from vla_bench.bench.policy_server.client import ServedPolicy
     from vla_bench.bench.policy_server.caller import Caller
+    from vla_bench.bench.policy_server.client import ServedPolicy
     from vla_bench.bench.policy_server.node import HUNG_SECONDS, ServerOrder
 
     order = ServerOrder(

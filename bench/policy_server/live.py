@@ -16,9 +16,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from vla_bench.bench.dispatch.inline_pool import InlinePool
 from vla_bench.bench.dispatch.job import Job
+from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.dispatch.pool import Pool, PoolEvent
 from vla_bench.bench.policy_server.per_slot import PolicyPerSlot
 from vla_bench.bench.policy_server.server import Server
@@ -163,9 +165,9 @@ class LivePool:
             self._server.serve(min(left, GLANCE_SECONDS))
         return events
 
-    def steps(self) -> Mapping[str, int]:
+    def places(self) -> Mapping[str, Place]:
         """Of the pool beneath."""
-        return self._pool.steps()
+        return self._pool.places()
 
     def discard(self, worker: str) -> None:
         """Passes it on."""
@@ -179,9 +181,24 @@ class LivePool:
             self._server.close()
 
 
+class _Kept:
+    """The policy for a worker in this thread, which asks it without a socket and leaves it open."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self._server = server
+        self.content = server.content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server.policy, name)
+
+    def close(self) -> None:
+        """Ends the server alone."""
+        self._server.close()
+
+
 def serving(pool: Pool, server: LiveServer) -> Pool:
     """The pool, its workers served by ``server``; one that runs in this thread asks the policy itself."""
     if isinstance(pool, InlinePool):
-        pool.policy = Beside(server)
+        pool.policy = cast(Policy, _Kept(server))
         return pool
     return LivePool(pool, server)

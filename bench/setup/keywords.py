@@ -29,7 +29,8 @@ def config_from_keywords(
     Raises:
         ConfigError: as on the command line; names the field and the nearest valid one.
     """
-    plain, _ = compose_words([f"benchmark={benchmark}", f"policy={policy}"], GROUPS)
+    chosen = "policy._target_=not.typed" if target else f"policy={policy}"  # a target may hold what no word can
+    plain, _ = compose_words([f"benchmark={benchmark}", chosen], GROUPS)
     family = families.find_family(plain["benchmark"].get("family") or families.DEFAULT)
     run = [each.name for each in dataclasses.fields(RunConfig)]
     own = [name for name in fields_of(family) if name != "options"]
@@ -41,7 +42,8 @@ def config_from_keywords(
                 raise ConfigError(unknown_option(family, name))
             hint = suggestion(name, [*own, *run, "policy", "benchmark", "arguments", "progress"])
             raise ConfigError(
-                f"evaluate() has no field {name!r}.{hint} Fields of benchmark: {', '.join(own)}; of run: {', '.join(run)}; "
+                f"evaluate() has no field {name!r}.{hint} Fields of benchmark: {', '.join(own)}; of run: "
+                f"{', '.join(run)}; "
                 "those of the policy's class go into arguments={...}"
             )
         plain[group] = {**(plain.get(group) or {}), name: as_plain(value)}

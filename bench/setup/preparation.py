@@ -84,7 +84,9 @@ def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
     named = {**identity, **moment}
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, named)
     identity["content"] = asked.content.digests
-    return Preparation(config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output, live)
+    return Preparation(
+        config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output, live
+    )
 
 
 def _asked(config: Config) -> Specification:
