@@ -55,7 +55,7 @@ def test_runs_of_one_policy_have_a_mean_and_those_of_several_have_none(tmp_path,
 
 def test_comparing_by_folder_and_pages(folders):
     found = vla_bench.compare(str(folders / "base"), vla_bench.load(folders / "new"))
-    assert found.average.difference == 1.0 and (found.first, found.second) == ("base", "new")
+    assert found.average.difference.value == 1.0 and (found.first, found.second) == ("base", "new")
     page = found.report(folders / "both.html")
     assert page == folders / "both.html" and "<html" in page.read_text()
     alone = vla_bench.load(folders / "base").report(folders / "x.html")
