@@ -76,7 +76,13 @@ def class_path(factory: Callable[..., Any], folder: Path) -> str:
     """
     name, module = getattr(factory, "__qualname__", ""), sys.modules.get(getattr(factory, "__module__", "") or "")
     file = getattr(module, "__file__", None)
-    if file and module.__name__ != "__main__" and name.isidentifier() and getattr(module, name, None) is factory:
+    if (
+        module
+        and file
+        and module.__name__ != "__main__"
+        and name.isidentifier()
+        and getattr(module, name, None) is factory
+    ):
         return f"{Path(file).absolute()}:{name}" if is_own(Path(file)) else f"{module.__name__}:{name}"
     return _written_down(factory, folder)
 
@@ -87,10 +93,11 @@ def _written_down(factory: Callable[..., Any], folder: Path) -> str:
     name = re.sub(r"\W", "_", getattr(factory, "__name__", type(factory).__name__))
     module = sys.modules.get(getattr(factory, "__module__", "") or "")
     file = getattr(module, "__file__", None)
-    by_value = bool(file) and module.__name__ != "__main__" and is_own(Path(file))
+    own = module is not None and file and module.__name__ != "__main__" and is_own(Path(file))
+    by_value = module if own else None
     try:
-        if by_value:  # what its methods use of that module comes along
-            cloudpickle.register_pickle_by_value(module)
+        if by_value is not None:  # what its methods use of that module comes along
+            cloudpickle.register_pickle_by_value(by_value)
         content = cloudpickle.dumps(factory)
     except Exception as error:
         raise ConfigError(
@@ -98,8 +105,8 @@ def _written_down(factory: Callable[..., Any], folder: Path) -> str:
             "put it into a module, or give evaluate() an instance"
         ) from error
     finally:
-        if by_value:
-            cloudpickle.unregister_pickle_by_value(module)
+        if by_value is not None:
+            cloudpickle.unregister_pickle_by_value(by_value)
     path = folder / CLASSES / f"{name}.pickle"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")

@@ -40,6 +40,7 @@ from vla_bench.bench.records.result_set import (
     ResultSet,
 )
 from vla_bench.bench.setup.config import Config
+from vla_bench.bench.setup.plan import environment_of
 from vla_bench.bench.setup.preparation import (
     Preparation,
     identified,
@@ -206,7 +207,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
         if ready.live is not None:
-            pool = serving(pool, ready.live.serve(ready.plan.environment, ready.content))
+            pool = serving(pool, ready.live.serve(environment_of(ready.config.benchmark), ready.content))
         keep_output(ready.folder, "specification", ready.output)
         shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
         with contextlib.suppress(_Enough), shown:

@@ -43,7 +43,7 @@ class Numbers:
     @property
     def success_rate(self) -> Rate | Mean:
         """Success over all episodes of single tasks, each part with its weight. ResultSetError: these are chains."""
-        overall = self.summary.overall
+        overall: Rate | Mean | None = self.summary.overall
         if overall is None:
             raise ResultSetError(
                 f"{self.summary.benchmark} has chains of subtasks: read average_chain_length, or single_task_success"
@@ -56,7 +56,7 @@ class Numbers:
         return {each.task: each.rate for each in self.summary.tasks}
 
     def _chain(self) -> ChainTable:
-        chain = self.summary.chain
+        chain: ChainTable | None = self.summary.chain
         if chain is None:
             raise ResultSetError(f"{self.summary.benchmark} has single tasks, no chains: read success_rate")
         return chain

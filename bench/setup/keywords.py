@@ -73,6 +73,6 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     made = dict(under)
     for name, value in over.items():
         below = made.get(name)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        made[name] = _merged(below, value) if both else value
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        made[name] = _merged(below or {}, value) if nested else value
     return made

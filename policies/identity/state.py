@@ -42,7 +42,8 @@ def _modules(instance: object) -> Iterator[Any]:
     torch = sys.modules.get("torch")
     if torch is None:
         return
-    waiting, seen = [instance], set()
+    waiting: list[Any] = [instance]
+    seen: set[int] = set()
     while waiting and len(seen) < MOST_VALUES:
         value = waiting.pop()
         if id(value) in seen or isinstance(value, (*_PLAIN, np.ndarray, type, types.ModuleType)):
