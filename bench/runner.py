@@ -27,6 +27,7 @@ from vla_bench.bench.families import find_family
 from vla_bench.bench.live.screen import Screen, SilentScreen
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.packages import ENGINE, LEARNED
+from vla_bench.bench.policy_server.live import LiveInstance, serving
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal, read_journal
@@ -40,6 +41,7 @@ from vla_bench.bench.records.result_set import (
 )
 from vla_bench.bench.records.step_states import STATES
 from vla_bench.bench.setup.config import Config
+from vla_bench.bench.setup.plan import environment_of
 from vla_bench.bench.setup.preparation import (
     Preparation,
     identified,
@@ -58,13 +60,16 @@ ERRORS_BEFORE_GIVING_UP = 3
 many and not a single judged episode is not worth going on with."""
 
 
-def evaluate(config: Config, screen: Screen | None = None, ready: Preparation | None = None) -> ResultSet:
+def evaluate(
+    config: Config, screen: Screen | None = None, ready: Preparation | None = None, live: LiveInstance | None = None
+) -> ResultSet:
     """Runs what the run's folder does not hold yet, and makes its tables.
 
     Args:
         config: the run.
         screen: shows what goes on; nothing is shown without one.
         ready: what :func:`prepare` made of it, where that is known already: planning may ask a driver or a policy.
+        live: a policy of this process, which serves it to the workers.
 
     Returns:
         The result set; not complete (``summary.complete``) when the run was interrupted.
@@ -76,7 +81,7 @@ def evaluate(config: Config, screen: Screen | None = None, ready: Preparation | 
             finished is its ``result_set``.
     """
     screen = screen or SilentScreen()
-    ready = ready or prepare(config)
+    ready = ready or prepare(config, live)
     ready = _with_its_word(ready) or identified(ready)
     run = config.run
     header = journal_header(ready)
@@ -201,6 +206,8 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
+        if ready.live is not None:
+            pool = serving(pool, ready.live.serve(environment_of(ready.config.benchmark), ready.content))
         keep_output(ready.folder, "specification", ready.output)
         shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
         with contextlib.suppress(_Enough), shown:

@@ -15,6 +15,8 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import pickle
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +25,13 @@ from types import ModuleType
 from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 
+PICKLED = ".pickle"
+"""End of a file that holds a class itself (a notebook's, one made inside a function)."""
+
 
 def is_path(target: str) -> bool:
-    """Whether a target names a file: ``my_policy.py:MyPolicy``."""
-    return split(target)[0].endswith(".py")
+    """Whether a target names a file: ``my_policy.py:MyPolicy``, or a class written down by cloudpickle."""
+    return split(target)[0].endswith((".py", PICKLED))
 
 
 def is_class_path(target: str) -> bool:
@@ -51,11 +56,30 @@ def import_module(place: str, target: str) -> ModuleType:
         PolicyError: there is no such file or module.
         Exception: what importing it raises.
     """
+    if place.endswith(PICKLED):
+        return _unpickled(Path(place).expanduser().absolute(), target)
     if place.endswith(".py"):
         return _import_file(Path(place).expanduser().absolute(), target)
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)
     return importlib.import_module(place)
+
+
+def _unpickled(path: Path, target: str) -> ModuleType:
+    """The class of a file that :func:`vla_bench.evaluate` has written, in a module of its own."""
+    if not path.is_file():
+        raise PolicyError(f"policy {target!r}: there is no file {path}; it is written by evaluate() where it is called")
+    try:
+        with path.open("rb") as file:
+            found = pickle.load(file)
+    except Exception as error:
+        raise PolicyError(
+            f"policy {target!r} cannot be read by {platform.python_version()} here ({type(error).__name__}: {error}); "
+            "put the class into a module"
+        ) from error
+    module = ModuleType(path.stem)
+    setattr(module, path.stem, found)
+    return module
 
 
 def _import_file(path: Path, target: str) -> ModuleType:

@@ -21,6 +21,7 @@ from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 from vla_bench.envs.errors import UserError
+from vla_bench.policies.base import Policy
 from vla_bench.policies.errors import PolicyError
 
 NAME = "inline"
@@ -46,6 +47,8 @@ class InlinePool:
     """A :class:`vla_bench.bench.dispatch.pool.Pool` of one worker, whose work is done in :meth:`wait`."""
 
     def __init__(self) -> None:
+        self.policy: Policy | None = None
+        """Asked in place of what the job names, which is not built then."""
         self._started: Started | None = None
         self._task: tuple[EpisodeSpec, int] | None = None
         self._gone = False
@@ -80,7 +83,7 @@ class InlinePool:
 
     def _build(self) -> PoolEvent:
         try:
-            self._started = build_worker(self._job)
+            self._started = build_worker(self._job, self.policy)
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()

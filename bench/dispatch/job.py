@@ -77,6 +77,9 @@ class Job:
     """Distributions that may change a number; each worker states the versions it has."""
     recording: Recording | None = None
     """Demonstrations are recorded this way; None: episodes are judged."""
+    served_at: str = ""
+    """Socket at which the driver itself decides (:mod:`vla_bench.bench.policy_server.live`), for
+    ``inference="server"``; empty: servers are started."""
 
 
 def job_to_plain(job: Job) -> dict[str, Any]:

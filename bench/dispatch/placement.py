@@ -21,20 +21,20 @@ def connect(job: Job) -> Policy:
     simulation = job.simulation
     if job.inference == "child":
         return make_policy(job.policy, environment_spec(simulation.family, simulation.options))
+    from vla_bench.bench.policy_server.caller import Caller
     from vla_bench.bench.policy_server.client import ServedPolicy
     from vla_bench.bench.policy_server.node import HUNG_SECONDS, ServerOrder
 
-    return ServedPolicy(
-        ServerOrder(
-            run=job.run_key,
-            policy={"target": job.policy.target, "arguments": dict(job.policy.arguments)},
-            family=simulation.family,
-            options=dict(simulation.options),
-            servers=job.run.servers,
-            python=job.policy_python,
-            hung_seconds=job.run.decision_deadline or HUNG_SECONDS,
-            start_seconds=job.run.start_deadline,
-            results=job.results,
-            logs=os.path.join(job.folder, LOGS) if job.folder else "",
-        )
+    order = ServerOrder(
+        run=job.run_key,
+        policy={"target": job.policy.target, "arguments": dict(job.policy.arguments)},
+        family=simulation.family,
+        options=dict(simulation.options),
+        servers=job.run.servers,
+        python=job.policy_python,
+        hung_seconds=job.run.decision_deadline or HUNG_SECONDS,
+        start_seconds=job.run.start_deadline,
+        results=job.results,
+        logs=os.path.join(job.folder, LOGS) if job.folder else "",
     )
+    return ServedPolicy(order, Caller(job.served_at) if job.served_at else None)

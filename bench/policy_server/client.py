@@ -8,7 +8,7 @@ import os
 import select
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,26 @@ LOOK_SECONDS = 1.0
 """How often a worker that waits for a server's policy to be built looks whether the server is stuck."""
 
 
+class Home(Protocol):
+    """Where servers are: :class:`vla_bench.bench.policy_server.node.Node`, or the process that called."""
+
+    def connect(self) -> tuple[socket.socket, int]:
+        """A connection to a server, and its number."""
+        ...
+
+    def leave(self, number: int) -> None:
+        """The connection to that server is closed."""
+        ...
+
+    def log_tail(self, number: int) -> str:
+        """The end of what it has printed."""
+        ...
+
+    def look_after(self, number: int) -> None:
+        """Called again and again while it has not greeted."""
+        ...
+
+
 class ServedPolicy:
     """A :class:`vla_bench.policies.base.Policy` with one slot, decided by this machine's policy server.
 
@@ -33,11 +53,11 @@ class ServedPolicy:
     of a mistake that the user can mend.
     """
 
-    def __init__(self, order: ServerOrder) -> None:
+    def __init__(self, order: ServerOrder, home: Home | None = None) -> None:
         self.order = order
         self.server_pid = 0
         """Of the server that it was connected to last."""
-        self._node = Node(order)
+        self._node = home or Node(order)
         self._connection: socket.socket | None = None
         self._number = 0
         self._ended = False

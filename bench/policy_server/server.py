@@ -145,8 +145,13 @@ class Server:
         failure: Exception | None,
         watcher: IO[str] | None,
         content: Mapping[str, Any],
+        *,
+        replaceable: bool = True,
     ) -> None:
         self._content = content
+        self._replaceable = replaceable
+        """Whether another process can take over when the policy is broken."""
+        self._waiting_since = 0.0
         self._listener, self._page = listener, page
         self._policy, self._failure = policy, failure
         self._decisions = Decisions(policy) if policy is not None else None
@@ -163,12 +168,9 @@ class Server:
         """Serves until nobody is left who could ask: all workers have taken their leave, or the processes
         that start them have ended, or none came for some seconds. Or until the policy is broken: the next
         worker that comes starts another server."""
-        last_worker, waiting_since = time.monotonic(), 0.0
+        last_worker = time.monotonic()
         while True:
-            self._beat(Busy.LISTENING)
-            waits = len(self._decisions) if self._decisions else 0
-            for key, _ in self._selector.select(self._patience(waits, waiting_since)):
-                key.data(key.fileobj)
+            self.turn(LISTEN_SECONDS)
             now = time.monotonic()
             if self._workers:
                 last_worker = now
@@ -178,13 +180,34 @@ class Server:
                 or (self._had_supervisor and not self._supervisors)
             ):
                 return
-            if self._decisions is not None and self._decisions.broken:
+            if self._broken:
                 return
-            if self._decisions is not None and len(self._decisions):
-                waiting_since = waiting_since or now
-                if self._patience(len(self._decisions), waiting_since) == 0:
-                    self._decide()
-                    waiting_since = 0.0
+
+    def turn(self, timeout: float) -> None:
+        """Takes what comes within ``timeout`` seconds, and decides when all have asked or waited long enough."""
+        self._beat(Busy.LISTENING)
+        waits = len(self._decisions) if self._decisions else 0
+        for key, _ in self._selector.select(min(timeout, self._patience(waits, self._waiting_since))):
+            key.data(key.fileobj)
+        if self._decisions is None or not len(self._decisions) or self._broken:
+            return
+        self._waiting_since = self._waiting_since or time.monotonic()
+        if self._patience(len(self._decisions), self._waiting_since) == 0:
+            self._decide()
+            self._waiting_since = 0.0
+
+    def close(self) -> None:
+        """Closes all connections; whoever waits for an answer is told that there is nobody left."""
+        for worker in list(self._workers.values()):
+            self._lose(worker)
+        for descriptor in self._supervisors.values():
+            os.close(descriptor)
+        self._selector.close()
+        self._listener.close()
+
+    @property
+    def _broken(self) -> bool:
+        return self._replaceable and self._decisions is not None and self._decisions.broken
 
     def _patience(self, waits: int, since: float) -> float:
         """Seconds to wait for the next request."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.errors import ResultSetError
@@ -78,6 +80,8 @@ class Comparison:
     notes: tuple[str, ...]
     weighted: bool = False
     """Whether parts of the score count alike whatever their episodes, so that the averages are no plain ones."""
+    sets: tuple[tuple[str, ResultSet], ...] = field(default=(), repr=False, compare=False)
+    """The two by their names, whose episodes a report shows."""
 
     @property
     def verdict(self) -> str:
@@ -98,6 +102,15 @@ class Comparison:
         from vla_bench.bench.records.formats import latex
 
         return "\n".join(latex(table) for table in comparison_tables([self]))
+
+    def report(self, path: str | os.PathLike[str] = "comparison.html") -> Path:
+        """Writes one HTML file of both sets and how they compare, and returns where it is.
+
+        ResultSetError: the file cannot be written.
+        """
+        from vla_bench.bench.records.numbers import write_report
+
+        return write_report(path, dict(self.sets), [self])
 
     def __str__(self) -> str:
         return self.verdict
@@ -181,6 +194,7 @@ def compare(
         tasks=_tasks(judged, facts),
         fields=fields,
         notes=tuple(_notes((a, first), (b, second))),
+        sets=((a, first), (b, second)),
     )
 
 

@@ -23,7 +23,7 @@ def open_sets(words: Sequence[str]) -> dict[str, ResultSet]:
         ConfigError: two of them have the same name.
     """
     given = [_split(word) for word in words]
-    sets = [_load(folder) for _, folder in given]
+    sets = [load_set(folder) for _, folder in given]
     names = [name or short for (name, _), short in zip(given, short_names(sets), strict=True)]
     names = [name + CONTROL * each.summary.control for name, each in zip(names, sets, strict=True)]
     for name in names:
@@ -53,7 +53,7 @@ def open_rows(words: Sequence[str]) -> dict[str, Results]:
             name, sign, folders = word.partition("=")
             if not sign or "/" in name:
                 raise ConfigError(f"give the runs {word} a name: ours={word}")
-            each = SeveralRuns([_load(Path(folder)) for folder in folders.split(",") if folder])
+            each = SeveralRuns([load_set(Path(folder)) for folder in folders.split(",") if folder])
         if name in rows:
             raise ConfigError(f"two rows are called {name!r}; name them apart")
         rows[name] = each
@@ -89,7 +89,8 @@ def _split(word: str) -> tuple[str, Path]:
     return (name, Path(folder)) if sign and "/" not in name and not Path(word).exists() else ("", Path(word))
 
 
-def _load(folder: Path) -> ResultSet:
+def load_set(folder: Path) -> ResultSet:
+    """Reads a run's folder. ResultSetError: there is none; says which ones are near."""
     if not (folder / JOURNAL).is_file():
         parent = folder if folder.is_dir() else folder.parent
         near = sorted(path.parent.name for path in parent.glob(f"*/{JOURNAL}"))

@@ -24,6 +24,7 @@ import dataclasses
 import html
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from vla_bench.bench.records.error_report import error_report
 from vla_bench.bench.records.formats import html as html_table
 from vla_bench.bench.records.formats import latex
 from vla_bench.bench.records.journal import JournalContents, read_journal, write_atomically
+from vla_bench.bench.records.numbers import Numbers, write_report
 from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.provenance import (
     answers_of,
@@ -71,7 +73,7 @@ _INTEGERS = {"index", "chain_length", "attempted", "steps", "decisions", "positi
 _BOOLEANS = {"success", "ever"}
 
 
-class ResultSet:
+class ResultSet(Numbers):
     """The results of one run, finished or not, read from its journal."""
 
     def __init__(self, folder: Path, contents: JournalContents) -> None:
@@ -165,6 +167,15 @@ class ResultSet:
         if not self.summary.done:
             raise ResultSetError(f"{self.folder}: no episode was judged, so there is no table")
         return latex(tables(self.summary)[0])
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Writes one HTML file to read or to send, and returns where it is: ``report.html`` in the folder unless said.
+
+        ResultSetError: nothing is finished yet, or the file cannot be written.
+        """
+        if not self.records:
+            raise ResultSetError(f"{self.folder} has no finished episode yet, so there is nothing to report")
+        return write_report(path or self.folder / "report.html", {self.summary.policy: self})
 
     def __repr__(self) -> str:
         return f"<ResultSet {self.folder.name}: {key_line(self.summary)}>"

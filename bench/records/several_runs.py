@@ -21,6 +21,7 @@ from vla_bench.bench.errors import ConfigError, ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.clusters import cluster_of
 from vla_bench.bench.records.conditions import differences, refuse
+from vla_bench.bench.records.numbers import Numbers
 from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.result_set import ResultSet
 from vla_bench.bench.records.scoring import weights
@@ -31,7 +32,7 @@ RESAMPLES = 4000
 _LEAST = 2
 
 
-class SeveralRuns:
+class SeveralRuns(Numbers):
     """Looks like a result set to what makes tables; its numbers are means over the runs."""
 
     def __init__(self, sets: Sequence[ResultSet]) -> None:

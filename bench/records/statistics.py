@@ -38,6 +38,9 @@ class Rate:
         """Successes over n."""
         return self.successes / self.n if self.n else math.nan
 
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}] (n = {self.n:,})"
+
 
 @dataclass(frozen=True, slots=True)
 class Mean:
@@ -47,6 +50,9 @@ class Mean:
     n: int
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}] (n = {self.n:,})"
 
 
 def rate(successes: int, n: int) -> Rate:

@@ -14,6 +14,7 @@ from vla_bench.bench.dispatch.job import Placement
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.families.family import Plan
 from vla_bench.bench.live.tracking import check_tracker
+from vla_bench.bench.policy_server.live import LiveInstance
 from vla_bench.bench.protocol import EpisodeSpec, canonical_json, to_plain
 from vla_bench.bench.records.provenance import now
 from vla_bench.bench.setup.config import Config
@@ -22,7 +23,7 @@ from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.identity.content import Content
 from vla_bench.policies.registry import NEED_NUMPY_ONLY, find_policy
-from vla_bench.policies.specification import ask_policy
+from vla_bench.policies.specification import Specification, ask_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +40,18 @@ class Preparation:
     """Digests of what the policy is made of."""
     output: str = ""
     """What it printed while it was asked."""
+    live: LiveInstance | None = None
+    """The policy itself, when it lives in this process."""
 
 
-def prepare(config: Config) -> Preparation:
+def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
     """Plans the run and names its folder; touches nothing, loads no simulator.
 
     Raises:
         UserError: the policy, the assets or the benchmark are not as configured; says what to type.
     """
     environment = environment_of(config.benchmark)  # a mistake in the benchmark is told before the policy is asked
-    asked = ask_policy(
-        PolicyChoice(config.policy.target, config.policy.arguments),
-        config.benchmark.family,
-        environment_options(config.benchmark),
-        left_out=Path(config.run.results),
-        seconds=config.run.start_deadline,
-        # Whoever debugs wants to stop in the worker, not in the process that is thrown away.
-        environment={"PYTHONBREAKPOINT": "0"} if config.run.backend == "inline" else None,
-    )
+    asked = _asked(config) if live is None else live.specification(environment, Path(config.run.results))
     policy = asked.spec
     if config.run.inference == "server" and policy.privileged:
         raise ConfigError(
@@ -89,10 +84,26 @@ def prepare(config: Config) -> Preparation:
         "protocol": made.protocol.hash,
     }
     made = dataclasses.replace(made, notes=(*made.notes, *policy.notes))
-    name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, identity)
-    # Not in the name: the same command leads to the same folder, where what has been edited is noticed.
+    # Every moment of a living policy has a folder of its own; what is typed leads to the same one, whatever was edited.
+    moment = {"moment": asked.content.digests} if live is not None else {}
+    named = {**identity, **moment}
+    name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, named)
     identity["content"] = asked.content.digests
-    return Preparation(config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output)
+    return Preparation(
+        config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output, live
+    )
+
+
+def _asked(config: Config) -> Specification:
+    return ask_policy(
+        PolicyChoice(config.policy.target, config.policy.arguments),
+        config.benchmark.family,
+        environment_options(config.benchmark),
+        left_out=Path(config.run.results),
+        seconds=config.run.start_deadline,
+        # Whoever debugs wants to stop in the worker, not in the process that is thrown away.
+        environment={"PYTHONBREAKPOINT": "0"} if config.run.backend == "inline" else None,
+    )
 
 
 def identified(ready: Preparation) -> Preparation:
@@ -102,6 +113,8 @@ def identified(ready: Preparation) -> Preparation:
     Raises:
         UserError: it cannot be found out; says what to type.
     """
+    if ready.live is not None:
+        return ready
     target = ready.config.policy.target
     identify = getattr(find_policy(target, ready.plan.environment), "identify", None)
     if identify is None:
@@ -120,6 +133,8 @@ def identified(ready: Preparation) -> Preparation:
 def placement(ready: Preparation) -> Placement:
     """Where decisions are made."""
     chosen = ready.config.run.inference
+    if ready.live is not None:
+        return "server"
     if chosen != "auto":
         return chosen
     elsewhere = ready.plan.python and not ready.policy.privileged

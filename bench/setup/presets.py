@@ -57,7 +57,7 @@ def load_config(typed: Sequence[str]) -> Config:
     plain, words = compose_words(typed, GROUPS)
     config = config_from_plain(plain)
     typed_here = [word.field for word in words if word.key == "benchmark"]
-    _check_meant(config.benchmark, families.find_family(config.benchmark.family), typed_here)
+    check_meant(config.benchmark, families.find_family(config.benchmark.family), typed_here)
     return config
 
 
@@ -124,7 +124,7 @@ def _family(typed: Sequence[str]) -> Family:
     return families.find_family((content or {}).get("family", families.DEFAULT))
 
 
-def _check_meant(benchmark: BenchmarkConfig, family: Family, typed: Sequence[str]) -> None:
+def check_meant(benchmark: BenchmarkConfig, family: Family, typed: Sequence[str]) -> None:
     """Refuses a number that was typed and would mean nothing."""
     for each in fields_of(family.options):
         kind = each.metadata.get("kind", benchmark.kind)

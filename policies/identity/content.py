@@ -90,7 +90,8 @@ def parts_of(
             name = getattr(factory, "__qualname__", type(factory).__qualname__)
             known[f"code of {name}"] = code_digest(factory)
             uncompared.append(
-                f"no file holds {name}: the code of its own methods is compared, not what they refer to elsewhere"
+                f"no file holds {name}: its code and what that refers to beside it are compared, not what lies in "
+                "other files"
             )
     given = {**_defaults(factory), **arguments}
     given = {name: value for name, value in given.items() if name not in stated}

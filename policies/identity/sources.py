@@ -8,6 +8,7 @@ name). Left out are the standard library and installed packages, whose versions 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.machinery
 import inspect
 import os
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from vla_bench.policies.identity.state import state_digest
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("bench", "policies", "envs", "vla_bench", "tools"))
@@ -80,17 +83,20 @@ def installed_package(factory: Callable[..., Any]) -> tuple[str, str] | None:
 
 
 def code_digest(factory: Callable[..., Any]) -> str:
-    """Digest of the code of a class or function that no file holds (a notebook's, a generated one)."""
+    """Digest of the code of a class or function that no file holds (a notebook's, a generated one), and of what its
+    code refers to in the same place: functions, classes, values.
+
+    Compiled code, not text: it is the same in the process where the class was typed and in those it was handed to.
+    """
     import hashlib
 
     seen = hashlib.sha256()
     plain = _plain(factory)
-    for part in plain.__mro__[:-1] if inspect.isclass(plain) else (plain,):
-        try:
-            seen.update(inspect.getsource(part).encode())
-        except (OSError, TypeError):
-            for text in _code_of(part):
-                seen.update(text.encode())
+    done: set[int] = set()
+    parts = [each for each in plain.__mro__[:-1] if not has_file(each)] if inspect.isclass(plain) else [plain]
+    for part in parts:
+        for text in _code_of(part, done):
+            seen.update(text.encode(errors="surrogatepass"))
     return seen.hexdigest()
 
 
@@ -213,7 +219,10 @@ def _python() -> tuple[str, ...]:
     return tuple(place + os.sep for place in places)
 
 
-def _code_of(part: Any) -> Iterator[str]:
+def _code_of(part: Any, done: set[int]) -> Iterator[str]:
+    if id(part) in done:
+        return
+    done.add(id(part))
     members = vars(part).items() if inspect.isclass(part) else (("", part),)
     for name, member in sorted(members, key=lambda item: item[0]):
         function = getattr(member, "__func__", getattr(member, "fget", member))
@@ -221,12 +230,41 @@ def _code_of(part: Any) -> Iterator[str]:
         if isinstance(code, types.CodeType):
             yield name
             yield from _constants(code)
-            yield repr(getattr(function, "__defaults__", None))
-        elif isinstance(member, str | int | float | bool | tuple | type(None)) and name not in _UNTELLING:
-            yield f"{name}={member!r}"
+            yield state_digest(getattr(function, "__defaults__", None))[0]
+            yield from _referred(function, code, done)
+        elif not inspect.isroutine(member) and name not in _UNTELLING and not isinstance(member, property):
+            yield f"{name}={state_digest(member)[0]}"
 
 
-_UNTELLING = ("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
+def _referred(function: Any, code: types.CodeType, done: set[int]) -> Iterator[str]:
+    """What code takes from around it, unless a file or a package holds that."""
+    around = getattr(function, "__globals__", {})
+    cells = zip(code.co_freevars, getattr(function, "__closure__", None) or (), strict=False)
+    values = {name: around[name] for name in _names(code) if name in around}
+    for name, cell in cells:
+        with contextlib.suppress(ValueError):  # not filled yet
+            values[name] = cell.cell_contents
+    for name, value in sorted(values.items()):
+        if inspect.isclass(value) or inspect.isfunction(value):
+            if not has_file(value):
+                yield name
+                yield from _code_of(value, done)
+        elif not isinstance(value, types.ModuleType) and not inspect.isroutine(value) and id(value) not in done:
+            done.add(id(value))
+            yield f"{name}={state_digest(value)[0]}"
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+_UNTELLING = (
+    *("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__", "__dict__", "__weakref__"),
+    *("__annotations__", "__abstractmethods__", "_abc_impl", "__slotnames__", "__orig_bases__", "__parameters__"),
+)
 
 
 def _constants(code: types.CodeType) -> Iterator[str]:

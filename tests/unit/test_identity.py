@@ -182,7 +182,7 @@ def test_a_class_that_no_file_holds_is_known_by_its_code():
     one, other = made(1, {"a", "b"}), made(2, {"a", "b"})
     assert code_digest(one) == code_digest(made(1, {"a", "b"})) != code_digest(other)
     content = read_content(parts_of(one, {}, ours=False, stated={}))
-    assert list(content.files) == ["code of Made"] and "not what they refer to" in content.uncompared[0]
+    assert list(content.files) == ["code of Made"] and "not what lies in other files" in content.uncompared[0]
 
 
 def test_a_generated_class_has_the_same_digest_in_every_process():

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
@@ -139,7 +139,7 @@ class DirectConnection:
             self._parts = []
         elif frame.opcode is not Opcode.CONT:
             return
-        self._parts.append(frame.data)
+        self._parts.append(cast(bytes, frame.data))
         if frame.fin:
             whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._messages.append(bytes(whole).decode(errors="replace") if self._text else whole)
