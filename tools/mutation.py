@@ -55,7 +55,7 @@ TARGETS = {
 """Nearest unit tests (``tests/unit/test_<name>.py``) by module, those that kill most first."""
 PRELOADED = (
     *("pytest", "hypothesis", "numpy", "scipy.stats", "scipy.special", "scipy.spatial.transform", "asyncio"),
-    *("pandas", "pyarrow", "yaml", "hydra", "statsmodels.stats.contingency_tables", "torch"),
+    *("pandas", "pyarrow", "yaml"),
 )
 """Imported once, before the processes that run tests are forked."""
 BINARY = (

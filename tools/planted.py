@@ -31,11 +31,11 @@ PLANTED = (
     Fault(
         "the child passes seed 0",
         "bench/dispatch/child.py",
-        "seed=job.seed, meter=page, rec",
+        "seed=job.run.seed, meter=page, rec",
         "seed=0, meter=page, rec",
         "seed",
     ),
-    Fault("the runner hands on seed 0", "bench/runner.py", "seed=run.seed,", "seed=0,", "seed"),
+    Fault("the runner hands on seed 0", "bench/runner.py", "run=run,", "run=dataclasses.replace(run, seed=0),", "seed"),
     Fault("the rollout passes seed 0", ROLLOUT, "seed=seed,", "seed=0,", "seed"),
     Fault("a block may tilt by 35 degrees", ORACLE, "MAX_TILT = 30.0", "MAX_TILT = 35.0", "calvin_oracle"),
     Fault("a record is not synced", JOURNAL, "os.fsync(self._file.fileno())", "pass", "journal"),

@@ -280,3 +280,13 @@ def test_a_new_journal_and_another_header_are_on_disk(path, on_disk):
         del on_disk[:]
         journal.replace_header(header(20), [0])
         assert [inode for inode, _ in on_disk] == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_record_of_an_episode_that_there_is_not_is_no_record(path, index):
+    with Journal.open(path, header(3)) as journal:
+        for place in (0, 2, index):
+            journal.append(dataclasses.replace(chain_record(0, 1), index=place))
+    contents = read_journal(path)
+    assert [record.index for record in contents.records] == [0, 2]
+    assert len(contents.damaged) == 1
