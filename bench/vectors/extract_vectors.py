@@ -118,7 +118,7 @@ def _build(words: list[str], source: Any, family: str) -> tuple[Any, Any, dict[s
         environment = environment_spec(family, dict(found.environment(found.options())))
     target, given = config.policy.target, config.policy.arguments
     policy = make_policy(config.policy, environment)
-    parts = parts_of(find_policy(target, family), given, ours=target in BUILT_IN, stated=policy.spec.files)
+    parts = parts_of(find_policy(target, environment), given, ours=target in BUILT_IN, stated=policy.spec.files)
     return policy, config.policy, read_content(parts).digests
 
 
