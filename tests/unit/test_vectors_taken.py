@@ -123,7 +123,7 @@ def test_listening_hears_what_the_head_reads_and_changes_nothing():
     policy = Wrapped()
     before = decided(policy)
     hooks = {name: len(module._forward_hooks) for name, module in policy._engine.model.named_modules()}
-    with listening(policy, ["model.act_head", "model.backbone"]) as listener:
+    with listening(policy, ["model.act_head", "layers"]) as listener:
         heard = decided(policy)
         found = listener.take(1)
     np.testing.assert_array_equal(before, heard)
