@@ -86,6 +86,35 @@ def test_a_scene_loss_teaches_the_images_and_is_left_behind(data: Path, tmp_path
     assert len(make_run(data).model.state_dict()) < len(run.model.state_dict())
 
 
+@pytest.mark.parametrize(
+    "structure",
+    [{}, {"structure": "one_step", "head": "none", "window": 1, "action_space": "discrete", "norm": (-1.0, 1.0)}],
+)
+def test_a_waypoint_loss_teaches_what_the_head_reads_and_is_left_behind(
+    data: Path, tmp_path: Path, structure: dict[str, Any]
+) -> None:
+    run = make_run(data, structure, waypoint_loss=0.5)
+    losses: list[dict[str, Any]] = []
+    before = {name: each.clone() for name, each in run.model.named_parameters() if "waypoint_head" in name}
+    run.train(tmp_path, watch=losses.append)
+    assert before and all(each["waypoint"] > 0 for each in losses)
+    after = dict(run.model.named_parameters())
+    assert any(not torch.equal(each, after[name]) for name, each in before.items())
+    assert not [name for name in weights(tmp_path) if "waypoint_head" in name]
+
+
+def test_waypoints_are_where_the_gripper_changes_next() -> None:
+    from vla_bench.policies.vla.training.waypoint import waypoints
+
+    states = np.zeros((6, 15), np.float32)
+    states[:, 0] = 0.15 * np.arange(6)
+    states[:, 5] = np.pi * np.arange(6) / 4
+    gripper = np.array([1, 1, 1, -1, -1, -1], np.float32)
+    found = waypoints(states, gripper, 4)
+    np.testing.assert_allclose(found[:, 0], [3, 2, 1, 2], atol=1e-6)  # where it closes; then where it ends
+    np.testing.assert_allclose(found[2, 3:], [0, 1], atol=1e-6)  # an eighth turn, doubled
+
+
 def test_a_backbone_may_have_a_rate_of_its_own(data: Path) -> None:
     run = make_run(data, backbone_rate=3.0)
     optimiser = make_optimiser(run.model.named_parameters(), run.config)

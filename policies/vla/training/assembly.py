@@ -25,6 +25,7 @@ from vla_bench.policies.vla.training.loop import TrainingRun
 from vla_bench.policies.vla.training.normalisation import quantile_bounds
 from vla_bench.policies.vla.training.scene import add_scene_head
 from vla_bench.policies.vla.training.trainable import choose, set_dropout, set_gradient_checkpointing
+from vla_bench.policies.vla.training.waypoint import add_waypoint_head
 
 
 def assemble(
@@ -72,6 +73,8 @@ def assemble(
         choose(built.model, config)
         if config.scene_loss:
             add_scene_head(built.model, config.scene_loss)
+        if config.waypoint_loss:
+            add_waypoint_head(built.model, config.waypoint_loss)
     if config.dropout is not None:
         set_dropout(built.model, config.dropout)
     if config.gradient_checkpointing:

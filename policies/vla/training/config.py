@@ -66,6 +66,9 @@ class TrainingConfig:
     """Where smooth_l1 goes from a parabola to a line; the original's Huber loss has 1."""
     scene_loss: float = 0.0
     """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
+    waypoint_loss: float = 0.0
+    """Weight of a loss that asks what the action head reads where the tool will be when the gripper next opens or
+    closes; 0 for none."""
     normalise: Normalisation = "quantiles"
     """Scaling of the arm: each number by its own q01 and q99 in the data, or as policy.model.norm says."""
     stride: int = 1
@@ -131,7 +134,7 @@ class TrainingConfig:
             if not (math.isfinite(value) and value > 0):
                 what = "nothing would be learnt: " if name == "learning_rate" and value == 0 else ""
                 raise PolicyError(f"train.{name}={value:g}: {what}a number above 0 is wanted{_EXAMPLES.get(name, '')}")
-        for name in ("weight_decay", "clip", "warmup_epochs", "colour", "scene_loss"):
+        for name in ("weight_decay", "clip", "warmup_epochs", "colour", "scene_loss", "waypoint_loss"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise PolicyError(f"train.{name}={value:g}: a number of at least 0 is wanted")

@@ -26,6 +26,7 @@ from vla_bench.policies.vla.token_targets import token_targets
 from vla_bench.policies.vla.training.augmentation import PADS, RELEASED_SIZE, draw_shifts, jitter, shift
 from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.step import TrainingBatch
+from vla_bench.policies.vla.training.waypoint import waypoints
 
 CAMERAS = ("static", "gripper")
 
@@ -45,6 +46,8 @@ class Item:
     instruction: str
     scene: np.ndarray | None = None
     """(W, 24) ``scene_obs``, for the loss that asks for it."""
+    waypoint: np.ndarray | None = None
+    """(W, 5) where the tool goes next (:func:`waypoints`), likewise."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,14 @@ class WindowItems:
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
         scene = read["scene_obs"][:span:stride] if self.training.scene_loss else None
-        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction, scene)
+        waypoint = (
+            self._waypoints(window.first, annotation.end, span)[::stride] if self.training.waypoint_loss else None
+        )
+        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction, scene, waypoint)
+
+    def _waypoints(self, first: int, end: int, span: int) -> np.ndarray:
+        read = self.dataset.frames(np.arange(first, end), ["rel_actions", "robot_obs"])
+        return waypoints(read["robot_obs"], read["rel_actions"][:, 6], span)
 
     @property
     def _needs_state(self) -> bool:
@@ -207,12 +217,14 @@ class WindowItems:
         mask = torch.from_numpy(np.stack([item.mask for item in items]))
         states = [item.state for item in items if item.state is not None]
         scenes = [item.scene for item in items if item.scene is not None]
+        going = [item.waypoint for item in items if item.waypoint is not None]
         text, text_mask, labels = self._text(items)
         return TrainingBatch(
             static=images["static"],
             gripper=images.get("gripper"),
             state=torch.from_numpy(np.stack(states)) if states else None,
             scene=torch.from_numpy(np.stack(scenes)) if scenes else None,
+            waypoint=torch.from_numpy(np.stack(going)) if going else None,
             text=text,
             text_mask=text_mask,
             labels=labels,

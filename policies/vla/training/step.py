@@ -14,8 +14,11 @@ from vla_bench.policies.vla.heads import HeadOutput
 from vla_bench.policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
 from vla_bench.policies.vla.model import VlaModel
 
-SCENE_HEAD = "scene_head"
-"""Attribute of a model that is also asked where things are, and beginning of its parameters' names."""
+SCENE_HEAD, WAYPOINT_HEAD = "scene_head", "waypoint_head"
+"""Attributes of a model that is also asked where things are, or where the tool goes, and beginnings of their
+parameters' names."""
+TAUGHT = (SCENE_HEAD, WAYPOINT_HEAD)
+"""Heads that only training asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class TrainingBatch:
     """(B, W, C), 1 open, 0 closed."""
     scene: Tensor | None = None
     """(B, W, 24) ``scene_obs``, for a model with a scene head."""
+    waypoint: Tensor | None = None
+    """(B, W, 5) where the tool goes next, for a model with a waypoint head."""
     chunk_mask: Tensor | None = None
     """(B, W, C), 0 where a chunk reaches beyond the episode."""
     labels: Tensor | None = None
@@ -100,11 +105,12 @@ def forward(
     hidden = model.hidden(rows)
     features, _ = model.features(rows, hidden)
     steps = 1 if model.config.structure == "video" else frames
-    output = model.act_head(features.reshape(windows, steps, -1))
+    features = features.reshape(windows, steps, -1)
+    output = model.act_head(features)
     tokens = model.readout(rows, hidden)
     same = len({len(frame) for frame in tokens}) == 1
     stacked = torch.stack(tokens).unflatten(0, (windows, steps)) if same else None
-    extra = _looking(model, batch, images)
+    extra = _looking(model, batch, images) | _going(model, batch, features)
     if model.config.clip_text and batch.clip_text is not None:
         texts = batch.clip_text.repeat_interleave(steps, dim=0)
         extra["clip_text"] = model.clip_norm_head(tokens, texts)
@@ -138,13 +144,27 @@ def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor, keep_
         token_layout(model),
         None,
     )
-    logits = model.adapter.logits(model.hidden(rows))
+    hidden = model.hidden(rows)
+    logits = model.adapter.logits(hidden)
     labels = None
+    extra = _looking(model, batch, images)
     if batch.labels is not None:
         labels = torch.full(rows.kinds.shape, IGNORE, dtype=torch.int64, device=logits.device)
         kept = torch.arange(whole, device=lengths.device) < lengths[..., None]
-        labels[(rows.kinds != VISION) & (rows.kinds >= 0)] = batch.labels[kept].to(logits.device)
-    return Forward(rows, None, logits=logits, labels=labels, extra=_looking(model, batch, images))
+        written = (rows.kinds != VISION) & (rows.kinds >= 0)
+        labels[written] = batch.labels[kept].to(logits.device)
+        if hasattr(model, WAYPOINT_HEAD):
+            begins = torch.zeros_like(labels, dtype=torch.bool)
+            begins[written] = _first_labels(batch.labels)[kept].to(logits.device)
+            before = hidden[:, :-1][begins[:, 1:]]  # what the first action token of each frame is predicted from
+            extra |= _going(model, batch, before.unflatten(0, (windows, frames)))
+    return Forward(rows, None, logits=logits, labels=labels, extra=extra)
+
+
+def _first_labels(labels: Tensor) -> Tensor:
+    """(B, W, T') bool, where each frame's first label is."""
+    wanted = labels != IGNORE
+    return wanted & (wanted.cumsum(-1) == 1)
 
 
 def _looking(model: VlaModel, batch: TrainingBatch, images: Tensor) -> dict[str, Tensor]:
@@ -152,6 +172,18 @@ def _looking(model: VlaModel, batch: TrainingBatch, images: Tensor) -> dict[str,
     if batch.scene is None or not hasattr(model, SCENE_HEAD):
         return {}
     return {"scene": model.scene_head(images.flatten(0, 1), batch.scene.flatten(0, 1))}
+
+
+def _going(model: VlaModel, batch: TrainingBatch, features: Tensor) -> dict[str, Tensor]:
+    """The loss of the waypoint head (:mod:`vla_bench.policies.vla.training.waypoint`), if the model has one.
+
+    Args:
+        features: (B, W or 1, n) what the action head reads; 1 for the newest frame.
+    """
+    if batch.waypoint is None or not hasattr(model, WAYPOINT_HEAD):
+        return {}
+    wanted = batch.waypoint[:, -features.shape[1] :]
+    return {"waypoint": model.waypoint_head(features.flatten(0, 1), wanted.flatten(0, 1))}
 
 
 def labels_in(batch: TrainingBatch) -> int:
@@ -214,4 +246,6 @@ def losses_of(
     total = total_loss(losses, config)
     if "scene" in losses:
         total = total + model.scene_head.ratio * losses["scene"]
+    if "waypoint" in losses:
+        total = total + model.waypoint_head.ratio * losses["waypoint"]
     return losses | {"total": total}

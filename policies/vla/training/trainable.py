@@ -11,7 +11,7 @@ from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.config import TrainingConfig
-from vla_bench.policies.vla.training.step import SCENE_HEAD
+from vla_bench.policies.vla.training.step import TAUGHT
 
 _DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "dropout_p", "layerdrop")
 _BASE = ".base_layer."
@@ -99,7 +99,7 @@ def add_lora(model: VlaModel, config: TrainingConfig) -> None:
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """The state dict under the names of a network without LoRA, its adapters added to what they adapt; without the
-    scene head, which only training asks."""
+    heads that only training asks."""
     deltas = {
         name: module.get_delta_weight("default")
         for name, module in model.named_modules()
@@ -108,7 +108,7 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
     plain: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, value in model.state_dict().items():
-            if ".lora_" in name or name.startswith(f"{SCENE_HEAD}."):
+            if ".lora_" in name or name.startswith(tuple(f"{head}." for head in TAUGHT)):
                 continue
             if _BASE in name:
                 module, _, part = name.rpartition(_BASE)
