@@ -2,9 +2,9 @@
 
 What is asked is how the method does, not how one of its checkpoints does. So the runs are a sample too, and
 the interval comes from a bootstrap over runs and over episodes: a resample draws runs with replacement and,
-since all runs were on the same episodes, one set of episodes for all of them (Owen, "The pigeonhole
-bootstrap", Annals of Applied Statistics 1, 2007). With few runs any such interval is too short; the table
-says how many there are.
+since all runs were on the same episodes, one set of episodes for all of them, whole clusters where states share
+a start (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007). With few runs any such interval
+is too short; the table says how many there are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from vla_bench.bench.errors import ConfigError, ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.clusters import cluster_of
 from vla_bench.bench.records.conditions import differences, refuse
 from vla_bench.bench.records.old_journals import score_of
 from vla_bench.bench.records.result_set import ResultSet
@@ -69,11 +70,13 @@ class SeveralRuns:
         lengths = np.array(
             [[judged[index].chain_length for index in self._shared] for judged in self._judged], dtype=float
         )
+        facts = self.header["protocol"]["facts"]
+        clusters = [cluster_of(self._judged[0][index], facts) for index in self._shared]
         chain: ChainTable | None = None
         overall: Mean | None = None
         if first.chain:
             columns = [lengths >= k for k in range(1, len(first.chain.rates) + 1)]
-            *rates, average = intervals(np.stack([*columns, lengths], axis=-1).astype(float))
+            *rates, average = intervals(np.stack([*columns, lengths], axis=-1).astype(float), clusters)
             total = n * runs
             chain = ChainTable(
                 tuple(
@@ -86,7 +89,7 @@ class SeveralRuns:
             if first.rows:
                 shared = [self._judged[0][index] for index in self._shared]
                 counts = lengths * weights(score_of(self.header, self.records), shared)
-            (interval,) = intervals(counts[..., None])
+            (interval,) = intervals(counts[..., None], clusters)
             overall = Mean(float(counts.mean()), n * runs, *interval)
         seeds = ", ".join(str(each.summary.seed) for each in self.sets)
         notes = dict.fromkeys(note for each in self.sets for note in each.summary.notes)
@@ -106,17 +109,21 @@ class SeveralRuns:
         )
 
 
-def intervals(values: np.ndarray) -> list[tuple[float, float]]:
+def intervals(values: np.ndarray, clusters: Sequence[str] | None = None) -> list[tuple[float, float]]:
     """95 % intervals of the means over runs and episodes.
 
     Args:
         values: (runs, episodes, columns).
+        clusters: name of each episode's cluster; those are drawn then, whole. None: each is one of its own.
     """
     runs, episodes, columns = values.shape
     if runs < _LEAST:
         raise ValueError(f"{runs} run; there must be at least {_LEAST}")
     generator = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn = generator.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES) / episodes
+    place = np.arange(episodes) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
+    groups = int(place.max()) + 1
+    drawn = generator.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)[:, place].astype(float)
+    drawn /= drawn.sum(axis=1, keepdims=True)
     chosen = generator.multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES) / runs
     means = np.zeros((RESAMPLES, columns))
     for run in range(runs):

@@ -158,17 +158,18 @@ def _go(
     try:
         with stop:
             done = run.train(folder, report=take, evaluate=_evaluator(setup, folder, stop), stop=lambda: stop.asked)
-        journal.append(
-            "ended",
-            done.step,
-            {
-                "from": first,
-                "wall": time.monotonic() - began,
-                "cpu": time.process_time() - cpu,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "gpu_peak_mb": _gpu_peak(),
-            },
-        )
+        if done.step > first:  # else it was complete before, and what it cost is told already
+            journal.append(
+                "ended",
+                done.step,
+                {
+                    "from": first,
+                    "wall": time.monotonic() - began,
+                    "cpu": time.process_time() - cpu,
+                    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                    "gpu_peak_mb": _gpu_peak(),
+                },
+            )
         provenance.end(done.step - first)
     finally:
         screen.end()

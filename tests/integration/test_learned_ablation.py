@@ -1,0 +1,123 @@
+"""`ablation=learned_…`: rows are trained, evaluated on the same sequences, and land in one table; nothing twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from calvin_sets import write_set
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from vla_bench.bench.cli.main import main as command
+from vla_bench.bench.cli.run import main
+from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.setup.presets import FOLDER
+from vla_bench.bench.training.ablation_plan import BLIND, plan, read_preset
+from vla_bench.bench.training.ablation_table import NUMBERS, REPORT, TABLE
+
+LEARNED = sorted(path.stem for path in (FOLDER / "ablation").glob("learned_*.yaml"))
+ROWS = """# A small one.
+learned: true
+rows:
+  one frame:
+    words: [policy.model.structure=one_step, policy.model.head=fc, policy.model.window=1]
+    published: {table: III, setting: KosMos one-step continuous}
+  two frames:
+    words: [policy.model.structure=policy_head, policy.model.head=lstm, policy.model.window=2]
+"""
+SIZE = """
+train: [policy=vla_tiny, policy.model.hidden=16, policy.model.lstm_layers=1, train.batch=4, train.steps=2,
+        train.device=cpu, train.threads=1, train.held_out=0.3]
+evaluate: [run.backend=inline]
+seeds: [0, 1]
+rates: [1.0e-3, 1.0e-4]
+rate_steps: 1
+evaluations:
+  chains: [benchmark=calvin_smoke, benchmark.sequences=2, benchmark.step_limit=4, benchmark.renderer=fast]
+"""
+
+
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("size", ["laptop", "paper"])
+def test_presets_can_be_planned_in_both_sizes(name: str, size: str, tmp_path: Path) -> None:
+    planned = plan(name, [f"size={size}", f"train.data={tmp_path}"])
+    assert planned.rows[-1].name == BLIND and planned.rows[-1].control and len(planned.rows) >= 3
+    assert set(planned.evaluations) == {"chains", "varied"} and len(planned.seeds) >= 2 and len(planned.rates) == 3
+    known = (FOLDER.parent / "results" / "published" / "calvin_ablations.csv").read_text()
+    for row in planned.rows:
+        assert row.published is None or ",".join(row.published) in known
+        assert not [word for word in row.evaluate if word.startswith("policy.model.")]
+
+
+def test_words_go_where_they_belong() -> None:
+    typed = [
+        "train.learning_rate=1e-3",
+        "rows=one step|interleaved",
+        "policy.device=cuda",
+        "chains:benchmark.sequences=9",
+    ]
+    planned = plan("learned_structure", [*typed, "one step:train.batch=7", "train.data=x", "run.workers=2", "seeds=4"])
+    assert [row.name for row in planned.rows] == ["one step", "interleaved", BLIND]
+    assert "train.batch=7" in planned.rows[0].train and "train.batch=7" not in planned.rows[1].train
+    assert planned.rates == (1e-3,) and planned.seeds == (4,)
+    assert {"policy.device=cuda", "run.workers=2"} <= set(planned.rows[1].evaluate)
+    assert planned.evaluations["chains"][-1] == "benchmark.sequences=9" != planned.evaluations["varied"][-1]
+    for word, said in {
+        "rows=one stepp": "Did you mean",
+        "size=desktop": "laptop, paper",
+        "seeds=0,0": "each once",
+        "nonsense=3": "belongs to no part",
+        "one stepp:train.batch=1": "there is no 'one stepp'",
+        "run.name=x": "run.results",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
+            plan("learned_structure", ["train.data=x", word])
+    assert read_preset("vla_structure") is None
+
+
+@pytest.mark.slow
+def test_rows_are_trained_once_evaluated_and_compared(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_set(tmp_path / "set", count=6)
+    (tmp_path / "toy.yaml").write_text(ROWS)
+    (tmp_path / "small.yaml").write_text(SIZE)
+    words = [f"ablation={tmp_path / 'toy.yaml'}", f"size={tmp_path / 'small.yaml'}", f"train.data={data}"]
+    words += [f"run.results={tmp_path / 'results'}"]
+    begun = []
+
+    def child(line: list[str], **more: object) -> subprocess.CompletedProcess:
+        """The first training in a process of its own, as it is; the others here, where torch is there already."""
+        begun.append(line)
+        if len(begun) == 1:
+            return real(line, **more)
+        return subprocess.CompletedProcess(line, command(line[line.index("train") :]))
+
+    real = subprocess.run
+    monkeypatch.setattr("subprocess.run", child)
+    assert main(words) == 0
+    assert len(begun) == 3 * (2 + 2)
+    said = capfd.readouterr()
+    assert "row 2 of 3, two frames, seed 1: training" in said.err and BLIND in said.out
+    folder = tmp_path / "results" / "ablation-toy-small"
+    numbers = json.loads((folder / NUMBERS).read_text())
+    assert [row["row"] for row in numbers] == ["one frame", "two frames", BLIND]
+    text = (folder / TABLE).read_text()
+    assert "2.19 (III, KosMos one-step continuous, ABCD_D)" in text and "2 seeds" in text
+    assert (folder / REPORT).read_text().startswith("<!doctype html>")
+    for row in numbers:
+        assert len({Path(each).name for each in row["trainings"]}) == 2 and row["rate"] in (1e-3, 1e-4)
+        assert row["tried"][f"{row['rate']:g}"] == min(row["tried"].values())
+    journals = sorted((tmp_path / "results").rglob("*.jsonl"))
+    # 3 rows: two rates tried, two seeds trained, two evaluated
+    assert len(journals) == 3 * (2 + 2 + 2)
+    before = [journal.read_bytes() for journal in journals]
+    assert main(words) == 0
+    assert len(begun) == 3 * (2 + 2), "trained again"
+    assert [journal.read_bytes() for journal in journals] == before
+    assert (folder / TABLE).read_text() == text
