@@ -50,7 +50,7 @@ class LearnedRow:
     evaluate: tuple[str, ...]
     """Words of its evaluations, beside the benchmark's and the checkpoint's."""
     published: tuple[str, str] | None
-    """Table and setting of ``results/published/calvin_ablations.csv``."""
+    """Table and setting of ``results/published/robovlms_ablations.csv``."""
     control: bool = False
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
 
 TABLE, REPORT, NUMBERS = "ablation.md", "ablation.html", "ablation.json"
-PUBLISHED = "calvin_ablations.csv"
+PUBLISHED = "robovlms_ablations.csv"
 
 
 @dataclass(frozen=True, slots=True)

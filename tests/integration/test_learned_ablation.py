@@ -48,7 +48,7 @@ def test_presets_can_be_planned_in_both_sizes(name: str, size: str, tmp_path: Pa
     planned = plan(name, [f"size={size}", f"train.data={tmp_path}"])
     assert planned.rows[-1].name == BLIND and planned.rows[-1].control and len(planned.rows) >= 3
     assert set(planned.evaluations) == {"chains", "varied"} and len(planned.seeds) >= 2 and len(planned.rates) == 3
-    known = (FOLDER.parent / "results" / "published" / "calvin_ablations.csv").read_text()
+    known = (FOLDER.parent / "results" / "published" / "robovlms_ablations.csv").read_text()
     for row in planned.rows:
         assert row.published is None or ",".join(row.published) in known
         assert not [word for word in row.evaluate if word.startswith("policy.model.")]
@@ -93,6 +93,8 @@ def test_rows_are_trained_once_evaluated_and_compared(
 
     def child(line: list[str], **more: object) -> subprocess.CompletedProcess:
         """The first training in a process of its own, as it is; the others here, where torch is there already."""
+        if "train" not in line:
+            return real(line, **more)
         begun.append(line)
         if len(begun) == 1:
             return real(line, **more)
