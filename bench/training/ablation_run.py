@@ -108,7 +108,8 @@ def run_ablation(
     for number, row in enumerate(ablation.rows, start=1):
         where = f"row {number} of {len(ablation.rows)}, {row.name}"
         rate, tried = _choose_rate(ablation, row, say, where)
-        trainings, sets = [], {name: [] for name in ablation.evaluations}
+        trainings: list[Training] = []
+        sets: dict[str, list[ResultSet]] = {name: [] for name in ablation.evaluations}
         for seed in ablation.seeds:
             training = training_of(ablation, row, rate=rate, seed=seed, steps=None)
             _train(ablation, training, say, f"{where}, seed {seed}: training at {rate:g}")
