@@ -120,8 +120,9 @@ def intervals(values: np.ndarray, clusters: Sequence[str] | None = None) -> list
     if runs < _LEAST:
         raise ValueError(f"{runs} run; there must be at least {_LEAST}")
     generator = np.random.default_rng(BOOTSTRAP_SEED)
-    place = np.arange(episodes) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
-    groups = int(place.max()) + 1
+    numbers: dict[object, int] = {}
+    place = np.array([numbers.setdefault(each, len(numbers)) for each in clusters or range(episodes)])
+    groups = len(numbers)
     drawn = generator.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)[:, place].astype(float)
     drawn /= drawn.sum(axis=1, keepdims=True)
     chosen = generator.multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES) / runs
