@@ -120,11 +120,15 @@ def intervals(values: np.ndarray, clusters: Sequence[str] | None = None) -> list
     if runs < _LEAST:
         raise ValueError(f"{runs} run; there must be at least {_LEAST}")
     generator = np.random.default_rng(BOOTSTRAP_SEED)
-    numbers: dict[object, int] = {}
-    place = np.array([numbers.setdefault(each, len(numbers)) for each in clusters or range(episodes)])
-    groups = len(numbers)
-    drawn = generator.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)[:, place].astype(float)
-    drawn /= drawn.sum(axis=1, keepdims=True)
+    numbers: dict[str, int] = {}
+    place = [numbers.setdefault(each, len(numbers)) for each in clusters or ()]
+    groups = len(numbers) or episodes
+    drawn = generator.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)
+    if groups == episodes:
+        drawn = drawn / episodes
+    else:
+        drawn = drawn[:, place]
+        drawn = drawn / drawn.sum(axis=1, keepdims=True)
     chosen = generator.multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES) / runs
     means = np.zeros((RESAMPLES, columns))
     for run in range(runs):

@@ -16,6 +16,7 @@ from vla_bench.bench import families
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.families.family import BenchmarkConfig, Family
 from vla_bench.bench.families.family import fields_of as fields_of_family
+from vla_bench.bench.setup.blind import blinded
 from vla_bench.bench.setup.config import GROUPS, Config, config_from_plain, unknown_field, unknown_option
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -67,7 +68,7 @@ def compose_words(typed: Sequence[str], groups: Mapping[str, type]) -> tuple[dic
         typed: as for :func:`load_config`.
         groups: dataclass of each group. One beside :data:`GROUPS` has a preset ``default``.
     """
-    words = _parse(typed, groups, _family(typed))
+    words = _parse(blinded(typed), groups, _family(typed))
     chosen = {word.key: word.raw for word in words if not word.field}
     if "policy" not in chosen and any(word.key == "policy" and word.field == "_target_" for word in words):
         chosen["policy"] = "custom"

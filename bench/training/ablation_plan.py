@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_bench.bench.errors import ConfigError, suggestion
+from vla_bench.bench.setup import blind
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.presets import FOLDER, load_config
 
@@ -130,7 +131,7 @@ def plan(choice: str, typed: Sequence[str]) -> LearnedAblation:
     rows = []
     for row, said in {**{key: described[key] for key in chosen}, BLIND: described[chosen[0]]}.items():
         words = [*size["train"], *said.get("words", ()), *said.get(size["name"], ())]
-        words += ["policy.model.blind=true"] if row == BLIND else []
+        words += [blind.WORD] if row == BLIND else []
         everything = [*words, *common, *per_row[row]]
         published = said.get("published") if row != BLIND else None
         rows.append(

@@ -36,6 +36,16 @@ def test_the_interval_is_that_of_runs_and_episodes():
     assert 0.89 <= inside / 150 <= 0.99
 
 
+def test_episodes_of_a_cluster_are_drawn_together():
+    """Copies of an episode add nothing; ten clusters of twelve copies are as sure as ten episodes."""
+    ten = np.random.default_rng(1).normal(0, 1, (3, 10, 1))
+    names = [f"start {number}" for number in range(10)]
+    copied, copies = np.repeat(ten, 12, axis=1), [name for name in names for _ in range(12)]
+    assert intervals(copied, copies)[0] == pytest.approx(intervals(ten)[0])
+    assert intervals(ten, names) == intervals(ten)
+    assert np.diff(intervals(copied)[0])[0] < 0.7 * np.diff(intervals(ten)[0])[0]
+
+
 def test_a_row_of_runs_is_wider_than_its_episodes_alone(tmp_path):
     folders = runs(tmp_path)
     sets = [ResultSet.load(folder) for folder in folders]
