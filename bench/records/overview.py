@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vla_bench.bench.errors import ResultSetError
@@ -18,6 +18,10 @@ from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
     from vla_bench.bench.records.results import Results
+
+
+WITHOUT_CONTROL = "No blind control (policy=blind) is among them: what needs no sight is not told apart."
+"""Stands under a table of learned policies that has no row of one without cameras."""
 
 
 class _Marks:
@@ -88,9 +92,16 @@ def _table_of(sets: Mapping[str, Results], published: bool, anyway: bool) -> Tab
     parts = ["With 95 % intervals: Wilson for rates, BCa bootstrap for the average."]
     if any(clean):
         parts.append("Bold: best of its column among rows without a mark.")
+    parts += [WITHOUT_CONTROL] if _lacks_control(sets.values()) else []
     parts += [marks.caption()] if marks.texts else []
     parts += [f"* Published: {', '.join(dict.fromkeys(sources))}."] if sources else []
     return Table(_title(first), _columns(first), _with_best(rows, clean), " ".join(parts))
+
+
+def _lacks_control(sets: Iterable[Results]) -> bool:
+    """Whether policies that were trained to look stand without one that was kept from it."""
+    learned = [each for each in sets if "checkpoint" in each.header["identity"].get("arguments", {})]
+    return bool(learned) and not any(each.summary.control for each in learned)
 
 
 def _title(of: Results) -> str:

@@ -20,7 +20,8 @@ from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
 from vla_bench.policies.vla.training.assembly import assemble  # noqa: E402
 from vla_bench.policies.vla.training.config import TrainingConfig  # noqa: E402
 from vla_bench.policies.vla.training.events import StepDone  # noqa: E402
-from vla_bench.policies.vla.training.loop import TrainingFailed, TrainingRun  # noqa: E402
+from vla_bench.policies.vla.training.failure import TrainingFailed  # noqa: E402
+from vla_bench.policies.vla.training.loop import TrainingRun  # noqa: E402
 from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser  # noqa: E402
 
 SMALL = {"backbone": "tiny", "hidden": 16, "lstm_layers": 1, "window": 2, "chunk": 3, "gripper_camera": True}

@@ -12,65 +12,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens
 from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.config import TrainingConfig
-from vla_bench.policies.vla.training.conversations import ConversationBatch, Conversations, conversation_loss
+from vla_bench.policies.vla.training.conversations import ConversationBatch, Conversations
 from vla_bench.policies.vla.training.events import Begun, Evaluated, Saved, StepDone, TrainingEvent, Validated
+from vla_bench.policies.vla.training.failure import not_finite
 from vla_bench.policies.vla.training.items import WindowItems
+from vla_bench.policies.vla.training.loss_module import Losses, label_weights, validation_losses
 from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser, rate_factor
 from vla_bench.policies.vla.training.processes import Processes
-from vla_bench.policies.vla.training.reading import Reader, share
-from vla_bench.policies.vla.training.sampling import STEP, Order, ShuffledOrder, spread, stream_seed
+from vla_bench.policies.vla.training.reading import Reader
+from vla_bench.policies.vla.training.sampling import STEP, Order, ShuffledOrder, stream_seed
 from vla_bench.policies.vla.training.state import (
     BEST,
     LAST,
-    NAN_BATCH,
     Progress,
     mend,
     read_state,
     trained_tensors,
-    whole,
     write_checkpoint,
     write_state,
 )
-from vla_bench.policies.vla.training.step import TrainingBatch, labels_in, training_losses
+from vla_bench.policies.vla.training.step import TrainingBatch, labels_in
 from vla_bench.policies.vla.training.trainable import trained
 
 Evaluate = Callable[[Path, int], Mapping[str, float]]
 """Runs a checkpoint folder after some steps in a simulator; its number ``success`` chooses the best."""
-
-
-class TrainingFailed(PolicyError):
-    """The losses are no numbers any more."""
-
-
-class Losses(nn.Module):
-    """The network and its losses as one module, which is what several processes share."""
-
-    def __init__(self, model: VlaModel, tokens: ActionTokens | None, config: TrainingConfig):
-        super().__init__()
-        self.model = model
-        self._tokens = tokens
-        self._config = config
-
-    def forward(
-        self, batch: TrainingBatch, conversations: ConversationBatch | None = None
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Losses of the robot's batch by name, and of the conversations."""
-        config = self._config
-        losses = training_losses(
-            self.model,
-            batch,
-            tokens=self._tokens,
-            keep_padding=config.compat == "released",
-            arm_loss=config.arm_loss,
-            beta=config.beta,
-        )
-        return losses, None if conversations is None else conversation_loss(self.model, conversations)
 
 
 @dataclass
@@ -257,7 +228,9 @@ class _Loop:
                 talk = None if talk is None else talk.to(self.processes.device)
                 losses, spoken = self.module(batch, talk)
                 self.watch(losses)
-                weights = self._weights(counts, totals, number)
+                weights = label_weights(
+                    counts, totals, number, processes=self.processes.count, released=config.compat == "released"
+                )
                 loss = losses["total"] * weights[0]
                 if spoken is not None:
                     losses = {**losses, "vl_cotrain": spoken}
@@ -284,25 +257,6 @@ class _Loop:
         pairs = [plain[2 * number : 2 * number + 2] for number in range(len(counts))]
         return pairs, [each > 0 for each in plain[2 * len(counts) :]]
 
-    def _weights(
-        self, counts: Sequence[Sequence[int]], totals: Sequence[Sequence[float]], number: int
-    ) -> tuple[float, float]:
-        """What this process's mean loss of one batch counts in the step's gradient.
-
-        Every label weighs the same, whichever batch and process it is in: as if all were one batch. The released
-        training takes the mean of its batches' means instead.
-        """
-        processes, made = self.processes.count, len(counts)
-        weights = []
-        for kind in (0, 1):
-            if self.config.compat == "released":
-                whole_batch = totals[number][kind]
-                weights.append(counts[number][kind] * processes / whole_batch / made if whole_batch else 0.0)
-            else:
-                everything = sum(pair[kind] for pair in totals)
-                weights.append(counts[number][kind] * processes / everything if everything else 0.0)
-        return weights[0], weights[1]
-
     def _note(self, sums: dict[str, float], losses: Mapping[str, Tensor], weights: tuple[float, float]) -> None:
         for name, value in losses.items():
             weight = weights[1] if name == "vl_cotrain" else weights[0]
@@ -320,46 +274,16 @@ class _Loop:
         return self.training.conversations.batch(number, place=(self.processes.rank, self.processes.count))
 
     def _keep_batch(self, batches: Sequence[TrainingBatch], means: Mapping[str, float]) -> None:
-        step = self.progress.step + 1
-        bad = ", ".join(f"{name}={value}" for name, value in means.items() if not math.isfinite(value))
-        kept = ""
-        if self.folder is not None:
-            path = self.folder / NAN_BATCH.replace(
-                ".pt", f"_{self.processes.rank}.pt" if self.processes.rank else ".pt"
-            )
-            numbers = [
-                self.order.batch(self.progress.step * self.config.accumulate + k)[0] for k in range(len(batches))
-            ]
-            with whole(path) as part:
-                torch.save({"step": step, "items": numbers, "batches": [batch.tensors() for batch in batches]}, part)
-            kept = f" Its batch is kept in {path}."
-        raise TrainingFailed(
-            f"step {step}: {bad}. The state before it is safe.{kept} Try a lower train.learning_rate, train.clip=1, or "
-            "train.precision=fp32, with another run.name"
-        )
+        step, accumulate = self.progress.step, self.config.accumulate
+        numbers = [self.order.batch(step * accumulate + k)[0] for k in range(len(batches))]
+        raise not_finite(self.folder, step + 1, means, batches, numbers, self.processes.rank)
 
     def _validate(self) -> None:
         began, items = time.monotonic(), self.training.validation
         assert items is not None
-        chosen = spread(len(items), self.config.validation_batches * self.config.batch)
-        sums: dict[str, float] = {}
-        count = 0
         self.model.eval()
-        with torch.no_grad():
-            for start in range(0, len(chosen), self.config.batch):
-                own = share(chosen[start : start + self.config.batch], self.processes.rank, self.processes.count)
-                if not own:
-                    continue
-                batch = items.batch(own, [None] * len(own)).to(self.processes.device)
-                with self.processes.autocast():
-                    losses = self.processes.bare(self.module)(batch)[0]
-                labels = labels_in(batch)
-                count += labels
-                for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * labels
+        means = validation_losses(self.module, items, self.config, self.processes)
         self.model.train()
-        total = self.processes.sum([float(count), *sums.values()])
-        means = dict(zip(sums, (each / total[0] for each in total[1:]), strict=True))
         best = False
         if not (self.evaluate and self.config.evaluate_every):
             best = self.progress.best is None or means["total"] < self.progress.best
