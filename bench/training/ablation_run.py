@@ -17,6 +17,7 @@ from vla_bench.bench.errors import ConfigError, RunFailed
 from vla_bench.bench.training.ablation_plan import LearnedAblation, LearnedRow, evaluation_of, slug
 from vla_bench.bench.training.journal import STEPS, TrainingJournalContents, read_training
 from vla_bench.bench.training.setup import folder_of, identity_of, load_training
+from vla_bench.policies.vla.training.sources import data_digest
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
@@ -75,12 +76,10 @@ def training_of(ablation: LearnedAblation, row: LearnedRow, *, rate: float, seed
     Raises:
         UserError: it cannot be trained, as far as can be told without opening more than the data.
     """
-    from vla_bench.envs.calvin.dataset import open_dataset
-
     words = [*row.train, f"train.learning_rate={rate:g}", f"train.seed={seed}", f"run.results={ablation.trainings}"]
     words += [] if steps is None else [f"train.steps={steps}"]
     setup = load_training(words)
-    digest = open_dataset(setup.train.data).digest
+    digest = data_digest(setup.train.data)
     name = folder_of(setup, identity_of(setup, digest, "")).name
     name = f"{slug(row.name)}-{name.rpartition('-')[2]}"
     return Training((*words, f"run.name={name}"), ablation.trainings / name, digest)

@@ -14,6 +14,7 @@ import pytest
 
 from vla_bench.bench.cli.main import Parser, module_of
 from vla_bench.bench.setup.presets import load_config
+from vla_bench.bench.training.ablation_plan import plan
 
 ROOT = Path(__file__).parents[2]
 PLACEHOLDERS = ("…", "$", "<")
@@ -41,6 +42,10 @@ def test_command_is_taken(file, line):
     if program == "vla-bench":
         command, *words = words
         if command == "run":
+            learned = next((word.partition("=")[2] for word in words if word.startswith("ablation=learned_")), None)
+            if learned is not None:
+                plan(learned, [word for word in words if not word.startswith(("--", "ablation="))])
+                return
             load_config([word for word in words if not word.startswith(("--", "ablation="))])
             return
         parser = Parser(prog=command)
