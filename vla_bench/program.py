@@ -88,6 +88,20 @@ def needed_packages() -> list[str]:
     return [line for line in requires(INSTALLED) or () if "extra ==" not in line]
 
 
+def not_installed(error: ModuleNotFoundError) -> str:
+    """A sentence for a Python that lacks a package of ours; any other missing module is raised again."""
+    needed = {re.split(r"[\s<>=!~;\[]", line)[0] for line in needed_packages()}
+    name = (error.name or "").partition(".")[0]
+    if {"hydra": "hydra-core", "PIL": "pillow", "google": "ray"}.get(name, name) not in needed:
+        raise error
+    said = f"error: {sys.executable} has no package {name!r}, which this program needs. "
+    ours = _ROOT / ".venv" / "bin" / "python"
+    if is_checkout() and ours.is_file():
+        here = ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours
+        return f"{said}The environment that make made has it: type {shlex.quote(str(here))} in place of python"
+    return f"{said}Install it with: {shlex.join([sys.executable, '-m'])} {installing()}"
+
+
 def _project() -> dict[str, Any]:
     import tomllib
 

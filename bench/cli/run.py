@@ -42,8 +42,8 @@ OPTIONS = {
 EXAMPLES = (
     ("see it work: nothing to download, about a minute", "policy=expert"),
     ("two workers, no Ray", "policy=stub run.workers=2 run.backend=local"),
-    ("debug your class: breakpoint() stops here", "policy._target_=my_module.MyPolicy run.backend=inline"),
-    ("your own class in my_module.py", "policy._target_=my_module.MyPolicy policy.checkpoint=model.pt"),
+    ("debug your class: breakpoint() stops here", "policy=my_module.py:MyPolicy run.backend=inline"),
+    ("your own class in my_module.py", "policy=my_module.py:MyPolicy policy.checkpoint=model.pt"),
     ("several policies on the same sequences, compared", "ablation=smoke benchmark.sequences=20"),
 )
 

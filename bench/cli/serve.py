@@ -1,7 +1,7 @@
 """Serve a policy of ours to other people's clients: openpi's websocket clients, or vla-eval.
 
   vla-bench serve policy=vla_policy_head_lstm policy.checkpoint=model.pt --protocol openpi --port 8000
-  vla-bench serve policy._target_=my_module.MyPolicy benchmark=<preset> --protocol vla_eval
+  vla-bench serve policy=my_module.py:MyPolicy benchmark=<preset> --protocol vla_eval
 
 The policy is chosen with the same words as in an evaluation, the benchmark only says which environment it is for.
 Requests that wait are decided for together. GET /healthz answers OK (and /health, as vla-eval has it).
