@@ -106,8 +106,8 @@ def test_the_slurm_script_runs_a_run_and_hands_on_sigterm(tmp_path):
         "scontrol": "echo node1; echo node2",
         "srun": 'for last; do :; done; case "$*" in *hostname*) echo 127.0.0.1 ;; esac',
         "sleep": "exit 0",
-        "vla-bench": 'trap "echo stopped $*; exit 130" TERM; kill -TERM $PPID; for i in $(seq 50); do read -t 0.1 <> '
-        f"{tmp_path}/never; done; exit 1",
+        "vla-bench": f'trap "echo stopped $*; exit 130" TERM; read -t 1 <> {tmp_path}/never; kill -TERM $PPID; '
+        f"for i in $(seq 50); do read -t 0.1 <> {tmp_path}/never; done; exit 1",
     }
     os.mkfifo(tmp_path / "never")
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
