@@ -46,10 +46,15 @@ class OneSlotPolicy:
     def __init__(self, plain: Any, environment: EnvironmentSpec) -> None:
         self._plain = plain
         self._name = type(plain).__name__
-        for method in ("reset", "act"):
+        for method, shown, named in (("reset", "instruction", ("seed", "observation")), ("act", "observation", ())):
             if not callable(getattr(plain, method, None)):
                 raise PolicyError(
                     f"{self._name} has no method {method!r}; a policy needs reset(instruction) and act(observation)"
+                )
+            if not _accepts(getattr(plain, method), *named):
+                raise PolicyError(
+                    f"{self._name}.{method}() cannot be called as {method}({shown}); it takes "
+                    f"{inspect.signature(getattr(plain, method))}"
                 )
         self._reset: Callable[..., Any] = plain.reset
         self._act: Callable[[Observation], Any] = plain.act
@@ -104,6 +109,19 @@ class OneSlotPolicy:
         close = getattr(self._plain, "close", None)
         if callable(close):
             close()
+
+
+def _accepts(function: Callable[..., Any], *named: str) -> bool:
+    """Whether it can be called with one thing, and with those of the names that it has."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # compiled code that does not say
+        return True
+    try:
+        signature.bind(None, **{name: None for name in named if name in signature.parameters})
+    except TypeError:
+        return False
+    return True
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:

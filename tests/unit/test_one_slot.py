@@ -38,6 +38,32 @@ def test_ten_lines_are_enough():
     policy.close()
 
 
+@pytest.mark.parametrize(
+    ("method", "own", "said"),
+    [
+        ("reset", lambda self: None, r"reset\(\) cannot be called as reset\(instruction\); it takes \(\)"),
+        ("reset", lambda self, seed: None, r"cannot be called as reset\(instruction\); it takes \(seed\)"),
+        ("act", lambda self, seen, goal: None, r"cannot be called as act\(observation\); it takes \(seen, goal\)"),
+    ],
+)
+def test_methods_that_take_something_else_are_refused_before_anything_starts(method, own, said):
+    with pytest.raises(PolicyError, match=said):
+        OneSlotPolicy(type("Mine", (Plain,), {method: own})(), ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("reset", lambda self, instruction, seed, observation: None),
+        ("reset", lambda self, *anything, **more: None),
+        ("act", lambda self, observation: None),
+        ("act", lambda self, seen, goal=None: None),
+    ],
+)
+def test_methods_that_take_more_than_they_must_are_taken(method, own):
+    OneSlotPolicy(type("Mine", (Plain,), {method: own})(), ENVIRONMENT)
+
+
 def test_attributes_say_what_it_needs():
     class Chunky(Plain):
         sensors = ("front", Camera("wrist", depth=True))
