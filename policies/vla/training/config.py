@@ -67,8 +67,7 @@ class TrainingConfig:
     scene_loss: float = 0.0
     """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
     waypoint_loss: float = 0.0
-    """Weight of a loss that asks what the action head reads where the tool will be when the gripper next opens or
-    closes; 0 for none."""
+    """Weight of a loss that asks the action head's input where the gripper next opens or closes; 0 for none."""
     normalise: Normalisation = "quantiles"
     """Scaling of the arm: each number by its own q01 and q99 in the data, or as policy.model.norm says."""
     stride: int = 1
