@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from result_sets import FACTS, write_chains
 from sample_records import task_record
+from scipy import stats
 
-from vla_bench.bench.records.clusters import cluster_of, clustered_mean, clustered_pairs, clustered_rate
+from vla_bench.bench.records.clusters import PSEUDO, cluster_of, clustered_mean, clustered_pairs, clustered_rate
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.lineup import open_sets
 from vla_bench.bench.records.paired import paired_mean, paired_rates
@@ -80,3 +81,31 @@ def test_a_blind_policy_is_marked_and_compared_with_one_that_sees(tmp_path):
     assert compare(*reversed(sets.values())).averages == (1.0, 2.75)
     assert "blind control" in to_markdown(sets["vla-blind (blind control)"].summary)
     assert "blind" not in to_markdown(sets["vla"].summary)
+
+
+def test_the_interval_of_clustered_tries_worked_out_by_hand():
+    """Five starts of four tries: Kish's number of independent tries, and Wilson's interval for so many."""
+    solved = (4, 3, 1, 0, 2)
+    found = clustered_rate((f"start {i}", j < count) for i, count in enumerate(solved) for j in range(4))
+    added = PSEUDO * 20 / 5
+    share = (10 + added) / (20 + 2 * added)
+    squares = sum((count - 4 * share) ** 2 for count in solved) + 2 * (added / 2) ** 2
+    variance = 5 / 4 * squares / (20 + 2 * added) ** 2
+    n = min(20, share * (1 - share) / variance) * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 4)) ** 2
+    z = stats.norm.ppf(0.975)
+    half = z * np.sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    assert share == 0.5
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
+
+
+def test_equal_differences_of_several_starts_leave_what_so_many_leave_open():
+    found = clustered_mean([(f"start {i}", 1) for i in range(4) for _ in range(3)], 5).difference
+    open_share = rate(0, 4).high
+    assert (found.value, found.low, found.high) == pytest.approx((1, 1 - 6 * open_share, 1 + 4 * open_share))
+
+
+def test_pairs_are_counted_in_their_places():
+    outcomes = [(True, True)] * 4 + [(True, False)] * 3 + [(False, True)] * 2 + [(False, False)]
+    assert clustered_pairs([(str(i), *each) for i, each in enumerate(outcomes)]) == paired_rates(outcomes)
+    together = clustered_pairs([(str(i // 2), *each) for i, each in enumerate(outcomes)])
+    assert (together.both, together.first, together.second, together.neither) == (4, 3, 2, 1)
