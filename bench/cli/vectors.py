@@ -2,6 +2,8 @@
 
 vla-bench vectors plan --data packed --samples 500             which frames, and why
 vla-bench vectors extract policy=vla policy.checkpoint=results/laptop/best --data packed --output vectors/a
+vla-bench vectors describe vectors/a                           statistics with intervals, probes, are n enough
+vla-bench vectors compare vectors/a vectors/b                  two policies on the same frames
 
 docs/vectors.md has the definitions.
 """
@@ -16,6 +18,8 @@ from vla_bench.program import as_typed
 ACTIONS = {
     "plan": "which frames are looked at, and why",
     "extract": "show a policy these frames and keep what it holds",
+    "describe": "statistics with intervals, broken dimensions, probes",
+    "compare": "two extractions of the same frames",
 }
 """Name and one line of help of each action; its module in ``bench/vectors`` has the name with ``_vectors`` added."""
 

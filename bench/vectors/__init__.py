@@ -4,7 +4,8 @@ sampling.py      which frames, and why
 frames.py        the frames themselves, from a data set or from what a result set executed
 extraction.py    plan, policy and frames together, on disk
 store.py         the files, written in place and read with care
-statistics.py, intervals.py, probes.py, comparison.py     numbers: numpy and scipy alone
-tables.py, report.py, charts.py, projection.py            what people read
-plan_vectors.py … compare_vectors.py                      the four actions of ``vla-bench vectors``
+statistics.py, comparison.py                        numbers: of one extraction, of two
+tables.py, charts.py                                what people read
+choosing.py                                         the words that choose frames
+plan_vectors.py … compare_vectors.py                the actions of ``vla-bench vectors``
 """

@@ -78,6 +78,16 @@ class Extraction:
         return found
 
 
+def needs_analysis() -> None:
+    """VectorsError: what describing and comparing needs is not installed."""
+    from importlib.util import find_spec
+
+    from vla_bench.program import installing
+
+    if missing := [name for name in ("scipy", "sklearn") if find_spec(name) is None]:
+        raise VectorsError(f"vectors are described with the package {missing[0]!r}; type: {installing('analysis')}")
+
+
 def read(folder: Path) -> Extraction:
     """Opens an extraction.
 

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vla_bench.bench.records.tables import Cell, Table, percent
+from vla_bench.bench.vectors.comparison import Compared
 from vla_bench.bench.vectors.sampling import Plan
+from vla_bench.bench.vectors.statistics import (
+    Dimensions,
+    Estimate,
+    curve,
+    dimensions,
+    effective_rank,
+    enough,
+    flat,
+    overall,
+    probes,
+)
+from vla_bench.bench.vectors.store import Extraction
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def plan_table(plan: Plan) -> Table:
@@ -22,3 +40,103 @@ def plan_table(plan: Plan) -> Table:
     columns = ("stratum", "episodes", "share %", "frames", "share of frames %", "episodes chosen")
     drawn = "as many to each" if plan.allocation == "equal" else "in proportion to episodes"
     return Table("Strata", columns, rows, f"By {', '.join(plan.by) or 'nothing'}; frames {drawn}; seed {plan.seed}.")
+
+
+def description(found: Extraction, place: str) -> list[Table]:
+    """One place of an extraction. VectorsError: it cannot be computed from."""
+    vectors = found.vectors(place)
+    values, episodes = flat(vectors), list(found.rows["episode"])
+    broken, whole = dimensions(values), overall(values, episodes)
+    shape = " × ".join(map(str, vectors.shape[1:]))
+    rows = [
+        ("frames", Cell(str(len(values)))),
+        ("episodes", Cell(str(len(set(episodes))))),
+        ("shape, dtype", Cell(f"{shape} float32")),
+        *((name, _estimate(whole[name])) for name in ("mean", "deviation", "length")),
+        ("minimum", Cell(f"{values.min():.4g}")),
+        ("maximum", Cell(f"{values.max():.4g}")),
+        ("effective rank", Cell(f"{effective_rank(values):.1f} of {values.shape[1]}")),
+    ]
+    for name in ("dead", "constant", "saturated", "outlier"):
+        numbers = getattr(broken, name)
+        listed = f": {', '.join(map(str, numbers[:8]))}{' …' if len(numbers) > 8 else ''}" if numbers else ""
+        rows.append((f"{name} dimensions", Cell(f"{len(numbers)}{listed}")))
+    told = enough(whole, len(values))
+    caption = f"{told} 95 % intervals over episodes; definitions: docs/vectors.md."
+    tables = [Table(f"{found.name}: {place}", ("", "value"), tuple((Cell(a), b) for a, b in rows), caption)]
+    sizes = curve(values, episodes)
+    tables.append(
+        Table(
+            "Statistic against n",
+            ("frames", "mean", "deviation", "length"),
+            tuple(
+                (Cell(str(n)), *(_estimate(of[name]) for name in ("mean", "deviation", "length"))) for n, of in sizes
+            ),
+        )
+    )
+    size = (values**2).mean(0) ** 0.5
+    most = sorted(range(values.shape[1]), key=lambda each: -size[each])[:8]
+    tables.append(
+        Table(
+            "Dimensions that carry most",
+            ("dimension", "mean", "deviation", "minimum", "maximum", "excess kurtosis"),
+            tuple((Cell(str(each)), *(Cell(f"{column[each]:.3g}") for column in _columns(broken))) for each in most),
+        )
+    )
+    read_off = tuple(
+        (Cell(of.what), Cell(of.measure), Cell(f"{of.score:.3f}"), Cell(f"{of.chance:.3f}"), Cell(str(of.n)))
+        for of in probes(values, found.rows)
+    )
+    if read_off:
+        columns = ("what", "measure", "score", "chance", "n")
+        tables.append(Table("Read off by a linear map", columns, read_off, "Cross-validated by episode."))
+    return tables
+
+
+def comparison_tables(first: Extraction, second: Extraction, place: str, of: Compared) -> list[Table]:
+    """What differs between two extractions at one place."""
+    rows = [("linear CKA", f"{of.cka:.4f}")]
+    title, caption = f"{first.name} and {second.name}: {place}", ""
+    if of.wasserstein is None or of.cosine is None or of.js is None:
+        caption = (
+            "Their widths differ, so that no dimension of one is one of the other: nothing is said by dimension or by "
+            "frame. CKA, and the probes of `vectors describe`, hold across widths."
+        )
+        return [Table(title, ("", "value"), tuple((Cell(a), Cell(b)) for a, b in rows), caption)]
+    assert of.divergence is not None and of.ks is not None and of.p is not None
+    changed = int((of.p < 0.05).sum())
+    rows += [
+        ("cosine of a frame's two vectors, mean", f"{of.cosine.mean():.4f}"),
+        ("the same, lowest", f"{of.cosine.min():.4f}"),
+        ("Wasserstein distance, mean over dimensions", f"{of.wasserstein.mean():.4g}"),
+        ("Jensen-Shannon divergence, mean, nats", f"{of.js.mean():.4g}"),
+        ("Kullback-Leibler divergence, mean, nats", f"{of.divergence.mean():.4g}"),
+        ("dimensions that differ (Kolmogorov-Smirnov, Holm)", f"{changed} of {len(of.p)}"),
+    ]
+    tables = [Table(title, ("", "value"), tuple((Cell(a), Cell(b)) for a, b in rows), "Estimators: docs/vectors.md.")]
+    most = (-of.wasserstein).argsort(kind="stable")[:10].tolist()
+    tables.append(
+        Table(
+            "Dimensions that changed most",
+            ("dimension", "Wasserstein", "JS", "KL", "KS", "p, corrected"),
+            tuple(
+                (
+                    Cell(str(each)),
+                    *(Cell(f"{column[each]:.3g}") for column in (of.wasserstein, of.js, of.divergence, of.ks, of.p)),
+                )
+                for each in most
+            ),
+        )
+    )
+    tasks = tuple((Cell(task), Cell(str(n)), Cell(f"{change:.3f}")) for task, n, change in of.tasks[:12])
+    note = "Mean length of the change, as a share of the mean length of the first's vectors."
+    tables.append(Table("Tasks that changed most", ("task", "frames", "change"), tasks, note))
+    return tables
+
+
+def _estimate(of: Estimate) -> Cell:
+    return Cell(f"{of.value:.4g}", (f"{of.low:.4g}", f"{of.high:.4g}"))
+
+
+def _columns(of: Dimensions) -> tuple[np.ndarray, ...]:
+    return of.mean, of.deviation, of.low, of.high, of.tails

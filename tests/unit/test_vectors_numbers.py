@@ -1,0 +1,104 @@
+"""Statistics, probes and comparisons of made-up vectors whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vla_bench.bench.vectors.comparison import compare_values, divergences, holm, linear_cka
+from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, overall, probes
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).normal(0, 1, (500, 40))
+
+
+def test_planted_dimensions_are_found_and_none_invented(values):
+    clean = dimensions(values)
+    assert not (clean.dead or clean.constant or clean.saturated or clean.outlier)
+    values[:, 3] = 0
+    values[:, 7] = 2.5
+    values[:, 11] = np.where(values[:, 11] > -0.5, 1.0, values[:, 11])
+    values[:, 20] *= 30
+    found = dimensions(values)
+    assert (found.dead, found.constant, found.saturated, found.outlier) == ((3,), (7,), (11,), (20,))
+
+
+def test_effective_rank_of_what_has_three_directions():
+    generator = np.random.default_rng(1)
+    axes = np.linalg.qr(generator.normal(size=(20, 3)))[0]
+    assert effective_rank(generator.normal(size=(4000, 3)) @ axes.T) == pytest.approx(3, abs=0.01)
+    assert effective_rank(np.ones((5, 4))) == 0
+
+
+def test_copies_of_frames_do_not_narrow_an_interval(values):
+    once = overall(values[:100], range(100))["mean"]
+    copies = overall(np.repeat(values[:100], 5, 0), np.repeat(np.arange(100), 5))["mean"]
+    assert copies.half == pytest.approx(once.half, rel=1e-6)
+    assert overall(values, [0] * 500)["mean"].half == float("inf")
+
+
+def test_the_sentence_and_the_curve(values):
+    names = np.arange(500)
+    assert enough(overall(values, names), 500).startswith("500 frames are enough")
+    few = np.repeat(np.random.default_rng(2).normal(0, 1, (10, 1)), 5, 0) + np.zeros((50, 40))
+    assert "are not enough" in enough(overall(few, np.repeat(np.arange(10), 5)), 50)
+    sizes = curve(values, names)
+    assert [n for n, _ in sizes] == [25, 50, 100, 200, 400, 500]
+    assert sizes[-1][1]["mean"].half < sizes[0][1]["mean"].half
+
+
+def test_divergences_of_gaussians_are_their_closed_forms():
+    generator = np.random.default_rng(3)
+    a, b = generator.normal(0, 1, 20_000), generator.normal(0.5, 1.2, 20_000)
+    kl, js = divergences(a, b)
+    exact = np.log(1.2) + (1 + 0.25) / (2 * 1.44) - 0.5
+    assert kl == pytest.approx(exact, rel=0.1)
+    grid = np.linspace(-12, 12, 20_001)
+    p = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi)
+    q = np.exp(-((grid - 0.5) ** 2) / 2.88) / np.sqrt(2 * np.pi * 1.44)
+    middle = (p + q) / 2
+    exact = sum(0.5 * float((x * np.log(x / middle)).sum()) * (grid[1] - grid[0]) for x in (p, q))
+    assert js == pytest.approx(exact, rel=0.1)
+    found = compare_values(a[:5000, None], a[:5000, None] + 0.7, ["t"] * 5000)
+    assert found.wasserstein[0] == pytest.approx(0.7, abs=1e-9)
+
+
+def test_a_model_is_itself_and_its_rotation(values):
+    same = compare_values(values, values, ["t"] * 500)
+    assert same.cka == pytest.approx(1)
+    assert not same.wasserstein.any() and not same.js.any() and not same.divergence.any() and not same.ks.any()
+    np.testing.assert_allclose(same.cosine, 1)
+    assert same.tasks == (("t", 500, 0.0),) and (same.p == 1).all()
+    turned = np.linalg.qr(np.random.default_rng(4).normal(size=(40, 40)))[0]
+    assert linear_cka(values, 3 * values @ turned) == pytest.approx(1)
+    wide = compare_values(values, np.hstack([values, values]), ["t"] * 500)
+    assert wide.wasserstein is None and wide.cka == pytest.approx(1)
+
+
+def test_the_changed_dimension_and_task_come_first(values):
+    tasks = ["push"] * 250 + ["lift"] * 250
+    other = values.copy()
+    other[250:, 5] += 4
+    found = compare_values(values, other, tasks)
+    assert int(found.wasserstein.argmax()) == 5 and found.tasks[0][0] == "lift" and found.tasks[1][2] == 0
+    assert [int(each) for each in np.flatnonzero(found.p < 0.05)] == [5]
+
+
+def test_holm():
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+
+
+def test_probes_read_what_is_there_and_not_what_is_not(values):
+    pytest.importorskip("sklearn")
+    generator = np.random.default_rng(5)
+    episodes = np.repeat(np.arange(100), 5)
+    tasks = np.where(values[:, 0] > 0, "push", "lift")
+    rows = pd.DataFrame({"episode": episodes, "task": tasks, "x": values[:, 1] * 2 + 1})
+    found = {each.what: each.score for each in probes(values, rows)}
+    assert found["task"] > 0.9 and found["x"] > 0.99
+    shuffled = rows.assign(task=generator.permutation(tasks), x=generator.permutation(rows["x"]))
+    found = {each.what: each.score for each in probes(values, shuffled)}
+    assert found["task"] == pytest.approx(0.5, abs=0.1) and found["x"] < 0.05
