@@ -134,6 +134,7 @@ class ServedPolicy:
         return spec_from_plain(hello["spec"])
 
     def _disconnect(self) -> None:
+        assert self._connection is not None
         self._connection.close()
         self._connection = None
         with contextlib.suppress(OSError):
@@ -144,17 +145,20 @@ class ServedPolicy:
         return self._receive()
 
     def _heard(self, seconds: float) -> bool:
+        assert self._connection is not None
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
     def _send(self, message: dict[str, Any]) -> None:
+        assert self._connection is not None
         try:
             send(self._connection, message)
         except OSError as error:
             raise self._died() from error
 
     def _receive(self) -> Any:
+        assert self._connection is not None
         try:
             answer = receive_answer(self._connection)
         except OSError as error:

@@ -185,8 +185,9 @@ class Node:
                 env=_environment(number, order.servers),
                 start_new_session=True,  # the end of the worker that starts it is not its own
             )
+            assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError), process.stdin:
-                told = {"policy": order.policy, "family": order.family, "options": order.options}
+                told: dict[str, Any] = {"policy": order.policy, "family": order.family, "options": order.options}
                 told |= {"worker": os.getpid(), "results": order.results}
                 process.stdin.write(json.dumps(told).encode())
         return {"number": number, "pid": process.pid, "workers": []}

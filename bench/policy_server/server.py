@@ -131,7 +131,15 @@ def _build(order: dict[str, Any]) -> tuple[Policy, dict[str, Any]]:
         )
     left_out = Path(order["results"]) if order["results"] else None
     content = content_to_plain(read_content(policy_parts(choice, environment, policy.spec, before, left_out)))
-    return (PolicyPerSlot(policy, make) if isinstance(policy, OneSlotPolicy) else policy), content
+    if not isinstance(policy, OneSlotPolicy):
+        return policy, content
+
+    def another() -> OneSlotPolicy:
+        made = make()
+        assert isinstance(made, OneSlotPolicy)
+        return made
+
+    return PolicyPerSlot(policy, another), content
 
 
 class Server:
@@ -154,7 +162,7 @@ class Server:
         self._waiting_since = 0.0
         self._listener, self._page = listener, page
         self._policy, self._failure = policy, failure
-        self._decisions = Decisions(policy) if policy is not None else None
+        self._queue = Decisions(policy) if policy is not None else None
         self._workers: dict[int, _Worker] = {}
         self._supervisors: dict[int, int] = {}
         self._had_supervisor = False
@@ -163,6 +171,12 @@ class Server:
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    @property
+    def _decisions(self) -> Decisions:
+        """What waits to be decided, where there is a policy."""
+        assert self._queue is not None
+        return self._queue
 
     def run(self) -> None:
         """Serves until nobody is left who could ask: all workers have taken their leave, or the processes
@@ -186,13 +200,13 @@ class Server:
     def turn(self, timeout: float) -> None:
         """Takes what comes within ``timeout`` seconds, and decides when all have asked or waited long enough."""
         self._beat(Busy.LISTENING)
-        waits = len(self._decisions) if self._decisions else 0
+        waits = len(self._queue) if self._queue else 0
         for key, _ in self._selector.select(min(timeout, self._patience(waits, self._waiting_since))):
             key.data(key.fileobj)
-        if self._decisions is None or not len(self._decisions) or self._broken:
+        if self._queue is None or not len(self._queue) or self._broken:
             return
         self._waiting_since = self._waiting_since or time.monotonic()
-        if self._patience(len(self._decisions), self._waiting_since) == 0:
+        if self._patience(len(self._queue), self._waiting_since) == 0:
             self._decide()
             self._waiting_since = 0.0
 
@@ -207,7 +221,7 @@ class Server:
 
     @property
     def _broken(self) -> bool:
-        return self._replaceable and self._decisions is not None and self._decisions.broken
+        return self._replaceable and self._queue is not None and self._queue.broken
 
     def _patience(self, waits: int, since: float) -> float:
         """Seconds to wait for the next request."""
@@ -263,6 +277,7 @@ class Server:
                     with contextlib.suppress(OSError):
                         print(message["worker"], file=self._watcher)
                 if self._policy is None:
+                    assert self._failure is not None
                     send(worker.connection, told(self._failure))
                 else:
                     spec = to_plain(self._policy.spec)
@@ -274,6 +289,7 @@ class Server:
                 worker.inbox.arrange(worker.connection, message["places"])
             case "reset":
                 self._beat(Busy.DECIDING)
+                assert self._policy is not None
                 try:
                     context = SubtaskContext(**message["context"])
                     self._policy.reset(worker.slot, message["instruction"], context)
@@ -298,8 +314,8 @@ class Server:
     def _lose(self, worker: _Worker) -> None:
         if self._workers.pop(worker.slot, None) is None:
             return
-        if self._decisions is not None:
-            self._decisions.forget(worker.slot)
+        if self._queue is not None:
+            self._queue.forget(worker.slot)
         self._selector.unregister(worker.connection)
         worker.connection.close()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def make_clips(
             calls = {pool.submit(encode, path, target): path for path in missing}
             for done, call in enumerate(as_completed(calls), start=1):
                 try:
-                    clip = call.result()
-                    known[clip.episode] = clip
-                    on_clip(done, len(missing), clip)
+                    encoded = call.result()
+                    known[encoded.episode] = encoded
+                    on_clip(done, len(missing), encoded)
                 except Exception as error:  # one damaged trace must not cost the other clips
                     on_clip(done, len(missing), f"{calls[call].stem}: {error}")
         write_index(folder, sorted(known.values(), key=lambda clip: clip.episode))
@@ -161,7 +162,11 @@ def write_index(folder: Path, clips: list[Clip]) -> None:
     plain = json.dumps([_plain(clip) for clip in clips], indent=1)
     page = _page(folder.name, clips)
     for name, text in ((LIST, plain), (INDEX, page)):
-        write_atomically(folder / VIDEOS / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        write_atomically(folder / VIDEOS / name, partial(_write_text, text))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _plain(clip: Clip) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _show(connection: socket.socket, moment: Moment) -> None:
     said = {name: getattr(moment, name) for name in ("position", "step", "outcome", "faithful")}
     send(connection, {"moment": said, "images": {name: image.shape for name, image in images.items()}})
     for image in images.values():
-        connection.sendall(memoryview(image))
+        connection.sendall(image.data)
 
 
 if __name__ == "__main__":
