@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=Path("results"),
         help="looked through with all below (results)",
     )
-    parser.add_argument("--format", choices=FORMATS, default="screen", help="screen unless given")
+    parser.add_argument("--format", choices=(*FORMATS, "json"), default="screen", help="screen unless given")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.errors import ResultSetError
     from vla_bench.bench.records.formats import print_tables
     from vla_bench.bench.records.lineup import find_sets
-    from vla_bench.bench.records.overview import leaderboard
+    from vla_bench.bench.records.overview import leaderboard, ranked_groups
     from vla_bench.bench.records.result_set import ResultSet
 
     sets: dict[str, ResultSet] = {}
@@ -49,5 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"left out: {folder} has no judged episode yet", file=sys.stderr)
     if not sets:
         raise ResultSetError(f"no result set in {arguments.folder} has a judged episode")
+    if arguments.format in ("json", "csv"):
+        from vla_bench.bench.records.for_programs import RANKED_COLUMNS, as_csv, as_json, ranking_rows
+
+        rows = ranking_rows(ranked_groups(sets))
+        print(as_json(rows) if arguments.format == "json" else as_csv(RANKED_COLUMNS, rows), end="")
+        return 0
     print_tables(leaderboard(sets), arguments.format)
     return 0

@@ -12,11 +12,14 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vla_bench.bench.cli.compare import below, parse_least
 from vla_bench.bench.errors import ConfigError, RunFailed, UserError
 from vla_bench.bench.setup.config import GROUPS, Config, FieldHelp, field_help
 from vla_bench.bench.setup.presets import presets
+from vla_bench.bench.setup.presets import registered_names as names
 from vla_bench.bench.stopping import answer_signals
 from vla_bench.program import evaluation
 
@@ -24,20 +27,27 @@ if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
 
 INTERRUPTION = "interrupted; the same command finishes the rest"
-DONE, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 130
+DONE, USAGE, FAILED, TOO_LOW, INTERRUPTED = 0, 1, 2, 3, 130
 
 EXIT_CODES = {
     DONE: "every episode is judged (or given up within run.max_error_rate)",
     USAGE: "something typed or set up is wrong; the message says what to type",
     FAILED: "no worker could start, or more errors than run.max_error_rate allows",
+    TOO_LOW: "--fail-under: the number is not surely that good",
     INTERRUPTED: INTERRUPTION,
 }
 
 OPTIONS = {
-    "--help": "this text",
+    "--help": "this text; --help policy: that group alone",
     "--list": "the presets of every group",
     "--show-config": "what would be run, and where to, without running it",
 }
+ASKED = {
+    "--junit": "<file>: each episode as a test case of JUnit's XML, for a CI service",
+    "--github-summary": "add the tables to the summary of this GitHub Actions step",
+    "--fail-under": "average=2.5, single=0.8 or success=0.4: exit code 3 when the interval begins below it",
+}
+"""Options of what is done with the results."""
 
 EXAMPLES = (
     ("see it work: nothing to download, about a minute", "policy=expert"),
@@ -76,11 +86,22 @@ def print_whatever_it_is() -> None:
 def _answer(words: list[str]) -> int:
     flags = [word for word in words if word.startswith("-")]
     typed = [word for word in words if not word.startswith("-")]
-    for flag in flags:
-        if flag not in (*OPTIONS, "-h"):
+    asked: dict[str, str] = {}
+    for flag in list(flags):
+        name, _, value = flag.partition("=")
+        if name in ASKED:
+            if (name == "--github-summary") == bool(value):
+                raise ConfigError(f"type {name}{'' if value else '=<value>'}: {ASKED[name]}")
+            asked[name] = value
+            flags.remove(flag)
+        elif flag not in (*OPTIONS, "-h"):
             raise ConfigError(_unknown_option(flag))
     if "--help" in flags or "-h" in flags or not words:
-        print(help_text(), end="")
+        groups = [word.rstrip("=") for word in typed]
+        for group in groups:
+            if group not in GROUPS:
+                raise ConfigError(f"--help {group}: there is no such group. Groups: {', '.join(GROUPS)}")
+        print("\n".join("\n".join(group_help(group)[1:]) for group in groups) + "\n" if groups else help_text(), end="")
         return DONE
     if "--list" in flags:
         print(preset_text(), end="")
@@ -95,25 +116,30 @@ def _answer(words: list[str]) -> int:
             raise ConfigError("ablation is given twice; keep one")
         sys.path.insert(0, os.getcwd())
         rest = [word for word in typed if word not in ablations]
+        if asked:
+            raise ConfigError(f"{next(iter(asked))} is of one run, and an ablation has several; leave it out")
         return _run_ablation(ablations[0].partition("=")[2], rest, show="--show-config" in flags)
     config = load_config(typed)
     sys.path.insert(0, os.getcwd())  # a policy of the user's, beside the user
     if "--show-config" in flags:
         return _show(config)
-    return _run(config)
+    return _run(config, asked)
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, asked: Mapping[str, str]) -> int:
     from vla_bench.bench.live.screen import make_screen
     from vla_bench.bench.runner import evaluate
 
+    least = parse_least(asked.get("--fail-under"))
     try:
         result_set = evaluate(config, make_screen(plain=config.run.backend == "inline"))
     except RunFailed as failure:
         if failure.result_set is not None and failure.result_set.records:
             print_tables(failure.result_set)
+            _hand_over(failure.result_set, asked)
         raise
     print_tables(result_set)
+    _hand_over(result_set, asked)
     if not result_set.has(config.run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
@@ -127,7 +153,26 @@ def _run(config: Config) -> int:
         from vla_bench.bench.machine.cores import usable_cores
 
         show_clips(result_set.folder, min(config.run.workers or usable_cores(), usable_cores()))
+    if least and (line := below(result_set.summary.policy, result_set, *least)):
+        print(line, file=sys.stderr)
+        return TOO_LOW
     return DONE
+
+
+def _hand_over(result_set: ResultSet, asked: Mapping[str, str]) -> None:
+    """Writes what a CI service wants of the results."""
+    if path := asked.get("--junit"):
+        from vla_bench.bench.records.for_ci import junit
+
+        try:
+            Path(path).write_text(junit(result_set), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--junit: cannot write {path}: {error.strerror or error}") from error
+    if "--github-summary" in asked:
+        from vla_bench.bench.records.for_ci import append_step_summary
+        from vla_bench.bench.records.tables import to_markdown
+
+        append_step_summary(to_markdown(result_set.summary))
 
 
 def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
@@ -286,8 +331,19 @@ def _unknown_option(flag: str) -> str:
 def preset_text() -> str:
     """The presets of every group, one line each."""
     groups = (*GROUPS, "ablation")
-    blocks = ([f"{group}=", *entries((each.name, each.text) for each in presets(group))] for group in groups)
+    blocks = ([f"{group}=", *entries(choices(group))] for group in groups)
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def choices(group: str) -> list[tuple[str, str]]:
+    """What may be typed after ``group=``, with a line of help: presets, then policies that need none."""
+    listed = [(each.name, each.text) for each in presets(group)]
+    if group != "policy":
+        return listed
+    known = [name for name, _ in listed]
+    return listed + [
+        (name, WITHOUT_PRESET.get(name, "of an installed package")) for name in names() if name not in known
+    ]
 
 
 def help_text() -> str:
@@ -306,14 +362,9 @@ def help_text() -> str:
     ]
     for text, words in (*EXAMPLES, *(example for family in known for example in family.examples)):
         lines += [f"  # {text}", f"  {command} {words}"]
-    lines += ["", "options", *entries(OPTIONS.items())]
-    for group, cls in GROUPS.items():
-        lines += ["", f"{group}=<preset>", *entries((each.name, each.text) for each in presets(group))]
-        lines += ["", f"{group}.<field>=<value>"]
-        lines += entries(POLICY_FIELDS if group == "policy" else map(field_entry, field_help(cls)))
-        for family in known if group == "benchmark" else ():
-            lines += ["", f"benchmark.<field>=<value> of the family {family.name}"]
-            lines += entries(map(field_entry, field_help(family.options)))
+    lines += ["", "options", *entries((OPTIONS | ASKED).items())]
+    for group in GROUPS:
+        lines += group_help(group)
     lines += [
         "",
         "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row",
@@ -323,6 +374,22 @@ def help_text() -> str:
     return "\n".join(lines) + "\n"
 
 
+def group_help(group: str) -> list[str]:
+    """Lines of help on one group: what may be chosen, and its fields."""
+    from vla_bench.bench.families import families
+
+    lines = ["", f"{group}=<preset>", *entries(choices(group)), "", f"{group}.<field>=<value>"]
+    lines += entries(POLICY_FIELDS if group == "policy" else map(field_entry, field_help(GROUPS[group])))
+    for family in families() if group == "benchmark" else ():
+        lines += ["", f"benchmark.<field>=<value> of the family {family.name}"]
+        lines += entries(map(field_entry, field_help(family.options)))
+    return lines
+
+
+WITHOUT_PRESET = {
+    "vla": "A trained VLA of any structure: policy.checkpoint=model.pt, fields of its structure (docs/vla.md).",
+    "remote": "A policy that is served elsewhere: policy.protocol=, policy.address= (docs/remote.md).",
+}
 POLICY_FIELDS = (
     ("_target_", "Your class as package.module.Class; the preset may be left out."),
     ("<argument>", "Handed to the class as a keyword argument."),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from vla_bench import start
 from vla_bench.bench.errors import UserError
@@ -39,9 +41,14 @@ def _official() -> str:
     return f"{bundle.root}, checksum {bundle.checksum}; {_looked('official')}"
 
 
+def _with(assets: str) -> Callable[[Any], bool]:
+    return lambda benchmark: benchmark.options.assets == assets
+
+
+COMPILING = "the first time after an installation, the renderer is compiled, which may take most of a minute"
 CHECKS = (
-    Check("CALVIN, built-in assets", lambda: _looked("builtin"), needed=True),
-    Check("CALVIN, official assets", _official),
+    Check("CALVIN, built-in assets", lambda: _looked("builtin"), needed=True, meant=_with("builtin"), slow=COMPILING),
+    Check("CALVIN, official assets", _official, meant=_with("official"), slow=COMPILING),
 )
 
 

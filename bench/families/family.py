@@ -110,6 +110,10 @@ class Check:
     """Says what there is. UserError: what is wrong, and what to type."""
     needed: bool = False
     """Whether no evaluation can do without it."""
+    meant: Callable[[Any], bool] = field(default=lambda benchmark: True)
+    """Whether a benchmark (its :class:`vla_bench.bench.setup.config.BenchmarkConfig`) cannot do without it."""
+    slow: str = ""
+    """Why it may take long, said while it does."""
 
 
 @dataclass(frozen=True, slots=True)

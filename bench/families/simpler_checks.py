@@ -9,6 +9,8 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from vla_bench.bench.errors import UserError
 from vla_bench.bench.families.family import Check
@@ -93,10 +95,14 @@ def _modern() -> str:
     return f"{versions}; files in {modern_asset_root()}"
 
 
+def _on(backend: str) -> Callable[[Any], bool]:
+    return lambda benchmark: benchmark.options.backend == backend
+
+
 CHECKS = (
     Check("Vulkan", _vulkan),
-    Check("path tracing", _ray_tracing),
+    Check("path tracing", _ray_tracing, meant=lambda benchmark: False),
     Check("SimplerEnv files", _assets),
-    Check("original SimplerEnv (backend=simpler_env)", _original),
-    Check("ManiSkill3 (backend=maniskill3)", _modern),
+    Check("original SimplerEnv (backend=simpler_env)", _original, meant=_on("simpler_env")),
+    Check("ManiSkill3 (backend=maniskill3)", _modern, meant=_on("maniskill3")),
 )

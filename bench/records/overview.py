@@ -197,6 +197,14 @@ def leaderboard(sets: Mapping[str, ResultSet]) -> list[Table]:
     Sets stand in one table when they can be compared: same protocol and training split, renderers that
     were not used aside. Sets of fewer episodes stand below, compared with the best on those they share.
     """
+    return [_ranked(group) for group in ranked_groups(sets)]
+
+
+def ranked_groups(sets: Mapping[str, ResultSet]) -> list[dict[str, ResultSet]]:
+    """The sets that may be compared with each other together, best first; the largest group first.
+
+    ResultSetError: a set is empty.
+    """
     _not_empty(sets)
     groups: list[dict[str, ResultSet]] = []
     for name, each in sets.items():
@@ -207,11 +215,14 @@ def leaderboard(sets: Mapping[str, ResultSet]) -> list[Table]:
                 break
         else:
             groups.append({name: each})
-    return [_ranked(group) for group in sorted(groups, key=len, reverse=True)]
+    return [
+        dict(sorted(group.items(), key=lambda item: -_score(item[1])))
+        for group in sorted(groups, key=len, reverse=True)
+    ]
 
 
 def _ranked(group: Mapping[str, ResultSet]) -> Table:
-    ordered = sorted(group.items(), key=lambda item: -_score(item[1]))
+    ordered = list(group.items())
     best_name, best = ordered[0]
     chains = best.summary.chain is not None
     marks = _Marks()

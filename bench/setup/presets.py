@@ -221,7 +221,7 @@ def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type], fa
         if group == "benchmark":
             known += _installed_families()
         if group == "policy":
-            known += [name for name in _registered_names() if name not in known]
+            known += [name for name in registered_names() if name not in known]
         if raw not in known:
             raise ConfigError(f"there is no {group}={raw}.{suggestion(raw, known)} Presets: {', '.join(known)}")
     elif group != "policy":
@@ -242,7 +242,8 @@ def _as_list(text: str, field: str, raw: str, kinds: Mapping[str, str]) -> str:
     raise ConfigError(f"{text}: one value is wanted; to compare several, run the command once for each")
 
 
-def _registered_names() -> list[str]:
+def registered_names() -> list[str]:
+    """Policies that are known by a name: ours and those of installed packages."""
     from importlib.metadata import entry_points
 
     from vla_bench.policies.registry import BUILT_IN, ENTRY_POINTS

@@ -53,6 +53,6 @@ def test_a_simulator_that_dies_does_not_take_the_doctor_with_it(monkeypatch):
 @pytest.mark.parametrize(("needed", "code", "mark"), [(True, 1, "!!"), (False, 0, "--")])
 def test_only_what_every_run_needs_makes_it_fail(monkeypatch, capsys, needed, code, mark):
     found = [doctor.Finding("Python", True, "3.11", True), doctor.Finding("thing", False, "type: x", needed)]
-    monkeypatch.setattr(doctor, "findings", lambda: iter(found))
+    monkeypatch.setattr(doctor, "findings", lambda *_: iter(found))
     assert main(["doctor"]) == code
     assert f"{mark}  thing: type: x" in capsys.readouterr().out
