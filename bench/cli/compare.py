@@ -112,19 +112,20 @@ def _print(found: list, form: str, wanted: float | None) -> None:
 
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
         console.print(tables.to_screen(found, wanted))
-    elif form in ("json", "csv"):
-        from vla_bench.bench.records import for_programs
+    elif form == "json":
+        from vla_bench.bench.records.for_programs import as_json, comparison_to_plain
 
-        if form == "json":
-            default = tables.WANTED[found[0].kind]
-            plain = [for_programs.comparison_to_plain(each, wanted or default) for each in found]
-            print(for_programs.as_json(plain), end="")
-        else:
-            print(for_programs.as_csv(for_programs.COMPARED_COLUMNS, for_programs.comparison_rows(found)), end="")
+        difference = wanted or tables.WANTED[found[0].kind]
+        print(as_json([comparison_to_plain(each, difference) for each in found]), end="")
     elif form == "md":
         print(tables.to_markdown(found, wanted), end="")
     else:
         said = [*tables.warnings(found), *(tables.verdict(each, wanted) for each in found)]
         for line in said:  # a file of numbers or a float has no place for them
             print(line, file=sys.stderr)
+        if form == "csv":
+            from vla_bench.bench.records.for_programs import COMPARED_COLUMNS, as_csv, comparison_rows
+
+            print(as_csv(COMPARED_COLUMNS, comparison_rows(found)), end="")
+            return
         print("\n".join(WRITERS[form](table) for table in tables.comparison_tables(found)), end="")

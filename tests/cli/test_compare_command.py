@@ -30,7 +30,8 @@ def test_the_verdict_comes_last(results):
 
 def test_a_file_of_numbers_holds_nothing_else(results):
     done = bench("compare", f"a={results / 'weak'}", f"b={results / 'strong'}", "--format", "csv")
-    assert done.stdout.splitlines()[0] == "first,second,measure,name,n,value_first,value_second,difference,low,high,p,corrected_p"
+    columns = "first,second,measure,name,n,value_first,value_second,difference,low,high,p,corrected_p"
+    assert done.stdout.splitlines()[0] == columns
     assert "b solves" in done.stderr
 
 
