@@ -40,13 +40,17 @@ from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 
 
+TOLD = ("task", "position", "new_episode")
+"""What ``reset`` may be told of where in an episode it is."""
+
+
 class OneSlotPolicy:
     """A plain object as a :class:`vla_bench.policies.base.Policy` with the single slot 0."""
 
     def __init__(self, plain: Any, environment: EnvironmentSpec) -> None:
         self._plain = plain
         self._name = type(plain).__name__
-        for method, shown, named in (("reset", "instruction", ("seed", "observation")), ("act", "observation", ())):
+        for method, shown, named in (("reset", "instruction", (*TOLD, "seed", "observation")), ("act", "observation", ())):
             if not callable(getattr(plain, method, None)):
                 raise PolicyError(
                     f"{self._name} has no method {method!r}; a policy needs reset(instruction) and act(observation)"
@@ -59,7 +63,7 @@ class OneSlotPolicy:
         self._reset: Callable[..., Any] = plain.reset
         self._act: Callable[[Observation], Any] = plain.act
         self._wants_seed = _takes(plain.reset, "seed")
-        self._told = [name for name in ("task", "position", "new_episode") if _takes(plain.reset, name)]
+        self._told = [name for name in TOLD if _takes(plain.reset, name)]
         self._wants_observation = "observation" in _named(plain.reset)
         self._pending: dict[str, Any] | None = None
         finished = getattr(plain, "finished", None)

@@ -29,6 +29,8 @@ SOURCES = [
     for path in Path(package.__path__[0]).rglob("*.py")
     if "benchmarks" not in path.parts
 ]
+RUNS_A_USERS_CODE = {"policies/user_code.py": "pickle.load"}
+"""A class of a notebook, in a file that the user names as the policy: it is run as a class in a module is."""
 FORBIDDEN = {
     *("eval", "exec", "compile", "__import__", "pickle.load", "pickle.loads", "marshal.loads", "shelve.open"),
     *("os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "cloudpickle.loads", "pandas.read_pickle"),
@@ -49,7 +51,8 @@ def test_no_source_runs_what_it_reads():
                 continue
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             where = f"{path}:{node.lineno}"
-            assert dotted(node.func) not in FORBIDDEN, where
+            if dotted(node.func) in FORBIDDEN:
+                assert dotted(node.func) == RUNS_A_USERS_CODE.get("/".join(path.parts[-2:])), where
             assert "shell" not in given and "allow_pickle" not in given, where
             if dotted(node.func) == "torch.load":
                 assert "weights_only" in given, where
