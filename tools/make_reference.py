@@ -48,7 +48,7 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _function(name: str, function: Any, mark: str) -> list[str]:
-    signature = str(inspect.signature(function)).replace("'", "")
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))  # annotations are texts
     return [f"{mark} {name}", "", "```python", f"{name}{signature}", "```", "", *_prose(function), ""]
 
 
@@ -58,6 +58,8 @@ def _prose(of: Any) -> list[str]:
     inside = False
     for line in (inspect.getdoc(of) or "").splitlines():
         if re.fullmatch(r"(Args|Returns|Raises|Example):", line):
+            while inside and not lines[-1].strip():
+                lines.pop()
             lines += ["```", ""] if inside else []
             lines += [f"**{line[:-1]}**", "", "```text"]
             inside = True
