@@ -13,7 +13,7 @@ source .venv/bin/activate
 export CALVIN_ASSETS=/shared/calvin
 export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID        # short, and on a local disk
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)   # head would break the pipe
 address=$(srun --nodes=1 --ntasks=1 -w "$head" hostname -I | awk '{print $1}'):6379
 
 srun --nodes=1 --ntasks=1 -w "$head" ray start --head --port=6379 --num-cpus="$SLURM_CPUS_PER_TASK" --block &

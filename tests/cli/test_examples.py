@@ -103,10 +103,10 @@ def test_the_slurm_script_is_that_of_the_page_and_bash():
 def test_the_slurm_script_runs_a_run_and_hands_on_sigterm(tmp_path):
     """With stand-ins for Slurm's and Ray's programs; the driver is a shell script that says how it was stopped."""
     stand_ins = {
-        "scontrol": "echo node1; echo node2",
+        "scontrol": f"echo node1; read -t 0.3 <> {tmp_path}/never; echo node2",  # as slow as a long list of nodes
         "srun": 'for last; do :; done; case "$*" in *hostname*) echo 127.0.0.1 ;; esac',
         "sleep": "exit 0",
-        "vla-bench": f'trap "echo stopped $*; exit 130" TERM; read -t 1 <> {tmp_path}/never; kill -TERM $PPID; '
+        "vla-bench": f'trap "echo stopped $*; exit 130" TERM; read -t 2 <> {tmp_path}/never; kill -TERM $PPID; '
         f"for i in $(seq 50); do read -t 0.1 <> {tmp_path}/never; done; exit 1",
     }
     os.mkfifo(tmp_path / "never")
