@@ -41,7 +41,7 @@ def load(*folders: str | os.PathLike[str]) -> ResultSet | Runs:
         ResultSetError: a folder holds no run, or one whose journal cannot be read; says which ones there are.
 
     Example:
-        >>> vla_bench.load("results/calvin_abc_d-my_policy-1a2b3c4d").average_chain_length.value
+        >>> vla_bench.load("results/my_policy-1a2b3c4d").average_chain_length.value
         2.47
         >>> for results in vla_bench.load("results"):
         ...     print(results.summary.policy, results.average_chain_length)
@@ -55,7 +55,7 @@ def evaluate(
     policy: str | os.PathLike[str] | type | Callable[..., Any] | object,
     screen: Screen | None = None,
     *,
-    benchmark: str = "calvin_smoke",
+    benchmark: str = "",
     arguments: Mapping[str, Any] | None = None,
     progress: bool = True,
     **fields: Any,
@@ -75,7 +75,7 @@ def evaluate(
               :class:`vla_bench.policies.base.Policy` serves all of them;
             - a :class:`vla_bench.bench.setup.config.Config`, which says everything else, too.
         screen: shows what goes on, in place of the one that fits.
-        benchmark: a preset, as typed after ``benchmark=``.
+        benchmark: a preset, as typed after ``benchmark=``; empty: the one that runs without such a word.
         arguments: of the policy's class, by name.
         progress: show what goes on: a live table in a terminal, one output in a notebook, lines elsewhere.
         fields: of ``benchmark`` and ``run``, by name, as on the command line: ``sequences=20``, ``workers=2``,
@@ -90,7 +90,7 @@ def evaluate(
             finished is its ``result_set``.
 
     Example:
-        >>> results = vla_bench.evaluate(MyPolicy, benchmark="calvin_smoke", sequences=20, workers=2)
+        >>> results = vla_bench.evaluate(MyPolicy, sequences=20, workers=2)
         >>> results.average_chain_length.value
         0.85
     """

@@ -28,7 +28,7 @@ def evaluate_policy(
     policy: Any,
     screen: Screen | None = None,
     *,
-    benchmark: str = "calvin_smoke",
+    benchmark: str = "",
     arguments: Mapping[str, Any] | None = None,
     progress: bool = True,
     **fields: Any,

@@ -39,7 +39,6 @@ from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 
-
 TOLD = ("task", "position", "new_episode")
 """What ``reset`` may be told of where in an episode it is."""
 
@@ -50,7 +49,10 @@ class OneSlotPolicy:
     def __init__(self, plain: Any, environment: EnvironmentSpec) -> None:
         self._plain = plain
         self._name = type(plain).__name__
-        for method, shown, named in (("reset", "instruction", (*TOLD, "seed", "observation")), ("act", "observation", ())):
+        for method, shown, named in (
+            ("reset", "instruction", (*TOLD, "seed", "observation")),
+            ("act", "observation", ()),
+        ):
             if not callable(getattr(plain, method, None)):
                 raise PolicyError(
                     f"{self._name} has no method {method!r}; a policy needs reset(instruction) and act(observation)"

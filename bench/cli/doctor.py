@@ -1,7 +1,7 @@
 """Looks at what evaluations need on this machine, and says what to type where something is missing.
 
 vla-bench doctor                   what is here, what is not
-vla-bench doctor calvin_abc_d      for that benchmark alone; exit code 0 when it can be run
+vla-bench doctor <benchmark>        for that benchmark alone; exit code 0 when it can be run
 vla-bench doctor --format json     for programs
 vla-bench doctor --help            what it can bring or make
 """

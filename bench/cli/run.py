@@ -241,37 +241,6 @@ def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:
     return DONE
 
 
-def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:
-    from rich.console import Console
-
-    from vla_bench.bench.live.screen import make_screen
-    from vla_bench.bench.records.tables import screen_table
-    from vla_bench.bench.runner import evaluate
-    from vla_bench.bench.training import ablation_plan, ablation_run, ablation_table
-
-    planned = ablation_plan.plan(choice, typed)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    if show:
-        console.print(ablation_plan.described(planned), soft_wrap=True, markup=False)
-        return DONE
-    try:
-        results = ablation_run.run_ablation(
-            planned,
-            evaluate=lambda config: evaluate(config, make_screen()),
-            say=lambda text: print(text, file=sys.stderr),
-        )
-    except ablation_run.Interrupted:
-        print(INTERRUPTION, file=sys.stderr)
-        return INTERRUPTED
-    for table in ablation_table.tables(planned, results):
-        console.print(f"\n{table.title}", style="bold")
-        console.print(screen_table(table))
-        console.print(table.caption, style="dim")
-    written = ablation_table.write(planned, results)
-    console.print(f"comparison: {' and '.join(map(str, written))}", soft_wrap=True, markup=False)
-    return DONE
-
-
 def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
     from rich.console import Console
 

@@ -21,7 +21,7 @@ def config_from_keywords(
 
     Args:
         policy: a preset, a registered name or a class path, as typed after ``policy=``.
-        benchmark: a preset or an installed family, as typed after ``benchmark=``.
+        benchmark: a preset or an installed family, as typed after ``benchmark=``; empty: the one without such a word.
         arguments: of the policy's class, over those of the preset.
         fields: of ``benchmark`` and ``run``, by name.
         target: in place of the policy's class, one that is not found by a name.
@@ -30,7 +30,7 @@ def config_from_keywords(
         ConfigError: as on the command line; names the field and the nearest valid one.
     """
     chosen = "policy._target_=not.typed" if target else f"policy={policy}"  # a target may hold what no word can
-    plain, _ = compose_words([f"benchmark={benchmark}", chosen], GROUPS)
+    plain, _ = compose_words([*([f"benchmark={benchmark}"] if benchmark else []), chosen], GROUPS)
     family = families.find_family(plain["benchmark"].get("family") or families.DEFAULT)
     run = [each.name for each in dataclasses.fields(RunConfig)]
     own = [name for name in fields_of(family) if name != "options"]

@@ -101,7 +101,9 @@ def check_msgpack(data: bytes, largest: int = LARGEST_MESSAGE) -> None:
         raise MessageFault(f"a message with {end - at:,} bytes too many at its end")
 
 
-def unpacked(data: bytes, hook: Callable[[dict[Any, Any]], Any], largest: int, *, checked: bool = True) -> Any:
+def unpacked(
+    data: bytes | bytearray, hook: Callable[[dict[Any, Any]], Any], largest: int, *, checked: bool = True
+) -> Any:
     """The one msgpack value in the bytes.
 
     Args:
