@@ -45,7 +45,7 @@ def check_size(size: int, largest: int = LARGEST_MESSAGE) -> None:
         raise MessageFault(f"a message of {size:,} bytes; at most {largest:,} are taken")
 
 
-def check_msgpack(data: bytes, largest: int = LARGEST_MESSAGE) -> None:
+def check_msgpack(data: bytes | bytearray, largest: int = LARGEST_MESSAGE) -> None:
     """Walks through the tokens of one msgpack value without building any.
 
     Raises:
