@@ -132,7 +132,7 @@ def _accepts(function: Callable[..., Any], *named: str) -> bool:
     except (TypeError, ValueError):  # compiled code that does not say
         return True
     try:
-        signature.bind(None, **{name: None for name in named if name in signature.parameters})
+        signature.bind(None, **{name: None for name in named if name in list(signature.parameters)[1:]})
     except TypeError:
         return False
     return True
