@@ -132,7 +132,9 @@ def _accepts(function: Callable[..., Any], *named: str) -> bool:
     except (TypeError, ValueError):  # compiled code that does not say
         return True
     try:
-        signature.bind(None, **{name: None for name in named if name in list(signature.parameters)[1:]})
+        first = next(iter(signature.parameters), "")  # an instruction may be called a task, but not a seed
+        told = (name for name in named if name in signature.parameters and not (name == first and name in TOLD))
+        signature.bind(None, **dict.fromkeys(told))
     except TypeError:
         return False
     return True
