@@ -19,7 +19,7 @@ pytest.importorskip("websockets")
 from remote_servers import CHUNK, Waver, served
 
 from vla_bench.bench.episode.rollout import run_episode
-from vla_bench.bench.families.calvin import _chains
+from vla_bench.bench.families.calvin import _chains, _sequences
 from vla_bench.bench.setup.config import benchmark_from_plain
 from vla_bench.envs.calvin.bundle import find_bundle
 from vla_bench.envs.observation import Sensors
@@ -57,7 +57,7 @@ def their_python(tmp_path_factory):
 def records(policy):
     """Outcomes of the first sequences; with the smallest renderer, and few steps."""
     benchmark = benchmark_from_plain({"sequences": SEQUENCES, "step_limit": STEPS})
-    episodes = _chains(benchmark, find_bundle("builtin"))
+    episodes = _chains(benchmark, find_bundle("builtin"), _sequences(benchmark.options))
     options = {"assets": "builtin", "renderer": "tiny"}
     simulation = make_simulation(SimulationSpec("calvin", options, Sensors.of("static", "gripper")))
     try:
