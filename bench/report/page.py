@@ -39,7 +39,9 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    data = json.dumps(content.episode_data(sets), separators=(",", ":"), ensure_ascii=False)
+    clips = [content.clips(each, content.CLIPS_BUDGET // len(sets)) for each in sets.values()]
+    plain = {**content.episode_data(sets), "clips": [[clip["episode"] for clip in each] for each in clips]}
+    data = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     rates = content.rates_of(sets)
     first = next(iter(sets.values()))
     if comparisons:
@@ -61,10 +63,10 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
                 "numbers": content.key_numbers(each),
                 "time": content.time_parts(each),
                 "failures": content.failures(each),
-                "clips": content.clips(each, content.CLIPS_BUDGET // len(sets)),
+                "clips": shown,
                 "provenance": content.provenance(each),
             }
-            for name, each in sets.items()
+            for (name, each), shown in zip(sets.items(), clips, strict=True)
         ],
         survival=Markup(survival(rates)) if rates else "",
         bars=content.task_bars(sets),

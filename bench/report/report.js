@@ -28,13 +28,16 @@
   if (data.sets.length === 1) row.append(make("th", "attempted (steps)"));
   head.append(row);
 
-  const chain = (record) => {
+  const clips = data.clips.map((names) => new Set(names));
+  const chain = (record, set, episode) => {
     const box = make("span", undefined, "chain");
     if (!record) { box.append(make("small", "not run")); return box; }
     const [length, tried, message] = record;
     for (let place = 0; place < data.longest; place++) {
       const one = tried[place];
-      const pip = make("i", undefined, one ? (one[1] ? "solved" : "failed") : "");
+      const seen = one && !one[1] && clips[set].has(episode);
+      const pip = make(seen ? "a" : "i", undefined, one ? (one[1] ? "solved" : "failed") : "");
+      if (seen) { pip.href = `#clip-${set}-${episode}`; pip.setAttribute("aria-label", `clip of ${episode}`); }
       if (one) pip.title = `${data.tasks[one[0]]}: ${one[1] ? "solved" : "failed"} after ${one[2]} steps`;
       box.append(pip);
     }
@@ -64,13 +67,15 @@
     const wanted = Object.fromEntries(["find", "task", "solved", "show"].map((name) => [name, form.elements[name]?.value.trim() ?? ""]));
     const found = data.episodes.filter((episode) => fits(episode, wanted));
     body.replaceChildren(...found.slice(0, shown).map((episode) => {
-      const line = make("tr"), records = episode.slice(2);
-      line.append(make("td", episode[0]), make("td", episode[1]));
-      for (const record of records) {
+      const line = make("tr"), records = episode.slice(2), name = make("td"), link = make("a", episode[0]);
+      link.href = `#episode=${episode[0]}`;
+      name.append(link);
+      line.append(name, make("td", episode[1]));
+      records.forEach((record, set) => {
         const cell = make("td");
-        cell.append(chain(record));
+        cell.append(chain(record, set, episode[0]));
         line.append(cell);
-      }
+      });
       if (records.length === 1) {
         const cell = make("td", undefined, "tried");
         (records[0]?.[1] ?? []).forEach((one, place) => {
@@ -90,4 +95,38 @@
   form.addEventListener("input", () => { shown = PAGE; draw(); });
   more.addEventListener("click", () => { shown += 200; draw(); });
   draw();
+
+  // "#episode=seq-0042" finds that episode; whoever is sent the address sees it at once.
+  const follow = () => {
+    if (!location.hash.startsWith("#episode=")) return;
+    form.reset();
+    form.elements.find.value = decodeURIComponent(location.hash.slice("#episode=".length));
+    shown = PAGE;
+    draw();
+    document.getElementById("episodes").scrollIntoView();
+  };
+  addEventListener("hashchange", follow);
+  follow();
+
+  for (const button of document.querySelectorAll(".copy")) {
+    button.addEventListener("click", async () => {
+      const code = button.parentElement.querySelector("code");
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "copied";
+      } catch {  // a page opened as a file may not write there: the text is marked, Ctrl-C does the rest
+        getSelection().selectAllChildren(code);
+        button.textContent = "marked";
+      }
+      setTimeout(() => { button.textContent = "copy"; }, 2000);
+    });
+  }
+
+  // On paper nothing stays folded.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const each of folded) each.open = true;
+  });
+  addEventListener("afterprint", () => { for (const each of folded) each.open = false; });
 })();
