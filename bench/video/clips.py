@@ -20,6 +20,8 @@ from vla_bench.bench.video.trace import TRACES, Trace, file_name
 from vla_bench.program import installing
 
 VIDEOS, INDEX, LIST = "videos", "index.html", "index.json"
+POSTER_SECONDS = 0.5
+"""Into a clip, where the arm has begun to move."""
 FRAMES_PER_SECOND = 20
 """Of playing: twice the speed of 30 control steps a second, of which every third is shown."""
 HOLD_FRAMES = 16
@@ -178,25 +180,25 @@ def _knows(known: dict[str, Clip], name: str) -> bool:
 
 
 def _page(run: str, clips: list[Clip]) -> str:
+    """In the dress of the report; a moment into each clip is its poster."""
+    style = (Path(__file__).parents[1] / "report" / "report.css").read_text(encoding="utf-8")
     figures = "\n".join(
-        f'<figure><video src="{html.escape(clip.file)}" controls preload="none" width="616" height="416">'
-        f"</video><figcaption><b>{html.escape(clip.episode)}</b> {html.escape(clip.instruction)}"
-        f'<span class="{"solved" if clip.success else "failed"}">'
+        f'<figure id="{html.escape(clip.episode)}" tabindex="-1">'
+        f'<video src="{html.escape(clip.file)}#t={POSTER_SECONDS}" '
+        f'controls muted playsinline preload="metadata" aria-label="{html.escape(clip.episode)}"></video>'
+        f"<figcaption><b>{html.escape(clip.subtask)}</b> {html.escape(clip.instruction)} "
+        f'<a href="#{html.escape(clip.episode)}">{html.escape(clip.episode)}</a><br>'
+        f'<i class="dot {"solved" if clip.success else "failed"}"></i>'
         f"{'solved' if clip.success else 'not solved'}, {clip.chain} in a row, {clip.steps} steps"
-        f"{'' if clip.faithful else ', the replay ended in another state'}</span></figcaption></figure>"
+        f"{'' if clip.faithful else ', the replay ended in another state'}</figcaption></figure>"
         for clip in clips
     )
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(run)}: clips</title><style>
-:root {{ color-scheme: light dark; font: 16px/1.4 system-ui, sans-serif }}
-body {{ margin: 2rem auto; max-width: 1300px; padding: 0 1rem }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); gap: 1.5rem }}
-figure {{ margin: 0 }} video {{ width: 100%; height: auto; background: #16181d; border-radius: 6px }}
-figcaption span {{ display: block; font-size: .85rem }}
-.solved {{ color: #2e8b57 }} .failed {{ color: #d6483e }}
-</style></head><body><h1>{html.escape(run)}</h1><p>{len(clips)} clips, at twice the speed of the robot.</p>
-<main>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{html.escape(run)}: clips</title><style>{style}</style></head>
+<body><header><p class="eyebrow">clips</p><h1>{html.escape(run)}</h1>
+<p class="lead">{len(clips)} clips, at twice the speed of the robot.</p></header>
+<main><div class="clips">
 {figures}
-</main></body></html>
+</div></main></body></html>
 """

@@ -12,6 +12,7 @@ from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.result_set import ResultSet
 from vla_bench.bench.report import render
 from vla_bench.bench.report.chart import survival
+from vla_bench.bench.video.clips import Clip, write_index
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
@@ -123,3 +124,13 @@ def test_chart_is_sound_xml_with_a_point_per_rate(thousand):
     heights = [float(circle.get("cy")) for circle in circles[:5]]
     assert heights == sorted(heights), "chains only get rarer, and y grows downwards"
     assert "a & b: " in root.get("aria-label")
+
+
+def test_the_page_of_clips_has_the_dress_and_an_address_for_each(tmp_path):
+    folder = write_chains(tmp_path / "set", [1])
+    (folder / "videos").mkdir()
+    write_index(folder, [Clip("seq-0000", "seq-0000.mp4", "a<b", "do it", False, 1, 400, True, 7, 0.1)])
+    page = (folder / "videos" / "index.html").read_text()
+    Balance().feed(page)
+    assert 'id="seq-0000"' in page and 'href="#seq-0000"' in page and 'src="seq-0000.mp4#t=' in page
+    assert "a&lt;b" in page and "prefers-color-scheme: dark" in page
