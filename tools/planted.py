@@ -30,14 +30,14 @@ MODEL = "policies/vla/model.py"
 PLANTED = (
     Fault(
         "the child passes seed 0",
-        "bench/dispatch/child.py",
-        "seed=job.run.seed, meter=page, rec",
-        "seed=0, meter=page, rec",
+        "bench/dispatch/tracing.py",
+        "seed = job.run.seed",
+        "seed = 0",
         "seed",
     ),
     Fault("the runner hands on seed 0", "bench/runner.py", "run=run,", "run=dataclasses.replace(run, seed=0),", "seed"),
     Fault("the rollout passes seed 0", ROLLOUT, "seed=seed,", "seed=0,", "seed"),
-    Fault("a block may tilt by 35 degrees", ORACLE, "MAX_TILT = 30.0", "MAX_TILT = 35.0", "calvin_oracle"),
+    Fault("a block may tilt by 35 degrees", ORACLE, "MAX_TILT = 30.0", "MAX_TILT = 35.0", "oracle_edges"),
     Fault("a record is not synced", JOURNAL, "os.fsync(self._file.fileno())", "pass", "journal"),
     Fault("a new file is not synced", JOURNAL, "os.fsync(file.fileno())", "pass", "journal"),
     Fault("a new name is not synced", JOURNAL, "os.fsync(folder)", "pass", "journal"),
@@ -51,8 +51,8 @@ PLANTED = (
     Fault(
         "the renderer is not in the hash",
         "bench/families/calvin.py",
-        '"renderer": renderer, **switches}\n',
-        "**switches}\n",
+        '"renderer": renderer, **switches',
+        "**switches",
         "evaluations",
     ),
     Fault(
@@ -128,7 +128,7 @@ PLANTED = (
         "envs/calvin/tasks.py",
         "TASKS[task].solved(start, end)",
         "TASKS[task].solved(end, start)",
-        "calvin_oracle",
+        "oracle_edges",
     ),
     Fault(
         "the gripper's sign in the robot",
@@ -191,15 +191,15 @@ PLANTED = (
         "envs/calvin/tasks.py",
         'block_table"] = Lift(f"block_{colour}", 0.05',
         'block_table"] = Lift(f"block_{colour}", 0.03',
-        "calvin_oracle",
+        "oracle_edges",
     ),
     Fault(
         "a block need be lifted by 3 cm from the drawer only",
         "envs/calvin/tasks.py",
         'block_drawer"] = Lift(f"block_{colour}", 0.05',
         'block_drawer"] = Lift(f"block_{colour}", 0.03',
-        "calvin_oracle",
+        "oracle_edges",
     ),
-    Fault("lifting that far is enough", ORACLE, "[2] <= self.height", "[2] < self.height", "calvin_oracle"),
+    Fault("lifting that far is enough", ORACLE, "[2] <= self.height", "[2] < self.height", "oracle_edges"),
 )
 """Everything that any test ever let pass belongs here, with the test that mends it."""
