@@ -109,3 +109,14 @@ def test_pairs_are_counted_in_their_places():
     assert clustered_pairs([(str(i), *each) for i, each in enumerate(outcomes)]) == paired_rates(outcomes)
     together = clustered_pairs([(str(i // 2), *each) for i, each in enumerate(outcomes)])
     assert (together.both, together.first, together.second, together.neither) == (4, 3, 2, 1)
+
+
+def test_the_interval_of_clustered_differences_worked_out_by_hand():
+    for values in ([(1, 2, 0), (-1, 0, 1), (2, 2, 1)], [(1, 2), (0, 0)]):
+        listed = [(str(cluster), value) for cluster, each in enumerate(values) for value in each]
+        found, n, g = clustered_mean(listed, 5).difference, len(listed), len(values)
+        mean = sum(value for _, value in listed) / n
+        squares = sum((sum(each) - len(each) * mean) ** 2 for each in values)
+        half = stats.t.ppf(0.975, g - 1) * np.sqrt(g / (g - 1) * squares) / n
+        wanted = (mean, max(-5, mean - half), min(5, mean + half))
+        assert (found.value, found.low, found.high) == pytest.approx(wanted)

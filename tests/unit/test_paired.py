@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from vla_bench.bench.records.paired import (
+    PairedMean,
     PairedRates,
     difference_shown,
     expected_deviation,
@@ -23,6 +24,7 @@ from vla_bench.bench.records.paired import (
     pairs_needed,
     sign_flip,
 )
+from vla_bench.bench.records.statistics import Mean
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (3, 9), (10, 10), (40, 70), (310, 251)])
@@ -136,3 +138,25 @@ def test_power_is_as_planned():
     deviation = expected_deviation(sum(averages) / 2, 5)
     n = pairs_needed(averages[1] - averages[0], deviation)
     assert found(np.random.default_rng(0), (0.70, 0.76), n, 400) == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high", "p", "sign"),
+    [
+        (9, 0.1, 0.5, 0.049, 1),
+        (9, -0.5, -0.1, 0.049, -1),
+        (9, -0.1, 0.5, 0.049, 0),
+        (9, 0.0, 0.5, 0.01, 0),
+        (9, -0.5, 0.0, 0.01, 0),
+        (9, 0.1, 0.5, 0.051, 0),
+        (9, -0.5, -0.1, 0.051, 0),
+        (0, 0.1, 0.5, 0.01, 0),
+    ],
+)
+def test_a_sign_needs_the_test_and_the_interval(n, low, high, p, sign):
+    assert PairedMean(Mean((low + high) / 2, n, low, high), p, 1.0).sign == sign
+
+
+def test_one_pair_has_no_deviation():
+    assert math.isnan(paired_mean({1: 1}, 5).deviation)
+    assert paired_mean({1: 1, 3: 1}, 5).deviation == pytest.approx(math.sqrt(2))

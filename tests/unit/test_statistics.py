@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vla_bench.bench.records.statistics import chain_table, mean_length, rate
+from vla_bench.bench.records.statistics import chain_table, mean_length, mean_of_rates, rate
 
 
 @pytest.mark.parametrize("n", [1, 7, 50, 1000])
@@ -73,3 +73,25 @@ def test_chain_table_counts_at_least_as_far():
 def test_chain_longer_than_the_longest_is_refused():
     with pytest.raises(ValueError, match="outside 0 to 5"):
         chain_table({6: 1}, longest=5)
+
+
+def test_numbers_of_nothing_are_of_no_tries():
+    assert (rate(0, 0).successes, rate(0, 0).n, rate(3, 4).clusters) == (0, 0, 0)
+    for nothing in (mean_of_rates([]), mean_of_rates([(1.0, 0, 0)]), mean_length([0, 0])):
+        assert nothing.n == 0 and all(map(math.isnan, (nothing.value, nothing.low, nothing.high)))
+
+
+def test_a_weighted_mean_of_rates_worked_out_by_hand():
+    strata = [(3.0, 1, 4), (1.0, 6, 8), (2.0, 0, 0)]
+    found = mean_of_rates(strata)
+    smoothed = (0.75, 2 / 6, 4), (0.25, 7 / 10, 8)
+    centre = sum(weight * share for weight, share, _ in smoothed)
+    variance = sum(weight**2 * share * (1 - share) / tries for weight, share, tries in smoothed)
+    n, z = centre * (1 - centre) / variance, stats.norm.ppf(0.975)
+    share = 0.75 * 0.25 + 0.25 * 0.75
+    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    assert (found.value, found.n) == (pytest.approx(share), 12)
+    assert (found.low, found.high) == pytest.approx(
+        ((middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)), abs=1e-9
+    )
+    assert mean_of_rates([(5.0, 3, 3), (1.0, 2, 2)]).value == 1.0
