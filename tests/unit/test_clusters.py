@@ -120,3 +120,11 @@ def test_the_interval_of_clustered_differences_worked_out_by_hand():
         half = stats.t.ppf(0.975, g - 1) * np.sqrt(g / (g - 1) * squares) / n
         wanted = (mean, max(-5, mean - half), min(5, mean + half))
         assert (found.value, found.low, found.high) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_starts_that_all_end_alike_count_once_each(success):
+    found = clustered_rate((str(i % 4), success) for i in range(12))
+    alone = rate(4 * success, 4)
+    assert (found.value, found.n, found.clusters) == (float(success), 12, 4)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))

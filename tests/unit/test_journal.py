@@ -290,3 +290,9 @@ def test_a_record_of_an_episode_that_there_is_not_is_no_record(path, index):
     contents = read_journal(path)
     assert [record.index for record in contents.records] == [0, 2]
     assert len(contents.damaged) == 1
+
+
+def test_a_journal_that_cannot_be_read_is_a_sentence(tmp_path):
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(ResultSetError, match=r"journal\.jsonl.*directory"):
+        read_journal(tmp_path / "journal.jsonl")
