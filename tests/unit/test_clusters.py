@@ -8,7 +8,7 @@ from result_sets import FACTS, write_chains
 from sample_records import task_record
 from scipy import stats
 
-from vla_bench.bench.records.clusters import PSEUDO, cluster_of, clustered_mean, clustered_pairs, clustered_rate
+from vla_bench.bench.records.clusters import cluster_of, clustered_mean, clustered_pairs, clustered_rate
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.lineup import open_sets
 from vla_bench.bench.records.paired import paired_mean, paired_rates
@@ -87,7 +87,7 @@ def test_the_interval_of_clustered_tries_worked_out_by_hand():
     """Five starts of four tries: Kish's number of independent tries, and Wilson's interval for so many."""
     solved = (4, 3, 1, 0, 2)
     found = clustered_rate((f"start {i}", j < count) for i, count in enumerate(solved) for j in range(4))
-    added = PSEUDO * 20 / 5
+    added = 0.5 * 20 / 5
     share = (10 + added) / (20 + 2 * added)
     squares = sum((count - 4 * share) ** 2 for count in solved) + 2 * (added / 2) ** 2
     variance = 5 / 4 * squares / (20 + 2 * added) ** 2

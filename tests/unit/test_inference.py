@@ -9,7 +9,7 @@ import pytest
 
 from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.dispatch.placement import connect
-from vla_bench.bench.episode.actions import Actions
+from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE
 from vla_bench.envs.simulation import SimulationSpec, environment_spec
 from vla_bench.policies.base import PolicySpec
@@ -148,3 +148,12 @@ def test_the_first_actions_of_a_chunk_are_executed_in_their_order():
     assert actions(3).executed(chunk, 360)[:, 0].tolist() == [0.0, 0.1, 0.2]
     assert actions(8).executed(chunk, 2)[:, 0].tolist() == [0.0, 0.1]
     assert actions(1).executed(chunk, 1)[:, 0].tolist() == [0.0]
+
+
+def test_one_array_for_all_slots_is_as_good_as_a_list_and_a_number_is_not():
+    answer = np.zeros((2, 1, 4))
+    assert chunks_of(answer, 2, "mine") is answer
+    with pytest.raises(PolicyError, match=r"was asked for 3 and returned a ndarray of 2"):
+        chunks_of(answer, 3, "mine")
+    with pytest.raises(PolicyError, match=r"was asked for 1 and returned a ndarray; act\(\) must"):
+        chunks_of(np.array(1.0), 1, "mine")

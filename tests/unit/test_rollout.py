@@ -339,3 +339,4 @@ def test_a_recorder_is_given_what_was_executed_and_no_more():
         (1, [0.0]),
     ]
     assert [each.steps for each in record.subtasks] == [5, 7]
+    assert [context.executed for context in policy.contexts] == [0, 2]

@@ -95,3 +95,4 @@ def test_a_weighted_mean_of_rates_worked_out_by_hand():
         ((middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)), abs=1e-9
     )
     assert mean_of_rates([(5.0, 3, 3), (1.0, 2, 2)]).value == 1.0
+    assert (mean_of_rates([(1.0, 0, 4), (1.0, 4, 4)]).value, mean_of_rates([(1.0, 0, 4), (1.0, 4, 4)]).n) == (0.5, 8)
