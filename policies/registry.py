@@ -294,6 +294,8 @@ def _import(path: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name is None or is_path(path) or not f"{place}.".startswith(f"{error.name}."):
             hint = f": {installing('vla')}" if path == BUILT_IN["vla"] else ""
+            if (part := (error.name or "").partition(".")[0]) in ("bench", "envs", "policies"):
+                hint = f". If this program's own is meant, import it as vla_bench.{part}"
             raise PolicyError(
                 f"policy {path!r} needs the package {error.name!r}, which is not installed{hint}"
             ) from error

@@ -67,6 +67,7 @@ def test_a_module_of_the_current_directory(tmp_path, monkeypatch):
         ("mine.py:Mien", r"'mine\.py' has no class 'Mien'\. Did you mean 'Mine'"),
         ("broken.py:X", r"cannot be imported: ZeroDivisionError"),
         ("lacks.py:X", r"needs the package 'not_there_at_all', which is not installed"),
+        ("older.py:X", r"needs the package 'envs', .* import it as vla_bench\.envs$"),  # what 0.1 was imported as
         ("json.mine:Mine", r"Is it json/mine\.py\? Type policy=json/mine\.py:Mine"),  # Python's json comes first
     ],
 )
@@ -74,6 +75,8 @@ def test_mistakes_are_told_with_what_to_type(tmp_path, monkeypatch, target, said
     write(tmp_path / "mine.py", "class Other: ...\n" + CLASS.format(name="Mine"))
     write(tmp_path / "broken.py", "1 / 0\n")
     write(tmp_path / "lacks.py", "import not_there_at_all\n")
+    write(tmp_path / "older.py", "from envs import Camera\n")
+    monkeypatch.setitem(sys.modules, "envs", None)  # in a checkout the tests' own path has a folder of that name
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "json" / "mine.py", CLASS.format(name="Mine"))
     with pytest.raises(PolicyError, match=said):
