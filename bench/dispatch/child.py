@@ -88,7 +88,7 @@ def build_worker(job: Job, policy: Policy | None = None) -> Started:
     """Builds what the job says and tries it out, with ``policy`` if it is there already; whatever goes wrong passes
     through."""
     began, before = time.perf_counter(), set(sys.modules)
-    simulation, policy = make_simulation(job.simulation), policy or connect(job)
+    simulation, policy = make_simulation(job.simulation), connect(job) if policy is None else policy
     trial = TryOut() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
     info = _describe(simulation, policy, job, time.perf_counter() - began)
     if not trial.repeatable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 from vla_bench.bench.dispatch.job import Job
 from vla_bench.bench.episode.rollout import Meter, Recorder, run_episode
@@ -25,12 +26,13 @@ def run_traced(
     that an episode that counts has one; a worker that cannot reach the run's folder writes none."""
     seed = job.run.seed
     wanted = job.run.trace == "states" and os.path.isdir(job.folder)
-    if not (wanted and isinstance(simulation, TracedSimulation)):
+    if not (wanted and hasattr(simulation, "step_state")):  # isinstance() does not see what a wrapper passes on
         return run_episode(simulation, policy, episode, seed=seed, meter=meter, recorder=recorder)
     from vla_bench.bench.episode.step_trace import StepTrace
     from vla_bench.bench.records.step_states import STATES, write_states
 
-    trace = StepTrace(simulation)
+    traced = cast(TracedSimulation, simulation)
+    trace = StepTrace(traced)
     record = run_episode(trace, policy, episode, seed=seed, meter=meter, recorder=recorder)
-    write_states(Path(job.folder) / STATES, trace, simulation, episode, job.simulation.action)
+    write_states(Path(job.folder) / STATES, trace, traced, episode, job.simulation.action)
     return record

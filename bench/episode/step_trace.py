@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Step(NamedTuple):
     decision: int
     """Decisions of the policy in the subtask up to and with the one that this action is of; 0 at step 0."""
     action: np.ndarray | None
-    """(A,) as it was executed; None at step 0."""
+    """(A,) as the simulation was told, before what a stressed body makes of it; None at step 0."""
     success: bool
     """Whether the subtask was solved after this step."""
     state: StepState
@@ -76,3 +76,7 @@ class StepTrace:
 
     def close(self) -> None:
         """The simulation belongs to the worker, which closes it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """What it says of itself beside its verbs, e.g. the clock of a world that does not wait."""
+        return getattr(self._simulation, name)

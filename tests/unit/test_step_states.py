@@ -21,7 +21,10 @@ from vla_bench.envs.calvin.initial_states import initial_state
 from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.simulation import CalvinSimulation
+from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simulation import SimulationSpec
+from vla_bench.envs.stress.levels import Stress
+from vla_bench.envs.stress.wrapped import StressedSimulation, to_option
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 
@@ -51,8 +54,10 @@ class Wave:
     def close(self): ...
 
 
-def run(folder, trace):
+def run(folder, trace, stress=None):
     simulation, policy = CalvinSimulation(find_bundle("builtin")), Wave()
+    if stress is not None:
+        simulation = StressedSimulation(simulation, to_option(stress, ACTIONS[0], 30.0), Sensors())
     job = Job(
         SimulationSpec("calvin", action="relative"), PolicyChoice("wave"), RunConfig(trace=trace), folder=str(folder)
     )
@@ -104,6 +109,15 @@ def test_every_step_is_in_the_file_and_changes_nothing(tmp_path):
     }
     assert names["scene_obs"][12] == "block_blue_x" and names["block_velocities"][6] == "block_blue_velocity_x"
     again.close()
+
+
+@pytest.mark.parametrize("stress", [Stress(latency_steps=3), Stress(lost=0.4, slow_gripper=2)])
+def test_a_stressed_episode_is_the_same_with_its_trace(tmp_path, stress):
+    """A world that does not wait goes on without waiting, and every step is in the file."""
+    (traced, _), (plain, _), (ordinary, _) = run(tmp_path, "states", stress), run("", "none", stress), run("", "none")
+    assert traced.outcome() == plain.outcome() != ordinary.outcome()
+    (path,) = tmp_path.rglob("*.parquet")
+    assert [row["step"] for row in parquet.read_table(path).to_pylist()] == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 COLOURS = ("red", "blue", "pink")
