@@ -214,7 +214,7 @@ def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:
     from rich.console import Console
 
     from vla_bench.bench.live.screen import make_screen
-    from vla_bench.bench.records.tables import screen_table
+    from vla_bench.bench.records.screen_tables import screen_table
     from vla_bench.bench.runner import evaluate
     from vla_bench.bench.training import ablation_plan, ablation_run, ablation_table
 
@@ -259,7 +259,7 @@ def print_tables(result_set: ResultSet) -> None:
     """Prints the tables of a result set, and where it is."""
     from rich.console import Console
 
-    from vla_bench.bench.records.tables import to_screen
+    from vla_bench.bench.records.screen_tables import to_screen
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(to_screen(result_set.summary))

@@ -50,7 +50,7 @@ def show(folders: Mapping[str, Path]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from vla_bench.bench.records.tables import screen_table
+    from vla_bench.bench.records.screen_tables import screen_table
     from vla_bench.bench.stress import comparing, tables
 
     policies: dict[str, Sequence[Level]] = {}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from vla_bench.bench.records.formats import markdown
 from vla_bench.bench.records.paired import POWER, PairedRates, difference_shown, pairs_needed
+from vla_bench.bench.records.screen_tables import screen_table
 from vla_bench.bench.records.statistics import CONFIDENCE, Mean
-from vla_bench.bench.records.tables import Cell, Table, counted, screen_table
+from vla_bench.bench.records.tables import Cell, Table, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

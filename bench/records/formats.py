@@ -9,7 +9,8 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vla_bench.bench.records.tables import Cell, Table, in_line, screen_table
+from vla_bench.bench.records.screen_tables import screen_table
+from vla_bench.bench.records.tables import Cell, Table, in_line
 
 _LATEX = {
     **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},

@@ -1,4 +1,4 @@
-"""A summary as tables a person reads, the same ones in Markdown and on the screen.
+"""A summary as tables a person reads, and as Markdown; :mod:`.screen_tables` has them for a terminal.
 
 No number stands without its n and an interval, and no table without what it was measured with.
 """
@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vla_bench.bench.latency import quantiles
 from vla_bench.bench.records.statistics import Mean, Rate
 from vla_bench.bench.records.summary import Bounds, Summary, TaskRate
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 PARTS = {
     "physics": "physics",
@@ -279,86 +274,6 @@ def to_markdown(summary: Summary) -> str:
         if table.caption:
             lines += ["", table.caption]
     return "\n".join(lines) + "\n"
-
-
-def to_screen(summary: Summary) -> RenderableType:
-    """The summary for a terminal (a rich renderable)."""
-    from rich.console import Group
-    from rich.text import Text
-
-    parts: list[RenderableType] = [Text(headline(summary), style="bold"), Text(counts_line(summary))]
-    parts += [Text(note, style="yellow") for note in summary.notes]
-    parts += [Text(line, style="red") for line in error_lines(summary)]
-    if summary.error_messages:
-        parts.append(Text("their logs, and how to run one alone: errors.md", style="red"))
-    for table in tables(summary):
-        parts += [Text(f"\n{table.title}", style="bold"), screen_table(table)]
-        parts += [Text(table.caption, style="dim")] if table.caption else []
-    return Group(*parts, Text(f"\n{key_line(summary)}", style="bold"))
-
-
-HEADER_WIDTH = 16
-"""Characters of a column's heading on a screen."""
-NAME_WIDTH = 40
-"""Characters of what a row is called, likewise."""
-
-
-def screen_table(table: Table) -> RenderableType:
-    """One table for a terminal, without its title and caption."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for position, column in enumerate(table.columns):
-        header = column.replace("average chain length", "average\nchain\nlength")
-        header = folded(header, HEADER_WIDTH) if position else header
-        drawn.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
-    # A number over its interval, so that a chain table fits 80 columns.
-    stacked = len(table.rows) == 1 or any(sum(bool(cell.interval) for cell in row) > 2 for row in table.rows)
-    for row in table.rows:
-        cells: list[Text] = []
-        for cell in row:
-            shown = cell.text if cells else folded(cell.text, NAME_WIDTH)
-            text = Text(shown, style="bold" if cell.best else _colour(cell.value))
-            if cell.interval and stacked:
-                text.append(f"\n{_between(cell.interval)}", style="dim not bold")
-            elif cell.interval and cell.value is None:
-                text.append(f" [{', '.join(cell.interval)}]", style="dim not bold")
-            elif cell.interval:
-                text.append(f" {_bar(cell.value or 0.0)} ").append(f"{'–'.join(cell.interval):>11}", style="dim")
-            cells.append(text)
-        drawn.add_row(*cells)
-    return drawn
-
-
-def folded(text: str, width: int) -> str:
-    """Text in lines of at most ``width`` characters, parted at spaces and after hyphens and underscores.
-
-    Names of policies are long, and a table that is too wide loses its last columns.
-    """
-    lines = [""]
-    for word in re.findall(r"\n|[^\s_-]*[ _-]|[^\s_-]+", text):
-        if word == "\n" or len(lines[-1] + word.rstrip()) > width:
-            lines.append("")
-        lines[-1] += word.strip("\n")
-    return "\n".join(line.rstrip() for line in lines if line.strip())
-
-
-def _between(interval: tuple[str, str]) -> str:
-    """An interval's ends; a dash between numbers with signs would be read as one more."""
-    return f"[{', '.join(interval)}]" if interval[0][0] in "+−" else "–".join(interval)
-
-
-def _bar(value: float) -> str:
-    """A share as ten characters."""
-    return "█" * round(10 * value) + "░" * (10 - round(10 * value))
-
-
-def _colour(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return ""
-    return "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red"
 
 
 def in_line(cell: Cell) -> str:

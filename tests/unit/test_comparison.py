@@ -11,7 +11,7 @@ from vla_bench.bench.records.comparison_tables import comparison_tables, to_mark
 from vla_bench.bench.records.formats import FORMATS
 from vla_bench.bench.records.lineup import find_sets, open_sets
 from vla_bench.bench.records.result_set import CONFIG, ResultSet
-from vla_bench.bench.records.tables import folded
+from vla_bench.bench.records.screen_tables import folded
 
 N = 120
 

@@ -8,8 +8,9 @@ from sample_records import chain_record, error_record, header, task_record
 
 from vla_bench.bench.records.journal import Journal
 from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.records.screen_tables import to_screen
 from vla_bench.bench.records.summary import summarize, summary_to_plain
-from vla_bench.bench.records.tables import to_markdown, to_screen
+from vla_bench.bench.records.tables import to_markdown
 
 LENGTHS = [5, 5, 4, 3, 5, 0, 1, 5, 5, 2]
 RECORDS = [chain_record(index, length) for index, length in enumerate(LENGTHS)]
