@@ -170,12 +170,13 @@ def compare(
             ],
             longest,
         )
+        averages = [
+            math.fsum(shares.get(pair[0].episode, 0.0) * pair[place].chain_length for pair in judged)
+            for place in (0, 1)
+        ]
     else:
-        shares = {x.episode: 1 / n for x, _ in judged}
         average = clustered_mean(((cluster_of(x, facts), y.chain_length - x.chain_length) for x, y in judged), longest)
-    averages = [
-        math.fsum(shares.get(pair[0].episode, 0.0) * pair[place].chain_length for pair in judged) for place in (0, 1)
-    ]
+        averages = [sum(pair[place].chain_length for pair in judged) / n for place in (0, 1)]
     unjudged = [pair for pair in shared if any(record.status != "done" for record in pair)]
     return Comparison(
         first=a,
