@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from vla_bench.bench.errors import ConfigError, ResultSetError, suggestion
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.presets import FOLDER, load_config, presets
+from vla_bench.bench.stopping import StopButton
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.comparison import Comparison
@@ -141,11 +142,12 @@ def run(
             raise ConfigError(f"rows {twin} and {name} of {ablation.name} are the same run")
         planned[name] = ready
     done: dict[str, ResultSet] = {}
-    for name, ready in planned.items():
-        begin(name)
-        done[name] = evaluate(ready)
-        if not done[name].has(ready.config.run.only):
-            break
+    with StopButton() as stop:
+        for name, ready in planned.items():
+            begin(name)
+            done[name] = evaluate(ready)
+            if stop.asked or not done[name].has(ready.config.run.only):
+                break
     return done
 
 

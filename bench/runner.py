@@ -51,6 +51,7 @@ from vla_bench.bench.setup.preparation import (
     wanted_episodes,
 )
 from vla_bench.bench.setup.run_folder import check_no_orphans, check_same_run, write_config, writing_to
+from vla_bench.bench.stopping import StopButton
 from vla_bench.policies.identity.content import content_from_plain, named, shared_differences
 
 SERVER = "policy.server"
@@ -68,11 +69,13 @@ def evaluate(
     Args:
         config: the run.
         screen: shows what goes on; nothing is shown without one.
-        ready: what :func:`prepare` made of it, where that is known already: planning may ask a driver or a policy.
+        ready: what :func:`prepare` or :func:`plan_run` made of it, where that is known already: planning may ask a
+            driver or a policy.
         live: a policy of this process, which serves it to the workers.
 
     Returns:
-        The result set; not complete (``summary.complete``) when the run was interrupted.
+        The result set; not complete (``summary.complete``) when the run was interrupted. An interruption that came
+        when all was judged is passed on: KeyboardInterrupt, after Ctrl-C.
 
     Raises:
         UserError: see :func:`prepare`. ConfigError: ``run.only`` names an episode there is not.
@@ -81,9 +84,27 @@ def evaluate(
             finished is its ``result_set``.
     """
     screen = screen or SilentScreen()
+    ready = plan_run(config, live, ready)
+    with StopButton() as stop:
+        result_set = _finish(ready, screen, stop)
+    if result_set.has(config.run.only):
+        stop.pass_on()
+    return result_set
+
+
+def plan_run(config: Config, live: LiveInstance | None = None, ready: Preparation | None = None) -> Preparation:
+    """All that has to be asked before the run's folder is touched; ``ready`` is what :func:`prepare` knows of it.
+
+    Raises:
+        UserError: see :func:`prepare`.
+    """
     ready = ready or prepare(config, live)
-    ready = _with_its_word(ready) or identified(ready)
-    run = config.run
+    return ready if ready.identified else _with_its_word(ready) or identified(ready)
+
+
+def _finish(ready: Preparation, screen: Screen, stop: StopButton) -> ResultSet:
+    """Runs what is missing and writes the tables, which a stop does not keep from being written."""
+    config, run = ready.config, ready.config.run
     header = journal_header(ready)
     wanted = wanted_episodes(ready)
     longest = header["longest"]
@@ -108,7 +129,7 @@ def evaluate(
         try:
             if missing:
                 write_config(ready.folder, config)
-                _run(ready, missing, journal, screen)
+                _run(ready, missing, journal, screen, stop)
         except RunFailed as error:
             failure = error
         except BaseException:
@@ -142,14 +163,15 @@ def _with_its_word(ready: Preparation) -> Preparation | None:
         return None
     theirs = contents.header["identity"].get("content")
     words = {name: word for name, word in theirs.items() if name == SERVER} if isinstance(theirs, Mapping) else {}
-    return dataclasses.replace(ready, identity={**ready.identity, "content": {**ready.content.digests, **words}})
+    identity = {**ready.identity, "content": {**ready.content.digests, **words}}
+    return dataclasses.replace(ready, identity=identity, identified=True)
 
 
 class _Enough(Exception):
     """The average is known closely enough; the running episodes are dropped."""
 
 
-def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, screen: Screen) -> None:
+def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, screen: Screen, stop: StopButton) -> None:
     run = ready.config.run
     about = {name: journal.contents.header[name] for name in ("protocol", "identity", "notes")}
     about["protocol"] = {name: value for name, value in about["protocol"].items() if name != "score"}  # it is long
@@ -211,7 +233,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         keep_output(ready.folder, "specification", ready.output)
         shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
         with contextlib.suppress(_Enough), shown:
-            run_episodes(job, missing, pool, on_event=take)
+            run_episodes(job, missing, pool, on_event=take, stop=stop)
     except BaseException:
         with contextlib.suppress(OSError):  # what went wrong first is told
             provenance.end(finished)

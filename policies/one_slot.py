@@ -49,6 +49,12 @@ class OneSlotPolicy:
     def __init__(self, plain: Any, environment: EnvironmentSpec) -> None:
         self._plain = plain
         self._name = type(plain).__name__
+        if not callable(getattr(plain, "act", None)) and callable(getattr(plain, "step", None)):
+            raise PolicyError(
+                f"{self._name} has no method 'act'; it has step(), as CALVIN's own models. Wrap it in a class with "
+                "reset(self, instruction), which keeps the instruction, and act(self, observation), which returns "
+                "self.model.step(...)"
+            )
         for method, shown, named in (
             ("reset", "instruction", (*TOLD, "seed", "observation")),
             ("act", "observation", ()),

@@ -27,6 +27,7 @@ from typing import IO, Any
 from vla_bench import start
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
+from vla_bench.lifeline import tie
 from vla_bench.policies.base import PolicySpec, spec_from_plain
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.content import Content, Parts, SpokenProgress, parts_of, read_content
@@ -130,19 +131,22 @@ def policy_parts(
 
 def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     reading, writing = os.pipe()
-    with tempfile.TemporaryFile("w+b") as log, open(reading, "rb", buffering=0) as result:
+    tied, lifeline = os.pipe()
+    with tempfile.TemporaryFile("w+b") as log, open(reading, "rb", buffering=0) as result, open(lifeline, "wb"):
         try:
             process = subprocess.Popen(
                 start.command("vla_bench.policies.specification", writing),
-                pass_fds=(writing,),
+                pass_fds=(writing, tied),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", **variables},
                 start_new_session=True,  # whatever it starts is ended with it
             )
+            tie(tied, -process.pid)  # and with us
         finally:
             os.close(writing)
+            os.close(tied)
         try:
             assert process.stdin is not None
             with contextlib.suppress(OSError), process.stdin:

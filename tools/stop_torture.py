@@ -4,10 +4,11 @@ python -m tools.stop_torture                                ten times SIGTERM on
 python -m tools.stop_torture --backend ray --stops 3 --signal HUP
 
 Each time the same command is typed anew and gets the signal at a moment between its start and the end of an undisturbed
-run. It must end with exit code 130, with the tables of what was judged (or a word that nothing was), with the sentence
-that the same command finishes the rest, without a traceback, and with none of its processes left, Ray's included.
+run, every other time at one before its first record: while it is read, plans, starts Ray and its workers. It must end
+with exit code 130, with the tables of what was judged (or a word that nothing was), with the sentence that the same
+command finishes the rest, without a traceback, and with none of its processes left, Ray's included.
 After the last stop the command is typed once more and must finish, with the tables of the undisturbed run. A run that
-was through when the signal came counts as finished, and is begun again in a new folder.
+had judged everything when the signal came counts as finished, and is begun again in a new folder.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ MARK = "VLA_BENCH_STOP_TORTURE"
 SCRIPT = Path(__file__).resolve().parents[1] / "run_benchmark.py"
 SENTENCE = "interrupted; the same command finishes the rest"
 TABLES = ("episodes.csv", "subtasks.csv")
-EARLIEST = 0.5
-"""Seconds; before, Python is still reading the program and no program's handler is there yet."""
+EARLIEST = 0.3
+"""Seconds; before, Python itself is still starting and no program's handler is there yet."""
 LEFT_SECONDS = 15.0
 """What processes get to go after the command has returned."""
 ENDING_SECONDS = 60.0
@@ -81,9 +82,23 @@ def complaints(code: int, out: str, err: str, records: int) -> list[str]:
         found.append("the sentence is missing")
     if any(word in err + out for word in ("Traceback", "logging.cc", "*** SIG")):
         found.append("a stack on the screen")
-    if records and "episodes judged" not in out:
+    began = "to run" in err  # before, there is nothing but planning
+    if records and began and "episodes judged" not in out:
         found.append(f"no tables of {records} records")
     return found
+
+
+def undisturbed(backend: str, folder: Path, episodes: int) -> tuple[float, float]:
+    """Seconds to the first record and to the end. SystemExit: it failed."""
+    began, first = time.monotonic(), 0.0
+    process = start(typed(backend, folder, "whole", episodes), uuid.uuid4().hex)
+    while process.poll() is None:
+        if not first and judged(folder / "whole"):
+            first = time.monotonic() - began
+        time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit(f"the undisturbed run failed:\n{process.communicate()[1]}")
+    return first, time.monotonic() - began
 
 
 def stops(backend: str, number: signal.Signals, many: int, episodes: int, generator: random.Random) -> int:
@@ -91,30 +106,29 @@ def stops(backend: str, number: signal.Signals, many: int, episodes: int, genera
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="stops-") as made:
         folder = Path(made)
-        began = time.monotonic()
-        undisturbed = start(typed(backend, folder, "whole", episodes), uuid.uuid4().hex)
-        _, err = undisturbed.communicate()
-        if undisturbed.returncode:
-            raise SystemExit(f"the undisturbed run failed:\n{err}")
-        whole = time.monotonic() - began
-        print(f"{backend}: an undisturbed run takes {whole:.1f} s", flush=True)
-        turn = 0
+        first, whole = undisturbed(backend, folder, episodes)
+        print(f"{backend}: an undisturbed run takes {whole:.1f} s, its first record {first:.1f} s", flush=True)
+        turn, slowest = 0, 0.0
         for attempt in range(many):
             name = f"stopped-{turn}"
-            moment = generator.uniform(EARLIEST, whole)
+            moment = generator.uniform(EARLIEST, whole if attempt % 2 else first)
             mark = uuid.uuid4().hex
             process = start(typed(backend, folder, name, episodes), mark)
+            late = True
             try:
                 out, err = process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
+                late = judged(folder / name) >= episodes
                 process.send_signal(number)
+                sent = time.monotonic()
                 try:
-                    out, err = process.communicate(timeout=ENDING_SECONDS)
+                    out, err = process.communicate(timeout=max(ENDING_SECONDS, 2 * whole))
+                    slowest = max(slowest, time.monotonic() - sent)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     out, err = process.communicate()
             records = judged(folder / name)
-            through = process.returncode == 0
+            through = process.returncode == 0 and late
             found = [] if through else complaints(process.returncode, out, err, records)
             found += [f"left: {line}" for line in left_after(mark)]
             wrong += bool(found)
@@ -122,7 +136,7 @@ def stops(backend: str, number: signal.Signals, many: int, episodes: int, genera
             print(f"  {attempt + 1}: {number.name} at {moment:.2f} s, {state}: {'; '.join(found) or 'ok'}", flush=True)
             if found:
                 print(f"--- out\n{out[-1500:]}\n--- err\n{err[-3000:]}", flush=True)
-            turn += through
+            turn += process.returncode == 0
         name = f"stopped-{turn}"
         mark = uuid.uuid4().hex
         last = start(typed(backend, folder, name, episodes), mark)
@@ -133,7 +147,9 @@ def stops(backend: str, number: signal.Signals, many: int, episodes: int, genera
         left = left_after(mark)
         wrong += not alike or bool(left)
         ending = "finishes, with the same tables" if alike else f"does not finish alike: {err[-500:]}"
-        print(f"  the same command {ending}{'; left: ' + ', '.join(left) if left else ''}", flush=True)
+        print(f"  the slowest ending took {slowest:.1f} s; the same command {ending}", flush=True)
+        if left:
+            print(f"  left: {', '.join(left)}", flush=True)
     return wrong
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from vla_bench.bench.cli.run import main as run_evaluation
 from vla_bench.bench.cli.run import print_whatever_it_is
 from vla_bench.bench.errors import ConfigError, UserError, suggestion
+from vla_bench.bench.stopping import answer_signals
 from vla_bench.program import as_typed, evaluation, introduce, program, version
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         introduce()
+        if words[:1] == [RUN]:
+            answer_signals()
     if words[:1] == [RUN]:
         return run_evaluation(words[1:])
     print_whatever_it_is()

@@ -20,14 +20,13 @@ from vla_bench.bench.errors import ConfigError, RunFailed, UserError
 from vla_bench.bench.setup.config import GROUPS, Config, FieldHelp, field_help
 from vla_bench.bench.setup.presets import presets
 from vla_bench.bench.setup.presets import registered_names as names
-from vla_bench.bench.stopping import answer_signals
+from vla_bench.bench.stopping import INTERRUPTED, INTERRUPTION, StopButton, interrupting
 from vla_bench.program import evaluation
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
 
-INTERRUPTION = "interrupted; the same command finishes the rest"
-DONE, USAGE, FAILED, TOO_LOW, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, USAGE, FAILED, TOO_LOW = 0, 1, 2, 3
 
 EXIT_CODES = {
     DONE: "every episode is judged (or given up within run.max_error_rate)",
@@ -61,7 +60,6 @@ EXAMPLES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; user errors are printed, never raised."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    answer_signals()
     print_whatever_it_is()
     try:
         return _answer(words)
@@ -128,21 +126,34 @@ def _answer(words: list[str]) -> int:
 
 def _run(config: Config, asked: Mapping[str, str]) -> int:
     from vla_bench.bench.live.screen import make_screen
-    from vla_bench.bench.runner import evaluate
+    from vla_bench.bench.runner import evaluate, plan_run
 
     least = parse_least(asked.get("--fail-under"))
-    try:
-        result_set = evaluate(config, make_screen(plain=config.run.backend == "inline"))
-    except RunFailed as failure:
-        if failure.result_set is not None and failure.result_set.records:
-            print_tables(failure.result_set)
-            _hand_over(failure.result_set, asked)
-        raise
-    print_tables(result_set)
-    _hand_over(result_set, asked)
-    if not result_set.has(config.run.only):
+    ready = plan_run(config)
+    with StopButton() as stop:  # from here on tables are printed, whatever comes
+        try:
+            result_set = evaluate(config, make_screen(plain=config.run.backend == "inline"), ready)
+        except RunFailed as failure:
+            if failure.result_set is not None and failure.result_set.records:
+                print_tables(failure.result_set)
+                _hand_over(failure.result_set, asked)
+            raise
+        print_tables(result_set)
+        _hand_over(result_set, asked)
+    more = config.run.tracking != "none" or config.run.video != "none"
+    if not result_set.has(config.run.only) or (stop.asked and more):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
+    with interrupting():
+        _make_more(config, result_set)
+    if least and (line := below(result_set.summary.policy, result_set, *least)):
+        print(line, file=sys.stderr)
+        return TOO_LOW
+    return DONE
+
+
+def _make_more(config: Config, result_set: ResultSet) -> None:
+    """What is made of a finished run: its entry in a tracker, its clips."""
     if config.run.tracking != "none":
         from vla_bench.bench.live.tracking import track
         from vla_bench.bench.setup.config import config_to_plain
@@ -153,10 +164,6 @@ def _run(config: Config, asked: Mapping[str, str]) -> int:
         from vla_bench.bench.machine.cores import usable_cores
 
         show_clips(result_set.folder, min(config.run.workers or usable_cores(), usable_cores()))
-    if least and (line := below(result_set.summary.policy, result_set, *least)):
-        print(line, file=sys.stderr)
-        return TOO_LOW
-    return DONE
 
 
 def _hand_over(result_set: ResultSet, asked: Mapping[str, str]) -> None:
@@ -224,11 +231,12 @@ def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:
         console.print(ablation_plan.described(planned), soft_wrap=True, markup=False)
         return DONE
     try:
-        results = ablation_run.run_ablation(
-            planned,
-            evaluate=lambda config: evaluate(config, make_screen()),
-            say=lambda text: print(text, file=sys.stderr),
-        )
+        with interrupting():
+            results = ablation_run.run_ablation(
+                planned,
+                evaluate=lambda config: evaluate(config, make_screen()),
+                say=lambda text: print(text, file=sys.stderr),
+            )
     except ablation_run.Interrupted:
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vla_bench.bench.dispatch.job import Job, RecordEpisode, job_from_plain
-from vla_bench.bench.dispatch.lifeline import is_cut, tie
 from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
 from vla_bench.bench.dispatch.tracing import run_traced
-from vla_bench.bench.episode.preflight import TryOut, try_out
+from vla_bench.bench.episode.preflight import AT_BREAKPOINT, TryOut, try_out
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.packages import versions
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
@@ -34,6 +33,7 @@ from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import Simulation, environment_spec
 from vla_bench.envs.stress.wrapped import make_simulation
+from vla_bench.lifeline import is_cut, tie
 from vla_bench.policies.base import Policy
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.content import content_to_plain, read_content
@@ -168,7 +168,7 @@ def explain(error: Exception) -> dict[str, str]:
     """An error as ``message`` and ``detail`` (the traceback)."""
     known = isinstance(error, UserError)
     if type(error).__name__ == "BdbQuit":
-        error = PolicyError("the policy stopped at a breakpoint(); to stop there in this terminal: run.backend=inline")
+        error = PolicyError(AT_BREAKPOINT)
         known = True
     where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return {

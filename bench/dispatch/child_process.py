@@ -19,12 +19,12 @@ from typing import Any
 
 from vla_bench import start
 from vla_bench.bench.dispatch.job import Job, job_to_plain
-from vla_bench.bench.dispatch.lifeline import tie
 from vla_bench.bench.dispatch.page import Page, Place, create_page_file
 from vla_bench.bench.dispatch.worker_log import WorkerLog
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.protocol import EpisodeError
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
+from vla_bench.lifeline import tie
 
 POLL_SECONDS = 0.2
 """How often the page is looked at while the child works."""

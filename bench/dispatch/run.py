@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -43,13 +44,15 @@ def run_episodes(
     pool: Pool,
     *,
     on_event: Callable[[Event], None],
+    stop: StopButton | None = None,
 ) -> bool:
     """Runs the episodes on the pool; returns True when all of them have a record.
 
     ``on_event`` is called in this thread. What it raises ends the run and passes through. Ctrl-C
     once lets the running episodes finish, twice drops them; then False is returned. The pool is closed
-    in any case. UserError: no worker could start because of something the user can mend; RunFailed: no worker
-    is left for another reason; ConfigError: the job is not plain data.
+    in any case. ``stop``: the button of a caller that has the signals already. UserError: no worker could start
+    because of something the user can mend; RunFailed: no worker is left for another reason; ConfigError: the job
+    is not plain data.
     """
     job = replace(
         job,
@@ -64,10 +67,12 @@ def run_episodes(
     queue = EpisodeQueue(episodes, max_attempts=job.run.max_attempts, lease_seconds=LEASE_SECONDS)
     if queue.finished:
         return True
-    with StopButton() as stop:
+    with StopButton() if stop is None else contextlib.nullcontext(stop) as button:
+        if button.asked:
+            return False
         try:
             pool.start(job)
-            _Driver(queue, pool, on_event, stop).run()
+            _Driver(queue, pool, on_event, button).run()
         finally:
             pool.close()
     return queue.pending == queue.running == 0

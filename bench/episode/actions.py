@@ -117,9 +117,11 @@ class Actions:
 
     def _refuse(self, chunk: np.ndarray) -> None:
         if chunk.ndim != 2 or chunk.shape[1] != self._size:
+            batched = chunk.ndim == 3 and chunk.shape[0] == 1 and chunk.shape[2] == self._size
             raise PolicyError(
                 f"policy {self._name!r} returned an array of shape {chunk.shape}; its convention has "
                 f"{self._size} numbers per action, so ({self._size},) or (k, {self._size}) is needed"
+                + (": drop the batch in front, e.g. return chunk[0]" if batched else "")
             )
         if chunk.dtype.char not in "fd":
             raise PolicyError(

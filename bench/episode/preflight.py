@@ -7,6 +7,7 @@ on it. The step is that of an episode, made by the same code (:func:`vla_bench.b
 from __future__ import annotations
 
 import traceback
+from bdb import BdbQuit
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError, TransientFault
 
+AT_BREAKPOINT = (
+    "the policy stops at a breakpoint(), and a worker has no terminal; to stop there in this one, type "
+    "run.backend=inline"
+)
 FAR_OUT = 2.0
 """A first action beyond this is remarked on; a convention with bounds clips to [-1, 1]."""
 
@@ -89,6 +94,8 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
             again = as_chunk(chunks_of(policy.act((SLOT,), (kept.seen,)), 1, spec.name)[0], spec.name)
     except (UserError, PolicyServerLost, TransientFault):
         raise
+    except BdbQuit as error:
+        raise PolicyError(AT_BREAKPOINT) from error
     except (Exception, SystemExit) as error:
         if where.phase is not Phase.DECIDE:
             raise

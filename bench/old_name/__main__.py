@@ -5,13 +5,6 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    from vla_bench.program import not_installed
+    from vla_bench.entry import main
 
-    try:
-        from vla_bench.bench.cli.main import main
-
-        sys.exit(main())
-    except KeyboardInterrupt:  # while Python was still reading us
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        sys.exit(not_installed(error))
+    sys.exit(main())

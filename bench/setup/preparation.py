@@ -42,6 +42,8 @@ class Preparation:
     """What it printed while it was asked."""
     live: LiveInstance | None = None
     """The policy itself, when it lives in this process."""
+    identified: bool = False
+    """Whether what the policy finds out about itself is in the identity."""
 
 
 def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
@@ -114,11 +116,11 @@ def identified(ready: Preparation) -> Preparation:
         UserError: it cannot be found out; says what to type.
     """
     if ready.live is not None:
-        return ready
+        return dataclasses.replace(ready, identified=True)
     target = ready.config.policy.target
     identify = getattr(find_policy(target, ready.plan.environment), "identify", None)
     if identify is None:
-        return ready
+        return dataclasses.replace(ready, identified=True)
     found = identify(ready.plan.environment, **ready.config.policy.arguments)
     known = {f"policy.{name}": word for name, word in found.files.items()}
     content = dataclasses.replace(ready.content, files={**ready.content.files, **known})
@@ -127,6 +129,7 @@ def identified(ready: Preparation) -> Preparation:
         content=content,
         identity={**ready.identity, "content": content.digests},
         plan=dataclasses.replace(ready.plan, notes=(*ready.plan.notes, *found.notes)),
+        identified=True,
     )
 
 

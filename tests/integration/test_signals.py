@@ -45,6 +45,37 @@ def test_a_signal_ends_the_run_with_its_tables(tmp_path: Path, backend: str, num
     assert not left
 
 
+SLOW = """import subprocess, sys, time
+class Slow:
+    def __init__(self):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        time.sleep(600)
+    def reset(self, instruction): ...
+    def act(self, observation): ...
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_of_a_policy_that_is_still_being_built(tmp_path: Path, number: signal.Signals):
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, str(ROOT / "run_benchmark.py"), "benchmark=fake", f"policy={tmp_path}/slow.py:Slow"]
+    mark = f"VLA_BENCH_TEST_MARK={tmp_path}"
+    environment = {**os.environ, **dict([mark.split("=", 1)])}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not any("time.sleep(600)" in line for line in marked(mark)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    if number != signal.SIGKILL:
+        assert (process.returncode, err) == (130, "interrupted; the same command finishes the rest\n")
+    deadline = time.monotonic() + 10
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
 def marked(mark: str) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from vla_bench.bench.dispatch.job import Job
-from vla_bench.bench.dispatch.lifeline import tie
 from vla_bench.bench.dispatch.supervisor import Failure, Supervisor
 from vla_bench.bench.protocol import EpisodeSpec
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec
+from vla_bench.lifeline import tie
 from vla_bench.policies.choice import PolicyChoice
 
 EPISODE = EpisodeSpec(0, "seq-0000", EpisodeStart("box"), ("reach_red",), ("go",), step_limit=60)

@@ -8,6 +8,7 @@ import pytest
 from vla_bench.envs.fake import ABSOLUTE, RELATIVE
 from vla_bench.envs.observation import Camera, Observation, Sensors
 from vla_bench.envs.simulation import environment_spec
+from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import Policy, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
@@ -200,3 +201,24 @@ def test_reset_is_told_what_it_takes_by_name(position, new):
     )
     assert historical.told == ("go up", new)
     assert not OneSlotPolicy(told, ENVIRONMENT).spec.stochastic
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ((np.zeros(3), np.zeros(3), np.zeros(1)), r"a tuple of parts of different lengths .*\(3, 3, 1\); join them"),
+        ((np.zeros(6), 1.0), r"\(6, a number\); join them"),
+        ([[1.0, 2.0], [3.0]], r"a list of parts of different lengths .*\(2, 1\)"),
+        ({"arm": np.zeros(6), "gripper": 1.0}, r"a dict with 'arm', 'gripper' .*its parts joined"),
+        ({"actions": np.zeros(7), "value": 0.5}, r"return the array itself, e\.g\. answer\['actions'\]"),
+        ({}, r"a dict with nothing in it from act\(\)\. It must be"),
+    ],
+)
+def test_what_to_return_in_place_of_parts(answer, sentence):
+    with pytest.raises(PolicyError, match=sentence):
+        as_chunk(answer, "Mine")
+
+
+def test_what_can_be_stacked_is_taken():
+    for answer in ([np.zeros(7), np.ones(7)], ((0.0,) * 7, (1.0,) * 7), [0, 0, 0, 0, 0, 0, 1]):
+        assert as_chunk(answer, "Mine").shape[-1] == 7

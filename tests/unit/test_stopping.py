@@ -1,9 +1,19 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from vla_bench.bench.stopping import AT_ONCE, StopButton, answer_signals, handlers_kept
+from vla_bench.bench.stopping import (
+    AT_ONCE,
+    INTERRUPTION,
+    StopButton,
+    answer_signals,
+    handlers_kept,
+    interrupting,
+    leave,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +53,53 @@ def test_what_nohup_ignores_stays_ignored():
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_outside_a_run_a_signal_interrupts_as_ctrl_c_does():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+IN_THE_MIDDLE = """
+import os, signal, sys
+from vla_bench.bench.stopping import answer_signals
+answer_signals()
+print("planned so far")
+try:
+    os.kill(os.getpid(), int(sys.argv[1]))
+    sum(range(100))
+except BaseException:  # as libraries do that put things away and go on
+    pass
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *AT_ONCE])
+def test_before_a_run_a_signal_ends_the_program_whatever_it_is_in_the_middle_of(number):
+    command = [sys.executable, "-c", IN_THE_MIDDLE, str(int(number))]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "planned so far\n", f"{INTERRUPTION}\n")
+
+
+def test_where_there_is_something_to_put_away_it_interrupts():
     answer_signals()
+    for number in (signal.SIGINT, *AT_ONCE):
+        with interrupting(), pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(signal.SIGTERM) is leave
+
+
+def test_of_two_buttons_both_know():
+    with StopButton() as outer:
+        with StopButton() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        inner.pass_on()  # the outer one has it
+        assert outer.asked == inner.asked == 2
+        with StopButton() as later:
+            assert later.asked == 2
+
+
+def test_a_stop_that_came_too_late_is_passed_on():
+    with StopButton() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGTERM)
+        stop.pass_on()
+    with StopButton() as unpressed:
+        pass
+    unpressed.pass_on()
 
 
 def test_handlers_are_kept_whatever_is_installed_meanwhile():

@@ -53,5 +53,5 @@ def test_templates_and_published_numbers(wheel):
 
 def test_the_command_and_nothing_of_an_everyday_name(wheel):
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "vla-bench = vla_bench.bench.cli.main:main" in wheel.read(entry_points).decode()
+    assert "vla-bench = vla_bench.entry:main" in wheel.read(entry_points).decode()
     assert {name.partition("/")[0].partition("-")[0] for name in wheel.namelist()} == {"vla_bench"}

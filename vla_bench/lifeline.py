@@ -1,4 +1,4 @@
-"""A pipe that ends a child with its supervisor, whatever either is doing.
+"""A pipe that ends a child with its parent, whatever either is doing.
 
 PyBullet keeps the interpreter lock inside a physics step, so no thread of a child could notice that its
 supervisor has died during a stuck one. The kernel does: nobody writes to the pipe, the supervisor alone holds
@@ -16,7 +16,8 @@ _F_SETSIG = 10  # fcntl.h on Linux; Python does not name it
 
 
 def tie(lifeline: int, pid: int) -> None:
-    """Has the kernel kill the process ``pid`` when the other end of the pipe ``lifeline`` closes.
+    """Has the kernel kill the process ``pid``, or the group ``-pid``, when the other end of the pipe ``lifeline``
+    closes.
 
     SIGKILL on Linux; elsewhere SIGIO, which ends a process as well unless it is handled. It belongs to the
     open file, so a supervisor can say it for its child, before that has come to run a line of its own.
