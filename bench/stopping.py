@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -87,6 +88,13 @@ def answer_signals() -> None:
     for number in (signal.SIGINT, *AT_ONCE):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, leave)
+    atexit.register(ignore_signals)
+
+
+def ignore_signals() -> None:
+    """For the very end, when the exit code is known: Python takes its handlers down before the process is gone."""
+    for number in (signal.SIGINT, *AT_ONCE):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -74,6 +74,22 @@ def test_before_a_run_a_signal_ends_the_program_whatever_it_is_in_the_middle_of(
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "planned so far\n", f"{INTERRUPTION}\n")
 
 
+AT_THE_END = """
+import os, signal, sys
+from vla_bench.bench.stopping import answer_signals
+class Last:
+    def __del__(self, kill=os.kill, me=os.getpid()):
+        kill(me, 15)
+answer_signals()
+sys.last = Last()
+sys.exit(3)
+"""
+
+
+def test_a_signal_while_python_ends_does_not_change_the_exit_code():
+    assert subprocess.run([sys.executable, "-c", AT_THE_END]).returncode == 3
+
+
 def test_where_there_is_something_to_put_away_it_interrupts():
     answer_signals()
     for number in (signal.SIGINT, *AT_ONCE):
