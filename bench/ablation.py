@@ -148,7 +148,32 @@ def run(
             done[name] = evaluate(ready)
             if stop.asked or not done[name].has(ready.config.run.only):
                 break
+            _check_one_state(done, configs)
     return done
+
+
+def _check_one_state(done: Mapping[str, ResultSet], configs: Mapping[str, Config]) -> None:
+    """Refuses the last row when another one of the same class was made by another state of it.
+
+    Each row's folder belongs to one state; but one that was complete is not run again, and what only its workers
+    read is not asked anew.
+    """
+    from vla_bench.bench.records.provenance import stated_by_workers, tries_of
+    from vla_bench.bench.records.result_set import PROVENANCE
+    from vla_bench.policies.identity.content import READ, named, shared_differences
+
+    last = list(done)[-1]
+    mine = stated_by_workers(tries_of(done[last].folder / PROVENANCE))
+    for name in list(done)[:-1]:
+        if configs[name].policy.target != configs[last].policy.target or configs[last].run.same_policy:
+            continue
+        theirs = stated_by_workers(tries_of(done[name].folder / PROVENANCE))
+        edits = [line for line in shared_differences(theirs, mine, "now") if not line.startswith(f"{READ}…")]
+        if edits:
+            raise ResultSetError(
+                f"rows {name} (there) and {last} (now) were made by two states of the policy: {named(edits)}. Type "
+                "run.overwrite=true to make all rows anew, or run.same_policy=true if both are the same policy"
+            )
 
 
 def compare_rows(sets: Mapping[str, ResultSet]) -> list[Comparison]:

@@ -31,7 +31,7 @@ from vla_bench.bench.policy_server.live import LiveInstance, serving
 from vla_bench.bench.protocol import EpisodeError, EpisodeSpec
 from vla_bench.bench.records.early_stop import Looker, early_stop
 from vla_bench.bench.records.journal import Journal, read_journal
-from vla_bench.bench.records.provenance import Provenance, policy_entry
+from vla_bench.bench.records.provenance import Provenance, policy_entry, stated_by_workers, tries_of
 from vla_bench.bench.records.result_set import (
     DERIVED,
     ERRORS,
@@ -52,7 +52,7 @@ from vla_bench.bench.setup.preparation import (
 )
 from vla_bench.bench.setup.run_folder import check_no_orphans, check_same_run, write_config, writing_to
 from vla_bench.bench.stopping import StopButton
-from vla_bench.policies.identity.content import content_from_plain, named, shared_differences
+from vla_bench.policies.identity.content import Content, content_from_plain, named, shared_differences
 
 SERVER = "policy.server"
 """What a policy that is served elsewhere says of itself, among the digests of a run."""
@@ -176,6 +176,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     about = {name: journal.contents.header[name] for name in ("protocol", "identity", "notes")}
     about["protocol"] = {name: value for name, value in about["protocol"].items() if name != "score"}  # it is long
     packages = (*ENGINE, *LEARNED, *find_family(ready.config.benchmark.family).packages)
+    earlier = Content() if run.overwrite else stated_by_workers(tries_of(ready.folder / PROVENANCE))
     provenance = Provenance(ready.folder / PROVENANCE, about, fresh=run.overwrite)
     facts = ready.plan.protocol.facts
     limit = max(ERRORS_BEFORE_GIVING_UP - 1, run.max_error_rate * len(ready.plan.protocol.episodes))
@@ -193,7 +194,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         match event:
             case WorkerStarted(worker, info):
                 _check_worker(worker, info, facts)
-                _check_policy(worker, info, ready)
+                _check_policy(worker, info, ready, earlier)
                 provenance.add_worker(worker, info)
             case EpisodeFinished(record):
                 journal.append(record)
@@ -251,11 +252,15 @@ def _check_worker(worker: str, info: Mapping[str, Any], facts: Mapping[str, Any]
             )
 
 
-def _check_policy(worker: str, info: Mapping[str, Any], ready: Preparation) -> None:
-    """Refuses a worker that has other code or other files than this process."""
+def _check_policy(worker: str, info: Mapping[str, Any], ready: Preparation, earlier: Content) -> None:
+    """Refuses a worker that has other code or other files than this process, or reads others than workers of an earlier
+    try did: it has decided once by then, and may read what no source names."""
     if ready.config.run.same_policy or not isinstance(info.get("content"), Mapping):
         return
-    edits = shared_differences(ready.content, content_from_plain(info["content"]), f"on {worker}")
+    content = content_from_plain(info["content"])
+    edits = shared_differences(ready.content, content, f"on {worker}")
+    if not edits:
+        edits = shared_differences(earlier, Content(content.sources, content.read), f"on {worker}")
     if edits:
         raise ProtocolMismatch(
             f"{worker} on {info.get('host')} has another state of the policy than the run: {named(edits)}. Bring "

@@ -30,6 +30,7 @@ from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
 from vla_bench.lifeline import tie
 from vla_bench.policies.base import PolicySpec, spec_from_plain
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import Content, Parts, SpokenProgress, parts_of, read_content
 from vla_bench.policies.registry import BUILT_IN, Choice, describe_policy, find_policy
 
@@ -125,6 +126,7 @@ def policy_parts(
         ours=choice.target in BUILT_IN,
         stated=spec.files,
         loaded_before=loaded_before,
+        opened=opened.files_opened(),
         left_out=left_out,
     )
 
@@ -232,6 +234,7 @@ def main() -> None:
 
 def _answer(choice: Choice, environment: EnvironmentSpec, asked: Mapping[str, Any], there: str) -> dict[str, Any]:
     before = set(sys.modules)
+    opened.watch()
     spec = describe_policy(choice, environment)
     os.chdir(there)  # a policy may have gone elsewhere
     left_out = None if asked["left_out"] is None else Path(asked["left_out"])

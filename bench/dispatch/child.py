@@ -36,6 +36,7 @@ from vla_bench.envs.stress.wrapped import make_simulation
 from vla_bench.lifeline import is_cut, tie
 from vla_bench.policies.base import Policy
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import content_to_plain, read_content
 from vla_bench.policies.specification import policy_parts
 
@@ -88,7 +89,9 @@ def build_worker(job: Job, policy: Policy | None = None) -> Started:
     """Builds what the job says and tries it out, with ``policy`` if it is there already; whatever goes wrong passes
     through."""
     began, before = time.perf_counter(), set(sys.modules)
-    simulation, policy = make_simulation(job.simulation), connect(job) if policy is None else policy
+    simulation = make_simulation(job.simulation)
+    opened.watch()
+    policy = connect(job) if policy is None else policy
     trial = TryOut() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
     info = _describe(simulation, policy, job, time.perf_counter() - began)
     if not trial.repeatable:

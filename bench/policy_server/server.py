@@ -37,6 +37,7 @@ from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import content_to_plain, read_content
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.policies.registry import make_policy
@@ -123,6 +124,7 @@ def _build(order: dict[str, Any]) -> tuple[Policy, dict[str, Any]]:
     choice, before = PolicyChoice(**order["policy"]), set(sys.modules)
     environment = environment_spec(order["family"], order["options"])
     make = partial(make_policy, choice, environment)
+    opened.watch()
     policy = make()
     if policy.spec.privileged:
         raise PolicyError(

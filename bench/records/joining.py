@@ -12,9 +12,9 @@ from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord
 from vla_bench.bench.records.conditions import flat
 from vla_bench.bench.records.journal import Journal, write_atomically
-from vla_bench.bench.records.provenance import tries_of
+from vla_bench.bench.records.provenance import stated_by_workers, tries_of
 from vla_bench.bench.records.result_set import CONFIG, JOURNAL, PROVENANCE, ResultSet
-from vla_bench.policies.identity.content import differences, named
+from vla_bench.policies.identity.content import differences, named, shared_differences
 
 _OF_ONE_RUN = ("episodes", "episode_digests", "longest")
 
@@ -59,6 +59,8 @@ def join(folders: Sequence[Path], target: Path) -> ResultSet:
 def _refuse_unlike(first: ResultSet, other: ResultSet) -> None:
     mine, theirs = dict(first.header["identity"]), dict(other.header["identity"])
     found = differences(mine.pop("content", {}), theirs.pop("content", {}), "here")
+    then, now = (stated_by_workers(tries_of(each.folder / PROVENANCE)) for each in (first, other))
+    found += [line for line in shared_differences(then, now, "here") if line not in found]
     found += [
         f"{name} {mine.get(name)!r} there, {theirs.get(name)!r} here" for name in mine if mine[name] != theirs.get(name)
     ]

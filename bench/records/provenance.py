@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -19,7 +20,12 @@ from typing import Any, NamedTuple
 from vla_bench.bench.machine.cores import usable_cores
 from vla_bench.bench.packages import ENGINE, LEARNED, versions
 from vla_bench.bench.records.journal import write_atomically
-from vla_bench.policies.identity.content import Content, content_from_plain, content_to_plain, shared_differences
+from vla_bench.policies.identity.content import (
+    Content,
+    content_from_plain,
+    content_to_plain,
+    shared_differences,
+)
 from vla_bench.program import command_line, is_checkout, version
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +190,20 @@ def pixels_of(tries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return pixels
 
 
+def stated_by_workers(tries: Sequence[Mapping[str, Any]]) -> Content:
+    """The user's own modules that workers had loaded once they had decided, and the files that they had read by then,
+    whoever named them: the last try that finished an episode has the word."""
+    sources: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for each in tries:
+        for worker in each.get("workers", ()) if each.get("episodes") != 0 else ():
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                stated = content_from_plain(worker["content"])
+                sources |= stated.sources
+                files |= stated.read
+    return Content(sources, files)
+
+
 def policies_of(tries: Sequence[Mapping[str, Any]]) -> list[str]:
     """What workers had of the policy that the process which began their try had otherwise, in words."""
     found: dict[str, None] = {}
@@ -192,6 +212,9 @@ def policies_of(tries: Sequence[Mapping[str, Any]]) -> list[str]:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 mine, theirs = content_from_plain(each["policy"]), content_from_plain(worker["content"])
                 found |= dict.fromkeys(shared_differences(mine, theirs, f"on {worker.get('host')}"))
+    for earlier, later in itertools.pairwise(each for each in tries if each.get("episodes") != 0):
+        then, now = stated_by_workers([earlier]), stated_by_workers([later])
+        found |= dict.fromkeys(shared_differences(then, now, "later"))
     return list(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from vla_bench.policies.identity.digests import digest_of
-from vla_bench.policies.identity.files import MOST_BYTES, MOST_FILES, named_paths
+from vla_bench.policies.identity.files import MOST_BYTES, MOST_FILES, named_paths, strings
+from vla_bench.policies.identity.named import is_weights, named_files
 from vla_bench.policies.identity.sources import (
     code_digest,
     has_file,
     installed_package,
-    named_weights,
+    is_own,
     source_files,
 )
 
+READ = "read "
+"""Begins the names of files that no argument names: those that the sources name, and those that were opened while the
+policy was built. Unless they are weights they may come and go (a cache of the policy's own)."""
 LISTED = 256
 """Files of one folder that are told apart; those of a larger one have a digest together."""
 _NAMED = 8
@@ -57,6 +62,11 @@ class Content:
         """All of them."""
         return {**self.sources, **self.files}
 
+    @property
+    def read(self) -> dict[str, str]:
+        """Those of the files that no argument names."""
+        return {name: digest for name, digest in self.files.items() if name.startswith(READ)}
+
 
 def parts_of(
     factory: Callable[..., Any],
@@ -65,6 +75,7 @@ def parts_of(
     ours: bool,
     stated: Mapping[str, str],
     loaded_before: Iterable[str] | None = None,
+    opened: Iterable[Path] = (),
     left_out: Path | None = None,
 ) -> Parts:
     """What a policy is made of.
@@ -76,13 +87,16 @@ def parts_of(
         stated: digests that the policy states itself (:attr:`vla_bench.policies.base.PolicySpec.files`), by
             the argument's name; those arguments are not read again.
         loaded_before: see :func:`vla_bench.policies.identity.sources.source_files`.
+        opened: files that were read while it was built (:mod:`vla_bench.policies.identity.opened`).
         left_out: a folder that is not the policy's.
     """
     known = {f"policy.{name}": digest for name, digest in stated.items()}
     uncompared: list[str] = []
     sources: dict[str, Path] = {}
+    given = {**_defaults(factory), **arguments}
+    given = {name: value for name, value in given.items() if name not in stated}
     if not ours:
-        sources = source_files(factory, loaded_before)
+        sources = source_files(factory, loaded_before, strings(given))
         if package := installed_package(factory):
             known[f"package {package[0]}"] = package[1]
             uncompared.append(f"of the installed package {package[0]} only the version ({package[1]}) is compared")
@@ -93,20 +107,39 @@ def parts_of(
                 f"no file holds {name}: its code and what that refers to beside it are compared, not what lies in "
                 "other files"
             )
-    given = {**_defaults(factory), **arguments}
-    given = {name: value for name, value in given.items() if name not in stated}
     homes = list(dict.fromkeys([Path.cwd(), *(file.parent for file in sources.values())]))
     files, remarks = named_paths(given, homes, left_out)
-    for text, folder in named_weights(sources.values()).items():
-        for place in (Path.cwd(), Path(folder)):
-            if (place / text).is_file():
-                files.setdefault(text, place / text)
+    named = named_files(sources.values())
+    files |= {text: file for text, file in named.items() if is_weights(text)}
+    known_files = {*map(os.path.realpath, (*sources.values(), *files.values()))}
+    for text, file in [*named.items(), *(() if ours else _opened(opened, homes, left_out).items())]:
+        if (real := os.path.realpath(file)) not in known_files:
+            known_files.add(real)
+            files[f"{READ}{text}"] = file
     return Parts(
         {name: str(path) for name, path in sorted(sources.items())},
         {name: str(path) for name, path in sorted(files.items())},
         known,
         (*uncompared, *remarks),
     )
+
+
+def _opened(opened: Iterable[Path], homes: Sequence[Path], left_out: Path | None) -> dict[str, Path]:
+    """Those of the files that are the policy's own, by the path from where it lies: those below its folders or the
+    current one, hidden ones aside, and weights wherever they lie."""
+    found: dict[str, Path] = {}
+    beside = left_out.resolve() if left_out is not None else None
+    for file in opened:
+        if file.suffix in (".pyc", ".lock") or not is_own(file) or (beside and beside in file.resolve().parents):
+            continue
+        home = next((home for home in homes if home.resolve() in file.parents or home in file.parents), None)
+        if home is not None:
+            inside = file.relative_to(home if home in file.parents else home.resolve())
+            if not any(part.startswith((".", "__pycache__")) for part in inside.parts):
+                found.setdefault(str(inside), file)
+        elif is_weights(file.name):
+            found.setdefault("/".join(("…", *file.parts[-2:])), file)
+    return found
 
 
 def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -186,17 +219,23 @@ def differences(then: Mapping[str, str], now: Mapping[str, str], here: str = "no
     lines = []
     for name in sorted({**then, **now}):
         a, b = then.get(name), now.get(name)
-        if a != b:
+        if a != b and not (None in (a, b) and name.startswith(READ) and not is_weights(name)):
             a, b = _short(a, b)
             lines.append(f"{name} {a} there, {b} {here}")
     return lines
 
 
 def shared_differences(then: Content, now: Content, here: str) -> list[str]:
-    """As :func:`differences` between processes, which need not have loaded the same modules by then."""
+    """As :func:`differences` between processes, which need not have loaded the same modules, or read the same files,
+    by then."""
     both = then.sources.keys() & now.sources.keys()
-    mine, theirs = ({name: each.sources[name] for name in both} for each in (then, now))
-    return differences({**mine, **then.files}, {**theirs, **now.files}, here)
+    both |= {name for name in then.files.keys() & now.files.keys() if name.startswith(READ)}
+    mine, theirs = (
+        {name: digest for name, digest in each.digests.items() if name in both}
+        | {name: digest for name, digest in each.files.items() if not name.startswith(READ)}
+        for each in (then, now)
+    )
+    return differences(mine, theirs, here)
 
 
 def named(lines: Sequence[str]) -> str:

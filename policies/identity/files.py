@@ -5,9 +5,13 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from vla_bench.policies.identity.named import texts_in_configuration
 
 LEFT_OUT = frozenset(("__pycache__", ".git", ".cache", ".ipynb_checkpoints", ".venv", ".DS_Store"))
 """Names within a folder that say nothing of a policy."""
@@ -16,6 +20,8 @@ MOST_FILES = 50_000
 MOST_BYTES = 1 << 38
 """bytes, above which names, sizes and times are compared in place of the content."""
 LONGEST_NAME = 4000
+DEEPEST = 3
+"""Configurations that name each other are followed so far."""
 _INDEX = ".index.json"
 """Ends the name of the list of a sharded checkpoint's files."""
 
@@ -35,14 +41,54 @@ def named_paths(
     """
     found: dict[str, Path] = {}
     remarks: list[str] = []
-    for label, text in _strings("", arguments):
-        for place in places:
-            paths = _meant(text, place)
-            for path in paths:
+    places = list(places)
+    for label, whole in _strings("", arguments):
+        for text in _readings(whole):
+            for path in (paths := next(filter(None, (_meant(text, place) for place in places)), [])):
                 _take(f"policy.{label}={path.name or text}", path, found, remarks, left_out)
+            if paths and text == whole:
+                break
+    for label, path in list(found.items()):
+        _follow(label, path, places, found, DEEPEST)
+    return found, remarks
+
+
+def strings(arguments: Mapping[str, Any]) -> list[str]:
+    """All texts among arguments, and in the configurations that they name."""
+    texts = [text for _, text in _strings("", arguments)]
+    files = [path for text in texts for path in _meant(text, Path.cwd()) if path.is_file()]
+    return [*texts, *(text for path in files for text in texts_in_configuration(path))]
+
+
+def _readings(text: str) -> Iterator[str]:
+    """What a text may name: itself; a ``file://`` address; of ``a.pt,b.pt`` each part; of ``a.pt:ema`` what stands
+    in front."""
+    yield text
+    if text.startswith("file://"):
+        yield urllib.parse.unquote(text.removeprefix("file://").removeprefix("localhost"))
+    elif len(text) < LONGEST_NAME:
+        parts = [part.strip() for part in re.split(r"[,;]", text)]
+        for part in parts if len(parts) > 1 else ():
+            yield part
+        for part in parts:
+            if (front := re.split(r"[:@#?=](?!/)", part)[0]) != part and "." in front:
+                yield front
+            if (behind := part.rpartition("=")[2]) != part and "." in behind:
+                yield behind
+
+
+def _follow(label: str, path: Path, places: Sequence[Path], found: dict[str, Path], deep: int) -> None:
+    """Adds the files that a configuration names; folders in it are as often data sets as weights, and are not."""
+    for text in texts_in_configuration(path) if deep else ():
+        for place in (path.parent, *places):
+            paths = [each for each in _meant(text, place) if each.is_file() and each != path]
+            for named in paths:
+                inner = f"{label}:{named.name}"
+                if named.resolve() not in {each.resolve() for each in found.values()}:
+                    found[inner] = named
+                    _follow(inner, named, places, found, deep - 1)
             if paths:
                 break
-    return found, remarks
 
 
 def _strings(label: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -50,6 +96,8 @@ def _strings(label: str, value: Any) -> Iterator[tuple[str, str]]:
         yield label, os.fspath(value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
+            if label and isinstance(key, str):
+                yield label, key
             yield from _strings(f"{label}.{key}" if label else str(key), item)
     elif isinstance(value, list | tuple | set | frozenset):
         for number, item in enumerate(value):

@@ -12,6 +12,7 @@ import contextlib
 import importlib.machinery
 import inspect
 import os
+import re
 import sys
 import sysconfig
 import types
@@ -20,26 +21,33 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vla_bench.policies.identity.named import tree_of
 from vla_bench.policies.identity.state import state_digest
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("bench", "policies", "envs", "vla_bench", "tools"))
 _INSTALLED = ("site-packages", "dist-packages")
-_WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors", ".npz", ".npy", ".onnx", ".pkl", ".pickle", ".h5", ".msgpack")
-"""Ends of names that in a source file stand for weights."""
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+MOST_MODULES = 2000
+"""Files of a package that are looked through, where any of its modules may be imported."""
 
 
-def source_files(factory: Callable[..., Any], loaded_before: Iterable[str] | None = None) -> dict[str, Path]:
+def source_files(
+    factory: Callable[..., Any], loaded_before: Iterable[str] | None = None, texts: Iterable[str] = ()
+) -> dict[str, Path]:
     """The files of the modules, by a name that is the same on every machine (``pkg/helper.py``).
 
     Args:
         factory: the class or function that makes the policy, imported already.
         loaded_before: modules that were there before it was imported; all later ones of the user's own are
             taken for its own. None: only what the files say.
+        texts: of its arguments and configurations; those that name a module (``heads.gpt.Head``) count as imports.
     """
     found: dict[str, Path] = {}
     queue = [*_homes(factory)]
     first = set(queue)
+    for text in texts:
+        queue += _dotted(text)
     if loaded_before is not None:
         queue += [name for name in set(sys.modules) - set(loaded_before) if name != "__main__"]
     seen: set[str] = set()
@@ -106,18 +114,6 @@ def has_file(factory: Callable[..., Any]) -> bool:
     return any(_locate(name)[0] is not None for name in names if name and name != "__main__")
 
 
-def named_weights(files: Iterable[Path]) -> dict[str, str]:
-    """Texts in the sources that end as a weights file does: ``torch.load("model.pt")``, and in which folder."""
-    found: dict[str, str] = {}
-    for file in files:
-        for node in ast.walk(_tree(str(file), file.stat().st_mtime_ns)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                text = node.value
-                if text.endswith(_WEIGHTS) and len(text) < 500 and "\n" not in text:
-                    found[text] = str(file.parent)
-    return found
-
-
 def _plain(factory: Any) -> Any:
     while hasattr(factory, "func") and not inspect.isclass(factory):  # functools.partial
         factory = factory.func
@@ -175,19 +171,74 @@ def label_of(name: str, file: Path, is_package: bool) -> str:
 def _imports(file: Path, package: str) -> list[str]:
     """Names of modules that a file may import; ``from a import b`` may mean the module ``a.b``."""
     names: list[str] = []
-    for node in ast.walk(_tree(str(file), file.stat().st_mtime_ns)):
+    for node in ast.walk(tree_of(str(file), file.stat().st_mtime_ns)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node.module or "", node.level, package)
             names += [base, *(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             text = node.args[0].value
-            if called in ("import_module", "__import__") and isinstance(text, str):
+            if _called(node) in ("import_module", "__import__") and isinstance(text, str):
                 level = len(text) - len(text.lstrip("."))
                 names.append(_absolute(text.lstrip("."), level, package))
+        elif isinstance(node, ast.Call) and node.args and _called(node) in ("import_module", "__import__"):
+            names += _all_modules(_beginning(node.args[0], package))  # a name that is made when it runs
+        elif _finds_at_run_time(node, file):
+            names += _all_modules(package)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names += _dotted(node.value)
     return [name for name in names if name]
+
+
+def _finds_at_run_time(node: ast.AST, file: Path) -> bool:
+    """Whether a package gives its modules by names that are asked for: a ``__getattr__``, a search of its folder."""
+    if isinstance(node, ast.Call):
+        return _called(node) in ("iter_modules", "walk_packages", "attach", "attach_stub")
+    return isinstance(node, ast.FunctionDef) and node.name == "__getattr__" and file.name == "__init__.py"
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def _dotted(text: str) -> list[str]:
+    """The modules that a text like ``heads.gpt.Head`` may mean, when its first part is one of the user's own."""
+    if len(text) > 200 or not _MODULE.fullmatch(text):
+        return []
+    parts = text.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)] if _is_own_name(parts[0]) else []
+
+
+def _is_own_name(name: str) -> bool:
+    file, _ = _locate(name)
+    return file is not None and is_own(file)
+
+
+def _beginning(node: ast.expr, package: str) -> str:
+    """The package in which a name lies that is put together when the program runs: ``f"heads.{kind}"``."""
+    if isinstance(node, ast.BinOp):
+        while isinstance(node, ast.BinOp):
+            node = node.left
+    elif isinstance(node, ast.JoinedStr) and node.values:
+        node = node.values[0]
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    if text.startswith("."):
+        return _absolute(text.lstrip("."), len(text) - len(text.lstrip(".")), package).rstrip(".")
+    return text.rpartition(".")[0] or package.partition(".")[0]
+
+
+def _all_modules(package: str) -> list[str]:
+    """Every module in and below a package."""
+    file, is_package = _locate(package) if package else (None, False)
+    if file is None or not is_package or not is_own(file):
+        return []
+    names = []
+    for number, path in enumerate(sorted(file.parent.rglob("*.py"))):
+        parts = path.relative_to(file.parent).with_suffix("").parts
+        if all(map(str.isidentifier, parts)) and number < MOST_MODULES:
+            names.append(".".join([package, *(part for part in parts if part != "__init__")]))
+    return names
 
 
 def _absolute(name: str, level: int, package: str) -> str:
@@ -196,15 +247,6 @@ def _absolute(name: str, level: int, package: str) -> str:
     parts = package.split(".") if package else []
     above = parts[: len(parts) - (level - 1)] if level > 1 else parts
     return ".".join([*above, *([name] if name else [])])
-
-
-@lru_cache(maxsize=512)
-def _tree(file: str, _changed: int) -> ast.AST:
-    try:
-        with open(file, "rb") as opened:
-            return ast.parse(opened.read()) if file.endswith((".py", ".pyw")) else ast.Module([], [])
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return ast.Module([], [])
 
 
 def _is_ours(file: Path) -> bool:

@@ -222,3 +222,81 @@ def test_workers_are_compared_in_what_both_have_loaded():
         f"a.py {'1' * 64} there, {'1' * 63}2 on w".replace("1" * 64 + " ", "1" * 64 + "… ").replace("2 on", "2… on"),
         "policy.x=m 3333… there, absent on w",
     ]
+
+
+SOURCE = """
+import json, os
+from pathlib import Path
+WEIGHTS = "model.npz"
+HERE = Path(__file__).parent
+def read(kind):
+    json.load(open("stats.json"))
+    (HERE / "conf" / "policy.yaml").read_text()
+    open(os.path.join(os.path.dirname(__file__), "conf", "words.txt"))
+    np.savetxt("seen.csv", 1)
+    open("notes.txt", "w")
+    Path("done.json").write_text("{}")
+    log.FileHandler("run.txt")
+"""
+
+
+def test_the_files_that_a_source_names(tmp_path, monkeypatch):
+    from vla_bench.policies.identity.named import named_files
+
+    monkeypatch.chdir(tmp_path)
+    names = ("model.npz", "stats.json", "conf/policy.yaml", "conf/words.txt", "seen.csv", "notes.txt", "run.txt")
+    for name in (*names, "done.json"):
+        (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "code" / name).write_text("{}")
+    source = tmp_path / "code" / "policy.py"
+    source.write_text(SOURCE)
+    read = {"model.npz", "stats.json", "conf/policy.yaml", "conf/words.txt"}
+    assert named_files([source]).keys() == read
+    source.write_text(f"{SOURCE}\ndef keep(name): open(name, 'a')\n")  # which may be any of them
+    assert named_files([source]).keys() == {"model.npz"}
+
+
+def test_what_an_argument_may_name(tmp_path):
+    from vla_bench.policies.identity.files import named_paths
+
+    for name in ("a.pt", "b.pt", "w x.bin", "c.json", "deep.yaml", "stats.npy"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "c.json").write_text('{"next": ["deep.yaml"], "data": "."}')
+    (tmp_path / "deep.yaml").write_text("norm: {path: stats.npy}\nagain: c.json\n")
+    for argument, found in (
+        ("a.pt, b.pt", {"a.pt", "b.pt"}),
+        ("a.pt:ema", {"a.pt"}),
+        ("front=a.pt", {"a.pt"}),
+        (f"file://{tmp_path}/w%20x.bin", {"w x.bin"}),
+        ({"b.pt": 0.5}, {"b.pt"}),
+        ("c.json", {"c.json", "deep.yaml", "stats.npy"}),
+        ("c.jso", set()),
+    ):
+        files, remarks = named_paths({"x": argument}, [tmp_path])
+        assert ({path.name for path in files.values()}, remarks) == (found, []), argument
+
+
+def test_files_that_are_read_but_not_written(tmp_path, monkeypatch):
+    from vla_bench.policies.identity import opened
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("read.txt", "both.txt", "before.txt"):
+        Path(name).write_text("x")
+    Path("before.txt").read_text()
+    opened.watch()
+    Path("read.txt").read_text()
+    Path("both.txt").read_text()
+    os.close(os.open("both.txt", os.O_WRONLY | os.O_APPEND))
+    Path("new.txt").write_text("x")
+    Path("new.txt").read_text()
+    assert [path.name for path in opened.files_opened() if path.parent == tmp_path] == ["read.txt"]
+    Path("before.txt").read_text()
+    assert "before.txt" not in {path.name for path in opened.files_opened()}
+
+
+def test_what_was_read_may_come_and_go_unless_it_is_weights():
+    then = {"read stats.json": "1" * 64, "read w/late.pt": "2" * 64}
+    assert [line.split()[1] for line in differences(then, {})] == ["w/late.pt"]
+    assert len(differences(then, {name: "3" * 64 for name in then})) == 2
+    mine, theirs = Content(files=then), Content(files={"read stats.json": "3" * 64})
+    assert [line.split()[1] for line in shared_differences(mine, theirs, "on w")] == ["stats.json"]
