@@ -12,13 +12,14 @@ types on top of what was typed for all; the first row is the baseline::
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_bench.bench.errors import ConfigError, ResultSetError, suggestion
+from vla_bench.bench.errors import ConfigError, ResultSetError, UserError, suggestion
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.presets import FOLDER, load_config, presets
 from vla_bench.bench.stopping import StopButton
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 KEY = "ablation"
 """What is typed to run one: ``ablation=<name or file>``."""
 TABLE, REPORT = "comparison.md", "comparison.html"
+_WORD = r"(?<![\w:'./])(?:benchmark|policy|run|stress)(?:\.\w+)*=(?:<[^>]*>|[\w./-]*\w)?"
+"""A word of the command line within an error's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +95,61 @@ def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config
         else:
             common.append(word)
     made: dict[str, Config] = {}
+    wrong: dict[str, ConfigError] = {}
     for name, words in own.items():
         for word in common:  # the rows' own words would win, and what was typed for all would be lost
             if (field := _field(word)) in map(_field, ablation.rows[name]):
-                raise ConfigError(f"row {name}: {field} is given twice; type {name}:{word} for that row alone")
+                alone = _quoted(f"{name}:{word}")
+                raise ConfigError(f"row {name}: {field} is given twice; type {alone} for that row alone")
         try:
             config = load_config([*common, *words])
         except ConfigError as error:
-            raise ConfigError(f"row {name}: {error}") from None
+            wrong[name] = error
+            continue
         if config.run.name is not None:
             raise ConfigError("run.name names one run; an ablation names its own. Type run.results=<folder>")
-        results = str(Path(config.run.results) / f"{KEY}-{ablation.name}")
+        results = str(folder_of(ablation, config))
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, results=results))
         if twin := next((other for other, earlier in made.items() if earlier == config), None):
             raise ConfigError(f"rows {twin} and {name} are the same run")
         made[name] = config
+    for name, error in wrong.items():
+        if len(set(map(str, wrong.values()))) == 1 < len(wrong) == len(own):
+            raise ConfigError(f"row {name}, like all others: {error}") from None
+        raise told_of_row(name, error) from None
     return made
+
+
+def folder_of(ablation: Ablation, config: Config) -> Path:
+    """Where the rows' folders and the comparison are."""
+    return Path(config.run.results) / f"{KEY}-{ablation.name}"
+
+
+def told_of_row(name: str, error: UserError, common: Sequence[str] = ()) -> UserError:
+    """The same error, saying of which row it is, and with the words to type as they are typed for that row alone.
+
+    Args:
+        name: the row.
+        error: what went wrong with it.
+        common: words that were typed for all rows; what is wrong with those is typed for all again.
+    """
+    everywhere = {_field(word) for word in common}
+
+    def typed(found: re.Match[str]) -> str:
+        word = found[0]
+        return word if _field(word) in everywhere else _quoted(f"{name}:{word}")
+
+    text = str(error).replace("run.name=<name>", "run.results=<folder>")
+    said = re.sub(_WORD, typed, text)
+    if said == text and not everywhere.intersection(map(_field, re.findall(_WORD, text))):
+        said += f" What is for this row alone is typed as {_quoted(f'{name}:<group>.<field>=<value>')}"
+    error.args = (f"row {name}: {said}", *error.args[1:])
+    return error
+
+
+def _quoted(word: str) -> str:
+    """As a shell wants it; ``<value>`` stays readable."""
+    return f"'{word}'" if " " in word else word
 
 
 def _field(word: str) -> str:
@@ -119,6 +161,7 @@ def run(
     configs: Mapping[str, Config],
     evaluate: Callable[[Preparation], ResultSet],
     begin: Callable[[str], object] = lambda name: None,
+    typed: Sequence[str] = (),
 ) -> dict[str, ResultSet]:
     """Evaluates the rows one after the other; what they hold already is not run again.
 
@@ -129,25 +172,31 @@ def run(
         configs: of :func:`configurations`.
         evaluate: runs one that is planned.
         begin: told the name of each row before it is run.
+        typed: words for all rows, which an error leaves as they are.
 
     Returns:
         The result sets by row; when one was interrupted it is the last.
-    """
-    from vla_bench.bench.setup.preparation import prepare
 
-    planned: dict[str, Preparation] = {}
-    for name, config in configs.items():
-        ready = prepare(config)
-        if twin := next((other for other, each in planned.items() if each.folder == ready.folder), None):
-            raise ConfigError(f"rows {twin} and {name} of {ablation.name} are the same run")
-        planned[name] = ready
+    Raises:
+        UserError: a row could not be run; says which, and what to type for it.
+    """
+    from vla_bench.bench.records.rows import Row, write_rows
+
+    planned = plan_rows(ablation, configs, typed)
+    write_rows(
+        next(iter(planned.values())).folder.parent,
+        [Row(name, ready.folder.name, ablation.rows[name]) for name, ready in planned.items()],
+    )
     done: dict[str, ResultSet] = {}
     with StopButton() as stop:
         for name, ready in planned.items():
             begin(name)
-            done[name] = evaluate(ready)
-            if stop.asked or not done[name].has(ready.config.run.only):
-                break
+            try:
+                done[name] = evaluate(ready)
+                if stop.asked or not done[name].has(ready.config.run.only):
+                    break
+            except UserError as error:
+                raise told_of_row(name, error, typed) from None
             _check_one_state(done, configs)
     return done
 
@@ -174,6 +223,26 @@ def _check_one_state(done: Mapping[str, ResultSet], configs: Mapping[str, Config
                 f"rows {name} (there) and {last} (now) were made by two states of the policy: {named(edits)}. Type "
                 "run.overwrite=true to make all rows anew, or run.same_policy=true if both are the same policy"
             )
+
+
+def plan_rows(ablation: Ablation, configs: Mapping[str, Config], typed: Sequence[str] = ()) -> dict[str, Preparation]:
+    """Every row as a run that could start, in a folder with the row's name.
+
+    Raises:
+        UserError: a row cannot be run; says which, and what to type.
+    """
+    from vla_bench.bench.setup.preparation import as_row, prepare
+
+    planned: dict[str, Preparation] = {}
+    for name, config in configs.items():
+        try:
+            ready = prepare(config)
+        except UserError as error:
+            raise told_of_row(name, error, typed) from None
+        if twin := next((other for other, each in planned.items() if each.identity == ready.identity), None):
+            raise ConfigError(f"rows {twin} and {name} of {ablation.name} are the same run")
+        planned[name] = as_row(ready, name)
+    return planned
 
 
 def compare_rows(sets: Mapping[str, ResultSet]) -> list[Comparison]:

@@ -3,6 +3,7 @@
 vla-bench compare results/base results/new           is new better than base, and by how much
 vla-bench compare base=results/a half=results/b mlp=results/c
                                                      several against base, under names of your own
+vla-bench compare results/ablation-smoke             the rows of an ablation against its first
 vla-bench compare results/a results/b --format latex > table.tex
 vla-bench compare results/a results/b --format json  for programs; csv is one table that pandas reads
 vla-bench compare results/main results/branch --fail-if-worse
@@ -65,12 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.records.lineup import open_sets
 
     least = parse_least(arguments.fail_under)
-    if len(arguments.sets) < 2:
-        raise ConfigError(f"a comparison takes two result sets or more: {program()} compare <A> <B>")
     if arguments.difference is not None and arguments.difference <= 0:
         raise ConfigError(f"--difference {arguments.difference:g}: must be more than 0")
     (base, first), *others = open_sets(arguments.sets).items()
-    found = [compare(first, second, names=(base, name), anyway=arguments.anyway) for name, second in others]
+    if not others:
+        raise ConfigError(f"a comparison takes two result sets or more: {program()} compare <A> <B>")
+    anyway = arguments.anyway or len(arguments.sets) == 1  # rows of an ablation may differ in the protocol on purpose
+    found = [compare(first, second, names=(base, name), anyway=anyway) for name, second in others]
     _print(found, arguments.format, arguments.difference)
     worse = any(each.average.sign < 0 for each in found)
     low = [line for name, each in others if least and (line := below(name, each, *least))]

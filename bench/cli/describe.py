@@ -3,6 +3,7 @@
 vla-bench describe model.pt                          groups of tensors, sizes, the structure they fit
 vla-bench describe model.safetensors --shapes        every tensor with its shape and dtype too
 vla-bench describe results/a                         what was measured, and what came out
+vla-bench describe results/ablation-smoke            the rows of an ablation, what differs, how far each is
 
 A checkpoint is mapped into memory, not read: 6.8 GB are described with a few megabytes.
 """
@@ -11,14 +12,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vla_bench.program import installing
+
+if TYPE_CHECKING:
+    from vla_bench.bench.records.result_set import ResultSet
+    from vla_bench.bench.records.rows import Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the path and what is said of a checkpoint."""
-    parser.add_argument("path", type=Path, help="a .pt, .ckpt or .safetensors file, a policy's folder, or a result set")
+    parser.add_argument(
+        "path", type=Path, help="a .pt, .ckpt or .safetensors file, a policy's folder, a result set, or an ablation"
+    )
     parser.add_argument("--shapes", action="store_true", help="list every tensor of a checkpoint")
     parser.add_argument("--format", choices=("screen", "json"), default="screen", help="screen unless given")
     parser.add_argument(
@@ -35,6 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.path.expanduser()
     if not path.exists():
         raise ConfigError(f"there is no {path}; give a checkpoint or the folder of a result set")
+    from vla_bench.bench.records.rows import is_ablation
+
+    if is_ablation(path):
+        return _describe_ablation(path, arguments.format)
     if _is_result_set(path):
         return _describe_results(path, arguments.format)
     return _describe_checkpoint(path, shapes=arguments.shapes, trust=arguments.trust, form=arguments.format)
@@ -61,6 +74,62 @@ def _describe_results(path: Path, form: str) -> int:
     for note in summary.notes:
         print(f"note: {note}")
     return 0
+
+
+def _describe_ablation(folder: Path, form: str) -> int:
+    from vla_bench.bench.records.rows import read_rows
+
+    rows = read_rows(folder)
+    sets = sets_of_rows(folder, rows)
+    if form == "json":
+        from vla_bench.bench.records.for_programs import as_json, results_to_plain
+
+        plain = [
+            dataclasses.asdict(row) | {"results": results_to_plain(sets[row]) if row in sets else None} for row in rows
+        ]
+        print(as_json({"ablation": folder.resolve().name, "rows": plain}), end="")
+        return 0
+    print_rows(folder, rows, sets)
+    return 0
+
+
+def sets_of_rows(folder: Path, rows: Sequence[Row]) -> dict[Row, ResultSet]:
+    """The result sets of an ablation's rows that have begun."""
+    from vla_bench.bench.records.result_set import JOURNAL, ResultSet
+
+    return {row: ResultSet.load(folder / row.folder) for row in rows if (folder / row.folder / JOURNAL).is_file()}
+
+
+def print_rows(folder: Path, rows: Sequence[Row], sets: Mapping[Row, ResultSet]) -> None:
+    """Prints the rows of an ablation: how far each is, what came out, what differs."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from vla_bench.bench.records.tables import in_line, mean_cell, rate_cell
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    evaluations = any(row.evaluation for row in rows)
+    chains = any(each.summary.chain for each in sets.values())
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
+    for name in ("row", *(["on"] if evaluations else []), "judged"):
+        table.add_column(name, justify="right" if name == "judged" else "left")
+    table.add_column("average chain length" if chains else "success, %", no_wrap=True)
+    table.add_column("typed for it", overflow="fold")
+    for row in rows:
+        judged, number = "not begun", "–"
+        if row in sets:
+            summary = sets[row].summary
+            judged = f"{summary.done}/{summary.planned}" + f", {summary.errors} errors" * bool(summary.errors)
+            if summary.done and (of := summary.chain.average if summary.chain else summary.overall):
+                number = in_line(mean_cell(of) if summary.chain else rate_cell(of))
+        table.add_row(row.name, *([row.evaluation] if evaluations else []), judged, number, " ".join(row.words))
+    console.print(f"{folder}: an ablation of {len({row.name for row in rows})} rows, the first is the baseline")
+    console.print(table, markup=False)
+    others = sorted(path.parent.name for path in folder.glob("*/journal.jsonl"))
+    if others := [name for name in others if name not in {row.folder for row in rows}]:
+        console.print(f"of other rows or other words: {', '.join(others)}", soft_wrap=True, style="dim")
 
 
 def _describe_checkpoint(path: Path, *, shapes: bool, trust: bool, form: str) -> int:

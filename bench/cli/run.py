@@ -116,7 +116,14 @@ def _answer(words: list[str]) -> int:
         rest = [word for word in typed if word not in ablations]
         if asked:
             raise ConfigError(f"{next(iter(asked))} is of one run, and an ablation has several; leave it out")
-        return _run_ablation(ablations[0].partition("=")[2], rest, show="--show-config" in flags)
+        from vla_bench.bench.cli.ablation import run_ablation
+
+        try:
+            return run_ablation(ablations[0].partition("=")[2], rest, show="--show-config" in flags)
+        except RunFailed as failure:
+            if failure.result_set is not None and failure.result_set.records:
+                print_tables(failure.result_set)
+            raise
     config = load_config(typed)
     sys.path.insert(0, os.getcwd())  # a policy of the user's, beside the user
     if "--show-config" in flags:
@@ -182,87 +189,6 @@ def _hand_over(result_set: ResultSet, asked: Mapping[str, str]) -> None:
         append_step_summary(to_markdown(result_set.summary))
 
 
-def _run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
-    from vla_bench.bench import ablation
-    from vla_bench.bench.live.screen import make_screen
-    from vla_bench.bench.runner import evaluate
-    from vla_bench.bench.training.ablation_plan import read_preset
-
-    if read_preset(choice) is not None:
-        return _run_learned(choice, typed, show=show)
-    chosen = ablation.load_ablation(choice)
-    configs = ablation.configurations(chosen, typed)
-    if show:
-        for name, config in configs.items():
-            print(f"# row {name}")
-            _show(config)
-        return DONE
-    sets = ablation.run(
-        chosen,
-        configs,
-        lambda ready: evaluate(ready.config, make_screen(), ready),
-        lambda name: print(f"row {name}", file=sys.stderr),
-    )
-    last = list(sets)[-1]
-    if len(sets) < len(configs) or not sets[last].has(configs[last].run.only):
-        print(INTERRUPTION, file=sys.stderr)
-        return INTERRUPTED
-    done = _print_comparison(sets)
-    from vla_bench.bench.stress.comparing import stress_facts
-
-    if len([each for each in sets.values() if stress_facts(each) is None]) == 1 < len(sets):
-        from vla_bench.bench.cli.stress import show as show_stress
-
-        show_stress({"": next(iter(sets.values())).folder.parent})
-    return done
-
-
-def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:
-    from rich.console import Console
-
-    from vla_bench.bench.live.screen import make_screen
-    from vla_bench.bench.records.screen_tables import screen_table
-    from vla_bench.bench.runner import evaluate
-    from vla_bench.bench.training import ablation_plan, ablation_run, ablation_table
-
-    planned = ablation_plan.plan(choice, typed)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    if show:
-        console.print(ablation_plan.described(planned), soft_wrap=True, markup=False)
-        return DONE
-    try:
-        with interrupting():
-            results = ablation_run.run_ablation(
-                planned,
-                evaluate=lambda config: evaluate(config, make_screen()),
-                say=lambda text: print(text, file=sys.stderr),
-            )
-    except ablation_run.Interrupted:
-        print(INTERRUPTION, file=sys.stderr)
-        return INTERRUPTED
-    for table in ablation_table.tables(planned, results):
-        console.print(f"\n{table.title}", style="bold")
-        console.print(screen_table(table))
-        console.print(table.caption, style="dim")
-    written = ablation_table.write(planned, results)
-    console.print(f"comparison: {' and '.join(map(str, written))}", soft_wrap=True, markup=False)
-    return DONE
-
-
-def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
-    from rich.console import Console
-
-    from vla_bench.bench import ablation
-    from vla_bench.bench.records.comparison_tables import to_screen
-
-    found = ablation.compare_rows(sets)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    console.print(to_screen(found))
-    written = ablation.write(next(iter(sets.values())).folder.parent, sets, found)
-    console.print(f"comparison: {' and '.join(map(str, written))}", soft_wrap=True, markup=False)
-    return DONE
-
-
 def print_tables(result_set: ResultSet) -> None:
     """Prints the tables of a result set, and where it is."""
     from rich.console import Console
@@ -306,9 +232,10 @@ def _unknown_option(flag: str) -> str:
 
 
 def preset_text() -> str:
-    """The presets of every group, one line each."""
-    groups = (*GROUPS, "ablation")
-    blocks = ([f"{group}=", *entries(choices(group))] for group in groups)
+    """The presets of every group, one line each; ablations with their rows."""
+    from vla_bench.bench.cli.ablation import listed
+
+    blocks = [*([f"{group}=", *entries(choices(group))] for group in GROUPS), ["ablation=", *entries(listed())]]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 vla-bench watch results/mine-1a2b3c4d
 vla-bench watch results                              the run in it that goes on now
+vla-bench watch results/ablation-smoke               an ablation, row after row
 vla-bench watch results/mine-1a2b3c4d --once         says how far it is, and ends
 
 It reads the run's journal and touches nothing. Numbers are over the episodes that have ended; the run is no
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vla_bench.bench.live.watching import WatchedRun
 
 LOOK_SECONDS = 1.0
+NEXT_SECONDS = 30.0
+"""How long the next row of an ablation is waited for: its workers are begun before its journal."""
 LINE_SECONDS = 10.0
 """How often a line is printed where there is no terminal."""
 
@@ -35,22 +38,61 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Shows the run until it ends, then its tables; 130 when it ended without being complete."""
+    from vla_bench.bench.records.rows import is_ablation
+
+    try:
+        if is_ablation(arguments.folder):
+            return _watch_ablation(arguments.folder, once=arguments.once)
+        return _watch(choose(arguments.folder), once=arguments.once)
+    except KeyboardInterrupt:
+        print("not watching any more; the run goes on", file=sys.stderr)
+        return 0
+
+
+def _watch(folder: Path, *, once: bool) -> int:
     from rich.console import Console
 
     from vla_bench.bench.live.display import standard_error
     from vla_bench.bench.live.watching import WatchedRun
 
-    watched = WatchedRun(choose(arguments.folder))
+    watched = WatchedRun(folder)
     console = standard_error()
-    if arguments.once:
+    if once:
         _print_state(Console(highlight=False, width=None if sys.stdout.isatty() else 110), watched)
         return 0
-    try:
-        (_draw if console.is_terminal else _print_lines)(console, watched)
-    except KeyboardInterrupt:
-        console.print("not watching any more; the run goes on")
-        return 0
+    (_draw if console.is_terminal else _print_lines)(console, watched)
     return _end(watched)
+
+
+def _watch_ablation(folder: Path, *, once: bool) -> int:
+    """Shows the row that goes on, then the next one; at the end, or when none does, what became of all."""
+    from vla_bench.bench.cli.describe import print_rows, sets_of_rows
+    from vla_bench.bench.cli.run import DONE
+    from vla_bench.bench.records.rows import read_rows
+
+    looked = time.monotonic() - NEXT_SECONDS  # nobody waits for a run that may never begin
+    while True:
+        if going := _going_in(folder):
+            _watch(going[0], once=once)
+            looked = time.monotonic()
+        rows = read_rows(folder)
+        sets = sets_of_rows(folder, rows)
+        complete = all(row in sets and sets[row].summary.complete for row in rows)
+        if once or complete or time.monotonic() - looked > NEXT_SECONDS:
+            break
+        time.sleep(LOOK_SECONDS)
+    print_rows(folder, rows, sets)
+    if complete or once:
+        return DONE
+    print(INTERRUPTION, file=sys.stderr)
+    return INTERRUPTED
+
+
+def _going_in(folder: Path) -> list[Path]:
+    from vla_bench.bench.live.watching import WatchedRun
+    from vla_bench.bench.records.lineup import find_sets
+
+    return [each for each in find_sets(folder) if WatchedRun(each).state in ("starting", "running")]
 
 
 def choose(folder: Path) -> Path:
@@ -60,17 +102,16 @@ def choose(folder: Path) -> Path:
         ResultSetError: there is none, or there are several.
     """
     from vla_bench.bench.errors import ResultSetError
-    from vla_bench.bench.live.watching import WatchedRun
     from vla_bench.bench.records.lineup import find_sets
     from vla_bench.bench.records.result_set import JOURNAL
 
     if (folder / JOURNAL).exists():
         return folder
-    found = find_sets(folder)
-    going = [each for each in found if WatchedRun(each).state in ("starting", "running")]
+    going = _going_in(folder)
     if len(going) == 1:
         return going[0]
     if not going:
+        found = find_sets(folder)
         raise ResultSetError(f"no run in {folder} goes on now; it has {', '.join(each.name for each in found[:8])}")
     raise ResultSetError(f"{len(going)} runs in {folder} go on now; type one of them: {', '.join(map(str, going[:8]))}")
 

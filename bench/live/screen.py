@@ -23,6 +23,7 @@ from vla_bench.bench.dispatch.events import (
 from vla_bench.bench.live.display import full_screen, standard_error
 from vla_bench.bench.live.table import draw, flow
 from vla_bench.bench.live.totals import RunningTotals
+from vla_bench.bench.records.rows import row_of
 from vla_bench.bench.records.tables import counted
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ def opening_lines(folder: Path, header: Mapping[str, Any], contents: JournalCont
 def title(header: Mapping[str, Any]) -> str:
     """What is run, in a line."""
     facts, identity = header["protocol"]["facts"], header["identity"]
-    parts = [header["benchmark"], header["policy"]]
+    row = row_of(header)
+    parts = [*([f"row {row}"] if row else []), header["benchmark"], header["policy"]]
     parts += [f"trained on {identity['split']}"] if identity["split"] != "none" else []
     parts += [f"seed {identity['seed']}", f"{facts['assets']} assets", f"renderer {facts['renderer']}"]
     return SEPARATOR.join([*parts, f"protocol {header['protocol']['hash']}"])

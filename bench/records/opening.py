@@ -12,6 +12,7 @@ from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.records.lineup import load_set
 from vla_bench.bench.records.numbers import Numbers
 from vla_bench.bench.records.result_set import JOURNAL, ResultSet
+from vla_bench.bench.records.rows import is_ablation, read_rows
 from vla_bench.bench.records.several_runs import SeveralRuns
 from vla_bench.bench.records.summary import Summary
 
@@ -64,6 +65,9 @@ def open_results(folders: Iterable[str | os.PathLike[str]]) -> ResultSet | Runs:
     found: list[Path] = []
     for folder in named:
         inside = sorted(path.parent for path in folder.glob(f"*/{JOURNAL}"))
+        if is_ablation(folder):  # in the order of its tables, the baseline first; what no row names comes last
+            order = [folder / row.folder for row in read_rows(folder)]
+            inside = sorted(inside, key=lambda each: order.index(each) if each in order else len(order))
         alone = (folder / JOURNAL).is_file() or not inside
         found += [folder] if alone else inside
         several |= not alone

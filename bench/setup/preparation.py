@@ -17,6 +17,7 @@ from vla_bench.bench.live.tracking import check_tracker
 from vla_bench.bench.policy_server.live import LiveInstance
 from vla_bench.bench.protocol import EpisodeSpec, canonical_json, to_plain
 from vla_bench.bench.records.provenance import now
+from vla_bench.bench.records.rows import folder_of_row
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.plan import environment_of, environment_options, plan
 from vla_bench.policies.base import PolicySpec
@@ -44,6 +45,8 @@ class Preparation:
     """The policy itself, when it lives in this process."""
     identified: bool = False
     """Whether what the policy finds out about itself is in the identity."""
+    row: str = ""
+    """Of an ablation, whose name is in the folder's; empty for a run by itself."""
 
 
 def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
@@ -94,6 +97,14 @@ def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
     return Preparation(
         config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output, live
     )
+
+
+def as_row(ready: Preparation, row: str) -> Preparation:
+    """The same as a row of an ablation: its folder has the row's name, unless the run is in another one already.
+    What identifies the run stays in the folder's name as it is, so that a row may be renamed."""
+    folder = folder_of_row(ready.folder, row)
+    run = dataclasses.replace(ready.config.run, name=folder.name)
+    return dataclasses.replace(ready, config=dataclasses.replace(ready.config, run=run), folder=folder, row=row)
 
 
 def _asked(config: Config) -> Specification:
@@ -165,6 +176,7 @@ def journal_header(ready: Preparation) -> dict[str, Any]:
         "tasks": sorted({task for episode in protocol.episodes for task in episode.subtasks}),
         "scenes": list(dict.fromkeys(episode.start.scene for episode in protocol.episodes)),
         "notes": list(ready.plan.notes),
+        **({"row": ready.row} if ready.row else {}),
     }
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_bench.bench.errors import ConfigError, RunFailed
+from vla_bench.bench.ablation import told_of_row
+from vla_bench.bench.errors import ConfigError, RunFailed, UserError
+from vla_bench.bench.records.rows import Row, write_rows
 from vla_bench.bench.training.ablation_plan import LearnedAblation, LearnedRow, evaluation_of, slug
 from vla_bench.bench.training.journal import STEPS, TrainingJournalContents, read_training
 from vla_bench.bench.training.setup import folder_of, identity_of, load_training
@@ -88,14 +90,14 @@ def training_of(ablation: LearnedAblation, row: LearnedRow, *, rate: float, seed
 def run_ablation(
     ablation: LearnedAblation,
     *,
-    evaluate: Callable[[Config], ResultSet],
+    evaluate: Callable[[Config, str], ResultSet],
     say: Callable[[str], object],
 ) -> list[RowResult]:
     """Makes what is missing of all rows.
 
     Args:
         ablation: what is wanted.
-        evaluate: runs one evaluation; shows it as it likes.
+        evaluate: runs one evaluation under the name of its row, seed and evaluation; shows it as it likes.
         say: is told what comes next.
 
     Raises:
@@ -104,6 +106,7 @@ def run_ablation(
     """
     _check(ablation)
     results = []
+    noted: list[Row] = []
     for number, row in enumerate(ablation.rows, start=1):
         where = f"row {number} of {len(ablation.rows)}, {row.name}"
         rate, tried = _choose_rate(ablation, row, say, where)
@@ -116,7 +119,13 @@ def run_ablation(
             for name, made in sets.items():
                 say(f"{where}, seed {seed}: {name}")
                 config = evaluation_of(ablation, row, name, training.checkpoint)
-                found = evaluate(config)
+                called = f"{row.name}, seed {seed}" if len(ablation.seeds) > 1 else row.name
+                try:
+                    found = evaluate(config, f"{called}, {name}")
+                except UserError as error:
+                    raise told_of_row(row.name, error) from None
+                noted.append(Row(called, found.folder.name, row.train, name))
+                write_rows(ablation.folder, noted)
                 if not found.has(config.run.only):
                     raise Interrupted
                 made.append(found)
@@ -131,8 +140,8 @@ def _check(ablation: LearnedAblation) -> None:
             training = training_of(ablation, row, rate=ablation.rates[0], seed=ablation.seeds[0], steps=None)
             for name in ablation.evaluations:
                 evaluation_of(ablation, row, name, training.checkpoint)
-        except ConfigError as error:
-            raise ConfigError(f"row {row.name}: {error}") from None
+        except UserError as error:
+            raise told_of_row(row.name, error) from None
         same = next((other for folder, other in folders.items() if _hash(folder) == _hash(training.folder)), None)
         if same is not None:
             raise ConfigError(f"rows {same} and {row.name} are the same training")
