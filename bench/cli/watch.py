@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vla_bench.bench.stopping import INTERRUPTED, INTERRUPTION
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -176,7 +178,7 @@ def _print_state(console: Console, watched: WatchedRun) -> None:
 
 
 def _end(watched: WatchedRun) -> int:
-    from vla_bench.bench.cli.run import DONE, INTERRUPTED, INTERRUPTION, print_tables
+    from vla_bench.bench.cli.run import DONE, print_tables
     from vla_bench.bench.records.result_set import ResultSet
 
     result_set = ResultSet.load(watched.folder)
