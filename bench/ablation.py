@@ -113,10 +113,10 @@ def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config
         if twin := next((other for other, earlier in made.items() if earlier == config), None):
             raise ConfigError(f"rows {twin} and {name} are the same run")
         made[name] = config
-    for name, error in wrong.items():
+    for name, found in wrong.items():
         if len(set(map(str, wrong.values()))) == 1 < len(wrong) == len(own):
-            raise ConfigError(f"row {name}, like all others: {error}") from None
-        raise told_of_row(name, error) from None
+            raise ConfigError(f"row {name}, like all others: {found}") from None
+        raise told_of_row(name, found) from None
     return made
 
 

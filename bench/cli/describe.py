@@ -122,8 +122,10 @@ def print_rows(folder: Path, rows: Sequence[Row], sets: Mapping[Row, ResultSet])
         if row in sets:
             summary = sets[row].summary
             judged = f"{summary.done}/{summary.planned}" + f", {summary.errors} errors" * bool(summary.errors)
-            if summary.done and (of := summary.chain.average if summary.chain else summary.overall):
-                number = in_line(mean_cell(of) if summary.chain else rate_cell(of))
+            if summary.done and summary.chain:
+                number = in_line(mean_cell(summary.chain.average))
+            elif summary.done and summary.overall:
+                number = in_line(rate_cell(summary.overall))
         table.add_row(row.name, *([row.evaluation] if evaluations else []), judged, number, " ".join(row.words))
     console.print(f"{folder}: an ablation of {len({row.name for row in rows})} rows, the first is the baseline")
     console.print(table, markup=False)
