@@ -21,7 +21,7 @@ from vla_bench.bench.dispatch.child_process import Failure
 from vla_bench.bench.dispatch.job import Job, job_from_plain, job_to_plain
 from vla_bench.bench.dispatch.page import Place
 from vla_bench.bench.dispatch.pool import Answered, Gone, Homeless, PoolEvent, Ready
-from vla_bench.bench.dispatch.ray_session import join, start_here, sweep
+from vla_bench.bench.dispatch.ray_session import import_quietly, join, start_here, sweep
 from vla_bench.bench.dispatch.supervisor import Supervisor
 from vla_bench.bench.errors import ConfigError, RunFailed
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
@@ -115,6 +115,7 @@ class RayPool:
     def start(self, job: Job) -> None:
         """Connects to Ray and asks it to place the actors. ConfigError: there is no such cluster."""
         self._job = job
+        import_quietly()
         self._connect()
         self._find_head()
         self._homeless_since = time.monotonic()

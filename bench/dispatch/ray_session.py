@@ -6,10 +6,12 @@ Whatever Ray says of a failure is told with what can be mended: a folder, a vari
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 import shutil
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,13 @@ def _found_by_workers() -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+def import_quietly() -> None:
+    """Imports Ray, which in a notebook asks for widgets of its own by a warning and a line of log."""
+    logging.getLogger("ray.widgets").setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"):
+        import ray  # noqa: F401
 
 
 def _own_folder() -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vla_bench.bench.dispatch.events import Event
+from vla_bench.bench.dispatch.events import Event, StopAsked
 from vla_bench.bench.live.screen import mishap, opening_lines
 from vla_bench.bench.live.totals import RunningTotals
 from vla_bench.bench.records.journal import JournalContents
@@ -18,6 +18,9 @@ REDRAW_SECONDS = 0.5
 """How often the output is redrawn; more would only fill the notebook's connection."""
 MISHAPS_SHOWN = 5
 """The last so many; ``errors.md`` has all."""
+
+
+INTERRUPTED = "interrupted; the same call finishes the rest"
 
 
 def in_notebook() -> bool:
@@ -35,6 +38,7 @@ class NotebookScreen:
         self._mishaps: list[str] = []
         self._display: Any = None
         self._next = 0.0
+        self._stopped = False
 
     def begin(self, folder: Path, header: Mapping[str, Any], contents: JournalContents, missing: int) -> None:
         """Says what is run, and begins the output."""
@@ -50,11 +54,15 @@ class NotebookScreen:
         self._totals.take(event)
         if text := mishap(event):
             self._mishaps.append(text)
+        self._stopped |= isinstance(event, StopAsked)
         if time.monotonic() >= self._next:
             self._redraw()
 
     def end(self) -> None:
         """Draws the last state, which stays."""
+        assert self._totals is not None
+        if self._stopped and self._totals.finished < self._totals.planned:
+            self._mishaps.append(INTERRUPTED)
         self._redraw()
 
     def drawn(self) -> str:
