@@ -81,15 +81,11 @@ def served(policy, environment: EnvironmentSpec, mapping: str, port: int = 0) ->
     chosen = load_mapping(mapping)
     batches = Batches(policy)
     translation = Translation(chosen, policy.spec, environment)
-    finished = getattr(policy, "finished", None)
-    service = PolicyService(chosen.protocol, batches, translation, policy.spec, name="waver@1", on_finished=finished)
-    thread = Thread()
+    service = PolicyService(chosen.protocol, batches, translation, policy.spec, name="waver@1")
     try:
-        taken = thread.call(service.start("127.0.0.1", port))
-        yield f"127.0.0.1:{taken}"
-        thread.call(service.stop())
+        yield f"127.0.0.1:{service.start('127.0.0.1', port)}"
     finally:
-        thread.close()
+        service.stop()
         batches.stop()
 
 

@@ -88,9 +88,7 @@ def to_server(protocol: str, messages: int, seed: int) -> Counter[str]:
     policy = StubPolicy(FAKE, chunk=4, cameras="front")
     batches = Batches(policy)
     service = PolicyService(protocol, batches, Translation(mapping, policy.spec, FAKE), policy.spec, largest=LIMIT)
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    port = asyncio.run_coroutine_threadsafe(service.start("127.0.0.1", 0), loop).result(60)
+    port = service.start("127.0.0.1", 0)
     seen = FakeSimulation(Sensors.of("front")).observe()
     arrays = {"observation/image": seen["rgb_front"], "observation/state": seen["state"], "prompt": "go"}
     good = openpi.encode(arrays)
@@ -133,8 +131,7 @@ def to_server(protocol: str, messages: int, seed: int) -> Counter[str]:
             if answer_of(connection, good) != "answered":
                 raise SystemExit("the server no longer answers a good request")
     finally:
-        asyncio.run_coroutine_threadsafe(service.stop(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
+        service.stop()
         batches.stop()
     return found
 

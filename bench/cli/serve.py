@@ -10,10 +10,9 @@ Requests that wait are decided for together. GET /healthz answers OK (and /healt
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import signal
 import sys
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from vla_bench.bench.errors import ConfigError, PolicyError
 from vla_bench.program import installing
 
 if TYPE_CHECKING:
+    from vla_bench.bench.serving.websocket import PolicyService
     from vla_bench.policies.base import Policy
 
 LOOPBACK = "127.0.0.1"
@@ -80,12 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
         served = PolicyPerSlot(policy, another)
     translation = Translation(mapping, served.spec, environment)
     batches = Batches(served)
-    finished = getattr(served, "finished", None)
-    service = PolicyService(
-        arguments.protocol, batches, translation, served.spec, name=arguments.name, on_finished=finished
-    )
+    service = PolicyService(arguments.protocol, batches, translation, served.spec, name=arguments.name)
     try:
-        asyncio.run(_serve(service, arguments.host, arguments.port, f"{served.spec.name} ({mapping.name})"))
+        _serve(service, arguments.host, arguments.port, f"{served.spec.name} ({mapping.name})")
     except OSError as error:
         raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}") from None
     finally:
@@ -93,15 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(service: object, host: str, port: int, what: str) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+def _serve(service: PolicyService, host: str, port: int, what: str) -> None:
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, ValueError):
-            loop.add_signal_handler(number, stop.set)
-    taken = await service.start(host, port)  # type: ignore[attr-defined]
+        signal.signal(number, lambda *_: stop.set())
+    taken = service.start(host, port)
     print(f"serving {what} on {host}:{taken}; Ctrl-C ends it", flush=True)
     if host != LOOPBACK:
         print("anybody who reaches this address can use it; the protocols have no passwords", file=sys.stderr)
-    await stop.wait()
-    await service.stop()  # type: ignore[attr-defined]
+    stop.wait()
+    service.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ import numpy as np
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
-from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 
 QUIET_SECONDS, QUIET_SHARE = 0.002, 0.2
 """Those that wait are kept waiting for others for as long as another comes within this time, or this share of what the
@@ -41,7 +42,7 @@ class Wish:
     begin: tuple[str, SubtaskContext] | None
     """Instruction and context when a subtask begins with it."""
     answer: Callable[[Decided | Exception], None]
-    """Called in the deciding thread."""
+    """Called in the deciding thread; must not raise."""
 
 
 class Batches:
@@ -90,6 +91,13 @@ class Batches:
         finally:
             self._busy.release()
         return answers[0]
+
+    def finished(self, slot: int, outcome: EpisodeOutcome) -> None:
+        """Tells a policy that wants to know of an episode's end."""
+        tell = getattr(self._policy, "finished", None)
+        if tell is not None:
+            with self._busy, contextlib.suppress(Exception):  # the next episode will show what is wrong
+                tell(slot, outcome)
 
     def ask(self, wish: Wish) -> None:
         """Puts it among those that wait."""

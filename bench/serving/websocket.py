@@ -1,26 +1,29 @@
-"""The connections of a served policy: openpi's and vla-eval's protocols, and the health routes.
+"""The clients of a served policy: openpi's and vla-eval's protocols, and the health routes.
 
-The event loop reads and writes; one thread decides. A client's mistake is told to it in a sentence and costs nobody
-else anything.
+A thread for each client reads what it asks; whoever has decided sends the answer, which is the client's own thread for a
+quick policy with one client, else the one that decides for all. A client's mistake is told to it in a sentence and costs
+nobody else anything.
 """
 
 from __future__ import annotations
 
-import asyncio
 import http
 import json
 import logging
-from collections.abc import Callable, Mapping
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.sync.server import Server, serve
 
 from vla_bench.bench.protocol import to_plain
 from vla_bench.bench.serving.batches import Batches, Decided, Wish
+from vla_bench.bench.serving.connection import ServedConnection
 from vla_bench.bench.serving.translation import Asked, Translation
 from vla_bench.envs.errors import UserError
 from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
@@ -32,12 +35,13 @@ from vla_bench.policies.remote.errors import MessageFault
 MOST_CLIENTS = 1024
 HARNESS_VERSION = "0.8.0"
 """The release of vla-eval whose messages these are."""
-OPEN_SECONDS = 10.0
+OPEN_SECONDS, CLOSE_SECONDS = 10.0, 1.0
 PROTOCOLS = ("openpi", "vla_eval")
 
 
 @dataclass(slots=True)
 class _Client:
+    connection: ServedConnection
     slot: int
     instruction: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -45,6 +49,9 @@ class _Client:
     plan: np.ndarray | None = None
     """vla-eval: what is left of the last chunk; its clients take one action for each observation."""
     episodes: int = 0
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held from a request to its answer: requests that are sent before that wait, and are answered in their order."""
+    encode: Any = None
 
 
 class PolicyService:
@@ -59,37 +66,38 @@ class PolicyService:
         *,
         name: str = "",
         largest: int = LARGEST_MESSAGE,
-        on_finished: Callable[[int, EpisodeOutcome], None] | None = None,
     ) -> None:
         self._batches, self._translation, self._spec = batches, translation, spec
         self._talk = {"openpi": self._openpi, "vla_eval": self._vla_eval}[protocol]
         self._largest = largest
         self._name = name or spec.name
-        self._on_finished = on_finished
         self._slots: set[int] = set()
+        self._entry = threading.Lock()
         self._server: Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listens, and returns the port (another one for 0). OSError: it is taken."""
         logging.getLogger("websockets").setLevel(logging.CRITICAL)
-        self._server = await serve(
-            self._serve,
+        self._server = serve(
+            cast(Any, self._serve),
             host,
             port,
-            process_request=self._health,
+            ssl=tls,
+            process_request=cast(Any, self._health),
             compression=None,
             max_size=self._largest,
             ping_interval=None,
             open_timeout=OPEN_SECONDS,
-            close_timeout=1.0,
+            close_timeout=CLOSE_SECONDS,
+            create_connection=cast(Any, ServedConnection),
         )
-        return self._server.sockets[0].getsockname()[1]
+        threading.Thread(target=self._server.serve_forever, name="listen", daemon=True).start()
+        return self._server.socket.getsockname()[1]
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Closes all connections."""
         if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+            self._server.shutdown()
 
     def statement(self) -> dict[str, Any]:
         """What it says of itself, to whoever connects."""
@@ -105,7 +113,7 @@ class PolicyService:
             },
         }
 
-    def _health(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _health(self, connection: ServedConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
         if path == "/healthz":
             return connection.respond(http.HTTPStatus.OK, "OK\n")
@@ -118,70 +126,120 @@ class PolicyService:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
         return None
 
-    async def _serve(self, socket: ServerConnection) -> None:
-        slot = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
-        self._slots.add(slot)
+    def _serve(self, connection: ServedConnection) -> None:
+        with self._entry:
+            slot = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
+            self._slots.add(slot)
         self._batches.joined()
         try:
-            await self._talk(socket, _Client(slot))
-        except ConnectionClosed:
+            self._talk(_Client(connection, slot))
+        except (ConnectionClosed, OSError):
             pass
         finally:
-            self._slots.discard(slot)
             self._batches.left(slot)
+            with self._entry:
+                self._slots.discard(slot)
 
-    async def _openpi(self, socket: ServerConnection, client: _Client) -> None:
-        await socket.send(openpi.encode(self.statement()))
-        while True:
-            message = await socket.recv()
+    def _in_turn(self, client: _Client) -> Iterator[bytes | bytearray | str]:
+        """The client's messages, each when all before it have been answered; none after the goodbye."""
+        for message in client.connection:
+            while not client.turn.acquire(timeout=CLOSE_SECONDS):
+                if not client.connection.is_open:
+                    return
+            if client.connection.is_open:
+                yield message
+            else:
+                client.turn.release()
+
+    def _openpi(self, client: _Client) -> None:
+        connection, client.encode = client.connection, openpi.Encoder()
+        connection.send_binary(client.encode(self.statement()))
+        for message in self._in_turn(client):
             try:
                 if isinstance(message, str):
                     raise MessageFault("a text message; requests are msgpack")
                 asked = self._translation.asked(openpi.decode(message, self._largest))
-                decided = await self._decided(client, asked)
-                chunk = self._translation.chunk(decided.chunk)
             except Exception as error:
-                # As openpi's own server does: the words as text, then the end of the connection.
-                await socket.send(said(error))
-                await socket.close(1011, "the message before says why")
-                return
-            await socket.send(openpi.encode({"actions": chunk, "server_timing": {"infer_ms": decided.seconds * 1e3}}))
+                self._openpi_answer(client, error)
+                continue
+            self._decide(client, asked, self._openpi_answer)
 
-    async def _vla_eval(self, socket: ServerConnection, client: _Client) -> None:
-        while True:
-            data = await socket.recv()
+    def _openpi_answer(self, client: _Client, decided: Decided | Exception) -> None:
+        """Sends it, in whichever thread. An error as openpi's own server does: the words as text, then the end."""
+        connection = client.connection
+        try:
+            if isinstance(decided, Exception):
+                connection.send_text(said(decided))
+                connection.close_soon(1011, "the message before says why")
+            else:
+                chunk = self._translation.chunk(decided.chunk)
+                timing = {"infer_ms": decided.seconds * 1e3}
+                connection.send_binary(client.encode({"actions": chunk, "server_timing": timing}))
+        except (ConnectionClosed, OSError):
+            connection.close_soon(1011, "")
+        client.turn.release()
+
+    def _vla_eval(self, client: _Client) -> None:
+        connection, client.encode = client.connection, vla_eval.encoder()
+        for data in self._in_turn(client):
             try:
                 if isinstance(data, str):
                     raise MessageFault("a text message; requests are msgpack")
                 message = vla_eval.decode(data, self._largest)
             except MessageFault as fault:
-                await socket.send(vla_eval.encode(Message("error", {"error": said(fault)})))
-                await socket.close(1002, "no message of the protocol")
-                return
-            answer = await self._answer(client, message)
-            if answer is not None:
-                await socket.send(vla_eval.encode(answer))
+                self._send(client, Message("error", {"error": said(fault)}))
+                connection.close_soon(1002, "no message of the protocol")
+                client.turn.release()
+                continue
+            self._take(client, message)
 
-    async def _answer(self, client: _Client, message: Message) -> Message | None:
-        payload = message.payload
+    def _send(self, client: _Client, message: Message) -> None:
+        """Sends a message of vla-eval's, in whichever thread."""
+        try:
+            client.connection.send_binary(client.encode(vla_eval.envelope(message)))
+        except (ConnectionClosed, OSError):
+            client.connection.close_soon(1011, "")
+
+    def _take(self, client: _Client, message: Message) -> None:
+        """Answers where there is an answer, and gives the client its turn again."""
         match message.type:
+            case "observation":
+                self._act(client, message)
+                return  # its answer gives the turn
             case "hello":
-                return Message("hello", self._hello(), message.seq)
+                self._send(client, Message("hello", self._hello(), message.seq))
             case "episode_start":
                 client.begun, client.plan = False, None
                 client.episodes += 1
-                return None
             case "episode_end":
-                self._finish(client, payload)
-                return None
-            case "observation":
-                try:
-                    action = await self._next_action(client, self._translation.asked(payload))
-                except Exception as error:
-                    kind = type(error).__name__
-                    return Message("error", {"error": f"observation_failed: {kind}: {said(error)}"}, message.seq)
-                return Message("action", {"actions": action}, message.seq)
-        return Message("error", {"error": f"a server takes no message of type {message.type!r}"[:300]}, message.seq)
+                self._finish(client, message.payload)
+            case _:
+                error = f"a server takes no message of type {message.type!r}"[:300]
+                self._send(client, Message("error", {"error": error}, message.seq))
+        client.turn.release()
+
+    def _act(self, client: _Client, message: Message) -> None:
+        def answer(client: _Client, decided: Decided | Exception) -> None:
+            if isinstance(decided, Exception):
+                error = f"observation_failed: {type(decided).__name__}: {said(decided)}"
+                self._send(client, Message("error", {"error": error}, message.seq))
+            else:
+                plan = self._translation.chunk(decided.chunk)[: self._spec.execute]
+                client.plan = plan[1:]
+                self._send(client, Message("action", {"actions": plan[0]}, message.seq))
+            client.turn.release()
+
+        try:
+            asked = self._translation.asked(message.payload)
+        except Exception as error:
+            answer(client, error)
+            return
+        if client.plan is not None and len(client.plan) and not self._begins(client, asked):
+            action, client.plan = client.plan[0], client.plan[1:]
+            self._send(client, Message("action", {"actions": action}, message.seq))
+            client.turn.release()
+        else:
+            self._decide(client, asked, answer)
 
     def _hello(self) -> dict[str, Any]:
         action = self._spec.action
@@ -202,13 +260,6 @@ class PolicyService:
             **self.statement(),
         }
 
-    async def _next_action(self, client: _Client, asked: Asked) -> np.ndarray:
-        if client.plan is None or not len(client.plan) or self._begins(client, asked):
-            decided = await self._decided(client, asked)
-            client.plan = self._translation.chunk(decided.chunk)[: self._spec.execute]
-        action, client.plan = client.plan[0], client.plan[1:]
-        return action
-
     def _begins(self, client: _Client, asked: Asked) -> bool:
         return (
             not client.begun
@@ -217,47 +268,39 @@ class PolicyService:
             or dict(asked.about) != dict(client.about)
         )
 
-    async def _decided(self, client: _Client, asked: Asked) -> Decided:
+    def _decide(
+        self, client: _Client, asked: Asked, answer: Callable[[_Client, Decided | Exception], None]
+    ) -> None:
+        """Has it decided; ``answer`` is called with the decision, in this thread or another."""
         begin = None
         if self._begins(client, asked):
             position = asked.about.get("position", 0)
             episode = asked.about.get("episode", f"client-{client.slot}-{client.episodes}")
             begin = (asked.instruction, SubtaskContext(episode, position, asked.about.get("seed", 0)))
             client.begun, client.instruction, client.about = True, asked.instruction, asked.about
+
+        def told(decided: Decided | Exception) -> None:
+            if isinstance(decided, Exception):
+                client.begun = False
+            try:
+                answer(client, decided)
+            except Exception:  # one client's answer is nobody else's error
+                client.connection.close_soon(1011, "the answer cannot be sent")
+
         now = self._batches.at_once(client.slot, asked.observation, begin)
-        decided = await self._waited(client, asked, begin) if now is None else now
-        if isinstance(decided, Exception):
-            client.begun = False
-            raise decided
-        return decided
-
-    async def _waited(
-        self, client: _Client, asked: Asked, begin: tuple[str, SubtaskContext] | None
-    ) -> Decided | Exception:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Decided | Exception] = loop.create_future()
-
-        def answer(decided: Decided | Exception) -> None:
-            def tell() -> None:
-                if not future.done():
-                    future.set_result(decided)
-
-            loop.call_soon_threadsafe(tell)
-
-        self._batches.ask(Wish(client.slot, asked.observation, begin, answer))
-        return await future
+        if now is None:
+            self._batches.ask(Wish(client.slot, asked.observation, begin, told))
+        else:
+            told(now)
 
     def _finish(self, client: _Client, payload: Mapping[str, Any]) -> None:
         client.begun, client.plan = False, None
-        if self._on_finished is None:
-            return
         metrics = payload.get("metrics")
         metrics = metrics if isinstance(metrics, Mapping) else {}
         numbers = [metrics.get("completed_subtasks", 0), payload.get("steps", 0), payload.get("elapsed_sec", 0.0)]
         length, steps, seconds = (each if isinstance(each, int | float) else 0 for each in numbers)
-        self._on_finished(
-            client.slot, EpisodeOutcome(metrics.get("success") is True, int(length), int(steps), float(seconds))
-        )
+        success = metrics.get("success") is True
+        self._batches.finished(client.slot, EpisodeOutcome(success, int(length), int(steps), float(seconds)))
 
 
 def said(error: Exception) -> str:
