@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from vla_bench.policies.remote.errors import MessageFault
 from vla_bench.policies.remote.mapping import WireMapping, check_environment, kind_of
 
 _PART = re.compile(r"([a-z_0-9]+)\[(\d+)(?::(\d+))?\]")
+_Taker = Callable[[Any, dict[str, np.ndarray]], str | None]
+"""Takes one thing from a request: an array into the dictionary, or the instruction."""
+ABOUT = ("episode", "position", "seed")
 LONGEST_PROMPT = 10_000
 """Characters."""
 
@@ -48,7 +52,7 @@ class Translation:
             )
         self._mapping = mapping
         self._scale = _scale(spec.action, environment.action(mapping.answer.convention or environment.actions[0].name))
-        self._places = list(_places(mapping.request))
+        self._takers = [_taker(*place) for place in _places(mapping.request)]
 
     def asked(self, request: Any) -> Asked:
         """The observation in a request. MessageFault: says what is missing or wrong."""
@@ -56,21 +60,11 @@ class Translation:
             raise MessageFault(f"a request that is a {type(request).__name__}, not a map")
         arrays: dict[str, np.ndarray] = {}
         instruction = ""
-        for path, kind, content in self._places:
-            value = _at(request, path)
-            name = "/".join(map(str, path))
-            if kind == "image":
-                arrays[f"rgb_{content['image']}"] = _image(value, name)
-            elif kind == "state":
-                arrays.update(_state(value, content["state"]))
-            elif kind == "text":
-                value = value[0] if isinstance(value, list) and value else value
-                if not isinstance(value, str) or len(value) > LONGEST_PROMPT:
-                    raise MessageFault(f"a request whose {name!r} is no text of at most {LONGEST_PROMPT} characters")
-                instruction = value
-        about = {name: request[name] for name in ("episode", "position", "seed") if name in request}
+        for take in self._takers:
+            instruction = take(request, arrays) or instruction
+        about = {name: request[name] for name in ABOUT if name in request}
         restart = request.get("episode_restart") is True or request.get("reset") is True
-        return Asked(Observation(arrays), instruction, restart, _checked_about(about))
+        return Asked(Observation(arrays), instruction, restart, _checked_about(about) if about else {})
 
     def chunk(self, chunk: np.ndarray) -> np.ndarray:
         """The chunk in the mapping's units, in its own dtype where those are the policy's."""
@@ -90,34 +84,61 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
             yield from _places(item, (*path, number))
 
 
-def _at(request: Any, path: tuple[Any, ...]) -> Any:
-    found = request
-    for name in path:
+def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any]) -> _Taker:
+    """What takes one place of a request; what can be decided once is decided here, not at each request."""
+    name, first, more = "/".join(map(str, path)), path[0], path[1:]
+    optional = path[-1] in ABOUT or first == "states" or "state" in str(path[-1])
+
+    def found(request: Any) -> Any:
         try:
-            found = found[name]
+            value = request[first]
+            for step in more:
+                value = value[step]
         except (KeyError, IndexError, TypeError):
-            if path[-1] in ("episode", "position", "seed") or path[0] == "states" or "state" in str(path[-1]):
+            if optional:
                 return None
-            raise MessageFault(f"a request without {'/'.join(map(str, path))!r}") from None
-    return found
+            raise MessageFault(f"a request without {name!r}") from None
+        return value
 
+    if kind == "image":
+        array = f"rgb_{content['image']}"
 
-def _image(value: Any, name: str) -> np.ndarray:
-    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
-        said = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise MessageFault(f"a request whose {name!r} is {said}; an image (H, W, 3) of uint8 is wanted")
-    return value
+        def image(request: Any, arrays: dict[str, np.ndarray]) -> None:
+            value = found(request)
+            if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
+                said = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+                raise MessageFault(f"a request whose {name!r} is {said}; an image (H, W, 3) of uint8 is wanted")
+            arrays[array] = value
 
+        return image
+    if kind == "state":
+        terms = content["state"]
+        if len(terms) != 1 or not isinstance(terms[0], str) or _PART.fullmatch(terms[0]):
+            return lambda *_: None  # a part of a vector is no use to a policy
 
-def _state(value: Any, terms: list[Any]) -> dict[str, np.ndarray]:
-    """The vectors of the observation that are wholly there; a part of one is no use to a policy."""
-    if value is None or not isinstance(value, np.ndarray | list):
-        return {}
-    numbers = np.asarray(value)
-    if numbers.dtype.kind not in "fiub" or numbers.ndim != 1 or len(terms) != 1 or not isinstance(terms[0], str):
-        return {}
-    whole = _PART.fullmatch(terms[0]) is None
-    return {terms[0]: numbers.astype(np.float64)} if whole and np.isfinite(numbers).all() else {}
+        def state(request: Any, arrays: dict[str, np.ndarray]) -> None:
+            value = found(request)
+            if not isinstance(value, np.ndarray | list):
+                return
+            numbers = np.asarray(value)
+            if numbers.dtype.kind not in "fiub" or numbers.ndim != 1:
+                return
+            numbers = numbers.astype(np.float64)
+            if all(map(math.isfinite, numbers.tolist())):
+                arrays[terms[0]] = numbers
+
+        return state
+    if kind == "text":
+
+        def text(request: Any, _: dict[str, np.ndarray]) -> str:
+            value = found(request)
+            value = value[0] if isinstance(value, list) and value else value
+            if not isinstance(value, str) or len(value) > LONGEST_PROMPT:
+                raise MessageFault(f"a request whose {name!r} is no text of at most {LONGEST_PROMPT} characters")
+            return value
+
+        return text
+    return lambda *_: None
 
 
 def _checked_about(about: Mapping[str, Any]) -> Mapping[str, Any]:

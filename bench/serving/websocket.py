@@ -153,12 +153,13 @@ class PolicyService:
 
     def _openpi(self, client: _Client) -> None:
         connection, client.encode = client.connection, openpi.Encoder()
+        decode = openpi.Decoder(self._largest)
         connection.send_binary(client.encode(self.statement()))
         for message in self._in_turn(client):
             try:
                 if isinstance(message, str):
                     raise MessageFault("a text message; requests are msgpack")
-                asked = self._translation.asked(openpi.decode(message, self._largest))
+                asked = self._translation.asked(decode(message))
             except Exception as error:
                 self._openpi_answer(client, error)
                 continue
@@ -268,9 +269,7 @@ class PolicyService:
             or dict(asked.about) != dict(client.about)
         )
 
-    def _decide(
-        self, client: _Client, asked: Asked, answer: Callable[[_Client, Decided | Exception], None]
-    ) -> None:
+    def _decide(self, client: _Client, asked: Asked, answer: Callable[[_Client, Decided | Exception], None]) -> None:
         """Has it decided; ``answer`` is called with the decision, in this thread or another."""
         begin = None
         if self._begins(client, asked):

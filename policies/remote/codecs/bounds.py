@@ -24,6 +24,8 @@ MOST_VALUES = 200_000
 """Values in one message, arrays counted as one: actions sent as plain lists are some thousands."""
 SMALL_MESSAGE = 16 << 10
 """Bytes of a message in which nothing can hide that costs more than a few megabytes; it is parsed first."""
+LEAST_CONTENT = 16
+"""Bytes; openpi's keys are binary, too, and shorter."""
 DEEPEST = 32
 """Maps and lists within each other."""
 LARGEST_IMAGE = 8192
@@ -36,6 +38,7 @@ _DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|[US]\d{1,6})")
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2}
 _FIXED |= {0xD2: 4, 0xD3: 8}
 _BLOBS = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I"}
+_DOUBLE, _LAST_BINARY = 0xCB, 0xC6
 _LISTS = {0xDC: (">H", 1), 0xDD: (">I", 1), 0xDE: (">H", 2), 0xDF: (">I", 2)}
 
 
@@ -45,8 +48,16 @@ def check_size(size: int, largest: int = LARGEST_MESSAGE) -> None:
         raise MessageFault(f"a message of {size:,} bytes; at most {largest:,} are taken")
 
 
-def check_msgpack(data: bytes | bytearray, largest: int = LARGEST_MESSAGE) -> None:
+def check_msgpack(
+    data: bytes | bytearray, largest: int = LARGEST_MESSAGE, contents: list[tuple[int, int]] | None = None
+) -> None:
     """Walks through the tokens of one msgpack value without building any.
+
+    Args:
+        data: the message.
+        largest: bytes of a message.
+        contents: gets where the bytes of each double and of each binary value of :data:`LEAST_CONTENT` bytes or more
+            lie: the first, and the one behind the last.
 
     Raises:
         MessageFault: too large, too many values, too deep, cut short, followed by other bytes, or an extension type.
@@ -76,10 +87,14 @@ def check_msgpack(data: bytes | bytearray, largest: int = LARGEST_MESSAGE) -> No
                 children = byte & 0x0F
             elif byte in _FIXED:
                 at += _FIXED[byte]
+                if byte == _DOUBLE and contents is not None:
+                    contents.append((at - 8, at))
             elif byte in _BLOBS:
                 layout = _BLOBS[byte]
                 (length,) = struct.unpack_from(layout, data, at)
                 at += struct.calcsize(layout) + length
+                if byte <= _LAST_BINARY and length >= LEAST_CONTENT and contents is not None:
+                    contents.append((at - length, at))
             elif byte in _LISTS:
                 layout, each = _LISTS[byte]
                 (length,) = struct.unpack_from(layout, data, at)
@@ -117,6 +132,11 @@ def unpacked(
     """
     if checked or len(data) > SMALL_MESSAGE:
         check_msgpack(data, largest)
+    return built(data, hook, largest)
+
+
+def built(data: bytes | bytearray, hook: Callable[[dict[Any, Any]], Any], largest: int) -> Any:
+    """:func:`unpacked` of a message that is small or was walked through."""
     try:
         return msgpack.unpackb(data, object_hook=hook, ext_hook=_no_extension)
     except MessageFault:

@@ -5,14 +5,26 @@ Written after ``openpi_client/msgpack_numpy.py`` 0.1.2; starVLA has the same fra
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
 
-from vla_bench.policies.remote.codecs.bounds import LARGEST_MESSAGE, array_from, packable, unpacked
+from vla_bench.policies.remote.codecs.bounds import (
+    LARGEST_MESSAGE,
+    LEAST_CONTENT,
+    SMALL_MESSAGE,
+    array_from,
+    built,
+    check_msgpack,
+    packable,
+    unpacked,
+)
 from vla_bench.policies.remote.errors import MessageFault
+
+_DOUBLE = struct.Struct(">d")
 
 
 def encode(value: Any) -> bytes:
@@ -42,6 +54,104 @@ class Encoder:
 def decode(data: bytes | bytearray, largest: int = LARGEST_MESSAGE, *, checked: bool = True) -> Any:
     """The value of a message; arrays are read-only. MessageFault: see :func:`.bounds.unpacked`."""
     return unpacked(data, _array, largest, checked=checked)
+
+
+class Decoder:
+    """Decodes message after message. One that differs from the last in nothing but the contents of its arrays and its
+    doubles, as the requests of one subtask do, is not looked through and built again: its arrays are views of it."""
+
+    def __init__(self, largest: int = LARGEST_MESSAGE) -> None:
+        self._largest = largest
+        self._form: _Form | None = None
+
+    def __call__(self, data: bytes | bytearray) -> Any:
+        """The value; arrays are read-only, or share a byte array's memory. MessageFault: as :func:`decode`."""
+        form = self._form
+        if form is not None and form.fits(data):
+            return form.value(data, form.template)
+        self._form = None
+        contents: list[tuple[int, int]] = []
+        check_msgpack(data, self._largest, contents)
+        value = built(data, _array, self._largest)
+        self._form = _Form.of(data, value, contents)
+        return value
+
+
+class _Hole(NamedTuple):
+    """Where the contents of a message's array or double lie."""
+
+    start: int
+    dtype: np.dtype[Any] | None
+    """None: a double."""
+    shape: tuple[int, ...]
+    count: int
+
+
+class _Form(NamedTuple):
+    """What two messages have in common that differ in nothing but numbers."""
+
+    size: int
+    between: tuple[tuple[int, int, bytes], ...]
+    """Bytes that are the same, and where."""
+    template: Any
+    """The value, with :class:`_Hole` for numbers."""
+
+    @staticmethod
+    def of(data: bytes | bytearray, value: Any, contents: list[tuple[int, int]]) -> _Form | None:
+        """None: there is more to the message than arrays, doubles and what is between."""
+        holes = iter(contents)
+
+        def template(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: template(item) for key, item in value.items()}
+            if isinstance(value, list):
+                return [template(item) for item in value]
+            if isinstance(value, np.ndarray) and value.nbytes < LEAST_CONTENT:
+                return value
+            if isinstance(value, np.ndarray) and value.dtype.kind not in "US":
+                start, end = next(holes)
+                if end - start != value.nbytes:
+                    raise LookupError
+                return _Hole(start, value.dtype, value.shape, value.size)
+            if type(value) is float:
+                start, end = next(holes)
+                if _DOUBLE.unpack_from(data, start)[0] != value or end - start != _DOUBLE.size:
+                    raise LookupError
+                return _Hole(start, None, (), 1)
+            if isinstance(value, bytes | np.generic | np.ndarray):
+                raise LookupError  # it may have contents, too
+            return value
+
+        try:
+            made = template(value)
+            if next(holes, None) is not None:
+                return None
+        except (LookupError, StopIteration):
+            return None
+        edges = [0, *(edge for hole in contents for edge in hole), len(data)]
+        pairs = list(zip(edges[::2], edges[1::2], strict=True))
+        if sum(end - start for start, end in pairs) > SMALL_MESSAGE:
+            return None
+        return _Form(len(data), tuple((start, end, bytes(data[start:end])) for start, end in pairs), made)
+
+    def fits(self, data: bytes | bytearray) -> bool:
+        """Whether the bytes are such a message."""
+        return len(data) == self.size and all(data[start:end] == same for start, end, same in self.between)
+
+    def value(self, data: bytes | bytearray, template: Any) -> Any:
+        """The template with the numbers of the bytes."""
+        kind = type(template)
+        if kind is _Hole:
+            start, dtype, shape, count = template
+            if dtype is None:
+                return _DOUBLE.unpack_from(data, start)[0]
+            array = np.frombuffer(data, dtype, count, start).reshape(shape)
+            return array if dtype.itemsize == 1 else array.copy()  # where in memory it lies is chance
+        if kind is dict:
+            return {key: self.value(data, item) for key, item in template.items()}
+        if kind is list:
+            return [self.value(data, item) for item in template]
+        return template
 
 
 def _plain(value: Any) -> Any:

@@ -82,7 +82,9 @@ class Wire:
             else:
                 sent = self.socket.sendmsg((head, data))
                 if sent < len(head) + size:
-                    self.socket.sendall(memoryview(data)[sent - len(head) :] if sent >= len(head) else head[sent:] + data)
+                    self.socket.sendall(
+                        memoryview(data)[sent - len(head) :] if sent >= len(head) else head[sent:] + data
+                    )
 
     def send_text(self, text: str) -> None:
         """Sends one text message. ConnectionClosed, OSError: it is gone."""

@@ -97,9 +97,8 @@ class OpenpiConnection:
 
     def __init__(self, how: Dial) -> None:
         self._socket = WebSocket(how, {"Authorization": f"Api-Key {how.token}"} if how.token else None)
-        self._largest = how.largest
         self._starvla = how.dialect == "starvla"
-        self._encoder = openpi.Encoder()
+        self._encoder, self._decoder = openpi.Encoder(), openpi.Decoder(how.largest)
         try:
             metadata = self._decoded(self._socket.receive(how.seconds))
             if not isinstance(metadata, dict):
@@ -125,7 +124,7 @@ class OpenpiConnection:
     def ask(self, request: Mapping[str, Any], seconds: float) -> Any:
         """The reply; of starVLA its ``data``."""
         self._socket.send(self._encoder(request), seconds)
-        reply = self._decoded(self._socket.receive(seconds), checked=False)
+        reply = self._decoded(self._socket.receive(seconds))
         if not isinstance(reply, dict):
             self.close()
             raise MessageFault(f"{self._socket.where} answered with a {type(reply).__name__}, not with a map")
@@ -147,12 +146,12 @@ class OpenpiConnection:
         """Closes the connection."""
         self._socket.close()
 
-    def _decoded(self, message: bytes | bytearray | str, *, checked: bool = True) -> Any:
+    def _decoded(self, message: bytes | bytearray | str) -> Any:
         if isinstance(message, str):  # the server's traceback; it closes the connection behind it
             self.close()
             raise ServerFault(f"{self._socket.where} failed: {last_line(message)}")
         try:
-            return openpi.decode(message, self._largest, checked=checked)
+            return self._decoder(message)
         except MessageFault as fault:
             self.close()
             raise MessageFault(f"{self._socket.where} sent {fault}") from None
