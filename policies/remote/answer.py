@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -29,10 +29,12 @@ def rows_of(reply: Any, answer: Answer, batch: int = 1, batched: bool = False) -
     """
     found = reply
     for name in _steps(answer.path):
-        if isinstance(found, Sequence) and not isinstance(found, str | bytes) and name.isdigit():
+        if isinstance(found, dict):
+            found = found.get(name)
+        elif isinstance(found, list | tuple) and name.isdigit():
             found = found[int(name)] if int(name) < len(found) else None
         else:
-            found = found.get(name) if isinstance(found, Mapping) else None
+            found = None
         if found is None:
             raise MessageFault(f"an answer without {answer.path!r}; it has {_keys(reply)}")
     if answer.keys:
@@ -59,7 +61,7 @@ def _steps(path: str) -> tuple[str, ...]:
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:
-    if isinstance(value, np.ndarray) and value.ndim and value.dtype in (np.float32, np.float64):
+    if isinstance(value, np.ndarray) and value.ndim and value.dtype.char in "fd" and value.dtype.isnative:
         return value
     try:
         array = np.asarray(value)
