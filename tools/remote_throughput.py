@@ -50,8 +50,10 @@ class Sleeper:
         """Holds nothing."""
 
 
-def rate(policies: Sequence[Policy], decisions: int) -> float:
-    """Decisions per second, all together."""
+def rate(policies: Sequence[Policy], seconds: float) -> float:
+    """Decisions per second, all together, while all are asking."""
+    counts = [0] * len(policies)
+    until = 0.0
     ready, go = threading.Barrier(len(policies) + 1), threading.Barrier(len(policies) + 1)
 
     def work(number: int) -> None:
@@ -60,18 +62,21 @@ def rate(policies: Sequence[Policy], decisions: int) -> float:
         policy.act((0,), (seen,))
         ready.wait()
         go.wait()
-        for _ in range(decisions):
+        while True:
             policy.act((0,), (seen,))
+            if time.perf_counter() > until:
+                return
+            counts[number] += 1
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(len(policies))]
     for thread in threads:
         thread.start()
     ready.wait()
+    until = time.perf_counter() + seconds
     go.wait()
-    began = time.perf_counter()
     for thread in threads:
         thread.join()
-    return len(policies) * decisions / (time.perf_counter() - began)
+    return sum(counts) / seconds
 
 
 def shared_memory(workers: int, milliseconds: float) -> list[Policy]:
@@ -100,7 +105,7 @@ def main(typed: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--milliseconds", type=float, default=20.0)
-    parser.add_argument("--decisions", type=int, default=40, help="of each worker in each round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args(typed)
     words = ["policy._target_=tools.remote_throughput:Sleeper", f"policy.milliseconds={arguments.milliseconds}"]
@@ -117,8 +122,8 @@ def main(typed: Sequence[str] | None = None) -> None:
             local = shared_memory(arguments.workers, arguments.milliseconds)
             found = {"shared memory": [], "openpi's protocol": []}
             for _ in range(arguments.rounds):
-                found["shared memory"].append(rate(local, arguments.decisions))
-                found["openpi's protocol"].append(rate(remote, arguments.decisions))
+                found["shared memory"].append(rate(local, arguments.seconds))
+                found["openpi's protocol"].append(rate(remote, arguments.seconds))
             for policy in (*remote, *local):
                 policy.close()
         finally:

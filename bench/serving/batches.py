@@ -17,11 +17,12 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 
-QUIET_SECONDS, QUIET_SHARE = 0.002, 0.2
-"""Those that wait are kept waiting for others for as long as another comes within this time, or this share of what the
-last decision took ..."""
-WAIT_SHARE = 0.4
-"""... but no longer than this share of it altogether: half a batch costs as much as a whole one."""
+LEAST_SECONDS = 0.002
+"""Those that wait may always be kept waiting that long for others, to be decided for together."""
+LEAST_SHARE = 0.25
+"""Of a decision's time: for anybody who is about to come."""
+LOOKS = 8
+"""So many times in a decision's time it is looked who has come."""
 
 
 class Decided(NamedTuple):
@@ -45,8 +46,26 @@ class Wish:
     """Called in the deciding thread; must not raise."""
 
 
+@dataclass(slots=True)
+class _Habit:
+    """When a client was answered last, and after how long it asked again the last time."""
+
+    answered: float = 0.0
+    returns: float = 0.0
+
+    def comes(self, now: float, within: float) -> bool:
+        """Whether it is to be expected in about that time; one that is late by more is not counted on."""
+        late = now - self.answered - self.returns
+        return -within <= late <= max(self.returns, within)
+
+
 class Batches:
-    """A policy and the thread that asks it."""
+    """A policy and the thread that asks it.
+
+    Whom a decision leaves out waits for all of the next one, which costs as much for one as for all. So those that wait
+    are kept waiting while others are about to come, by when these came the last time, for as long as what the waiting
+    costs those is less than what it saves these.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -55,6 +74,7 @@ class Batches:
         self._waiting: deque[Wish] = deque()
         self._something = threading.Condition()
         self._clients = 0
+        self._habits: dict[int, _Habit] = {}
         self._stopped = False
         self.decisions = 0
         """Calls of the policy so far."""
@@ -76,6 +96,7 @@ class Batches:
         """A client has gone; what it wished is dropped."""
         with self._something:
             self._clients -= 1
+            self._habits.pop(slot, None)
             self._waiting = deque(wish for wish in self._waiting if wish.slot != slot)
             self._something.notify()
 
@@ -102,6 +123,9 @@ class Batches:
     def ask(self, wish: Wish) -> None:
         """Puts it among those that wait."""
         with self._something:
+            habit = self._habits.setdefault(wish.slot, _Habit())
+            if habit.answered:
+                habit.returns = time.monotonic() - habit.answered
             self._waiting.append(wish)
             # Waking the deciding thread for each would only take the interpreter's lock from the one that reads.
             if len(self._waiting) in (1, self._clients) or not self._together:
@@ -130,18 +154,18 @@ class Batches:
                 self._decide(wishes)
 
     def _gather(self) -> None:
-        """Waits a little for the others, unless all are there."""
-        until = time.monotonic() + max(QUIET_SECONDS, WAIT_SHARE * self._took)
-        quiet = max(QUIET_SECONDS, QUIET_SHARE * self._took)
-        count = len(self._waiting)
-        while count < self._clients and not self._stopped:
-            left = min(quiet, until - time.monotonic())
+        """Waits a little for those that are about to come, unless all are there."""
+        began = time.monotonic()
+        while (here := len(self._waiting)) < self._clients and not self._stopped:
+            now = time.monotonic()
+            waiting = {wish.slot for wish in self._waiting}
+            coming = sum(slot not in waiting and habit.comes(now, self._took) for slot, habit in self._habits.items())
+            share = min(1.0, LEAST_SHARE + coming / max(here, 1)) if coming else 0.0
+            patience = max(LEAST_SECONDS, self._took * share)
+            left = began + patience - now
             if left <= 0:
                 return
-            self._something.wait(left)  # until all are there, or nobody has come for that long
-            if len(self._waiting) == count:
-                return
-            count = len(self._waiting)
+            self._something.wait(min(left, max(LEAST_SECONDS, self._took / LOOKS)))
 
     def _decide(self, wishes: list[Wish]) -> None:
         if not wishes:
@@ -161,7 +185,10 @@ class Batches:
                     wish.begin = None
                     self._decide([wish])
             return
-        seconds = time.perf_counter() - began
+        seconds, now = time.perf_counter() - began, time.monotonic()
+        for wish in ready:
+            if (habit := self._habits.get(wish.slot)) is not None:
+                habit.answered = now
         self._took, self.quick = seconds, seconds < 0.002
         self.decisions += 1
         self.answered += len(ready)

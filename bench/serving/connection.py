@@ -36,6 +36,8 @@ class ServedConnection(Wire):
         self._close_seconds = close_timeout
         self._reader = threading.current_thread()
         self._ended = threading.Event()
+        self.says_goodbye = False
+        """Whether this end wants no more, whatever may have come already."""
         self._request: Request | None = None
         # A client that vanishes without a word is noticed by the system, and its slot is free again.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -112,6 +114,7 @@ class ServedConnection(Wire):
 
     def close_soon(self, code: int, reason: str) -> None:
         """Says goodbye without waiting; a client that does not answer is left after a little while."""
+        self.says_goodbye = True
         with contextlib.suppress(OSError):
             self.send_close(code, reason)
         timer = threading.Timer(self._close_seconds, self._cut)

@@ -1,8 +1,8 @@
 """The clients of a served policy: openpi's and vla-eval's protocols, and the health routes.
 
-A thread for each client reads what it asks; whoever has decided sends the answer, which is the client's own thread for a
-quick policy with one client, else the one that decides for all. A client's mistake is told to it in a sentence and costs
-nobody else anything.
+A thread for each client reads what it asks; whoever has decided sends the answer, which is the client's own thread for
+a quick policy with one client, else the one that decides for all. A client's mistake is told to it in a sentence and
+costs nobody else anything.
 """
 
 from __future__ import annotations
@@ -141,15 +141,14 @@ class PolicyService:
                 self._slots.discard(slot)
 
     def _in_turn(self, client: _Client) -> Iterator[bytes | bytearray | str]:
-        """The client's messages, each when all before it have been answered; none after the goodbye."""
+        """The client's messages, each when all before it have been answered; none after our goodbye."""
         for message in client.connection:
             while not client.turn.acquire(timeout=CLOSE_SECONDS):
                 if not client.connection.is_open:
                     return
-            if client.connection.is_open:
-                yield message
-            else:
-                client.turn.release()
+            if client.connection.says_goodbye:
+                return
+            yield message
 
     def _openpi(self, client: _Client) -> None:
         connection, client.encode = client.connection, openpi.Encoder()

@@ -1,0 +1,216 @@
+"""The server's end of a websocket, and messages that are taken as they lie."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+pytest.importorskip("websockets")
+
+from remote_servers import Waver, served
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
+
+from vla_bench.bench.serving import batches
+from vla_bench.envs.simulation import environment_spec
+from vla_bench.policies.base import SubtaskContext
+from vla_bench.policies.remote.codecs import openpi
+from vla_bench.policies.remote.errors import MessageFault
+from vla_bench.policies.remote.mapping import load_mapping
+from vla_bench.policies.remote.probe import probe_of
+from vla_bench.policies.remote.request import Requests
+
+CALVIN = environment_spec("calvin")
+MAPPING = load_mapping("openpi_raw_calvin")
+
+
+def request(state: float = 0.0, prompt: str = "go", **more) -> dict:
+    seen, _ = probe_of(CALVIN, MAPPING)
+    made = Requests(MAPPING)(seen, prompt, SubtaskContext("seq-0000", 0, 0))
+    made["observation/state"] = made["observation/state"] + state
+    return {**made, **more}
+
+
+def opened(address: str):
+    connection = connect(f"ws://{address}", compression=None, max_size=None, proxy=None, ping_interval=None)
+    connection = connection.__enter__()
+    assert openpi.decode(connection.recv(timeout=10))["name"] == "waver@1"
+    return connection
+
+
+def actions(message) -> list:
+    return openpi.decode(message)["actions"].tolist()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served(Waver(CALVIN), CALVIN, "openpi_raw_calvin") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def expected():
+    policy = Waver(CALVIN)
+
+    def of(asked: dict) -> list:
+        policy.reset(0, asked["prompt"], SubtaskContext("e", 0, 0))
+        arrays = {"static": "observation/image", "gripper": "observation/wrist_image"}
+        seen = {f"rgb_{camera}": asked[key] for camera, key in arrays.items()}
+        return policy.act((0,), ({**seen, "robot_obs": asked["observation/state"]},))[0].tolist()
+
+    return of
+
+
+def test_messages_in_one_piece_in_many_and_large_ones(address, expected):
+    connection = opened(address)
+    plain, other = request(0.0), request(0.25)
+    large = request(0.5, padding=np.zeros(3_000_000, dtype=np.uint8))
+    connection.send(openpi.encode(plain))
+    assert actions(connection.recv(timeout=10)) == expected(plain)
+    data = openpi.encode(other)
+    connection.send(data[start : start + 50_000] for start in range(0, len(data), 50_000))  # fragments
+    assert actions(connection.recv(timeout=10)) == expected(other)
+    connection.send(openpi.encode(large))
+    assert actions(connection.recv(timeout=10)) == expected(large)
+    assert connection.ping().wait(10)
+    connection.send(openpi.encode(plain))
+    assert actions(connection.recv(timeout=10)) == expected(plain)
+    connection.close()
+
+
+def test_bytes_that_come_one_by_one(address, expected):
+    host, _, port = address.rpartition(":")
+    hello = (
+        f"GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+    asked = request()
+    data = Frame(Opcode.BINARY, openpi.encode(asked)).serialize(mask=True)
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in hello:
+            raw.sendall(bytes((byte,)))
+        for byte in data[:20]:
+            raw.sendall(bytes((byte,)))
+        raw.sendall(data[20:] + data[:5])
+        raw.sendall(data[5:])
+        stream = raw.makefile("rb")
+        while stream.readline() != b"\r\n":
+            pass
+
+        def message() -> bytes:
+            head, size = stream.read(2)
+            assert head == 0x82
+            return stream.read(struct.unpack("!H", stream.read(2))[0] if size == 126 else size)
+
+        assert openpi.decode(message())["name"] == "waver@1"
+        assert actions(message()) == actions(message()) == expected(asked)
+
+
+def test_requests_sent_ahead_are_answered_in_order(address, expected):
+    connection = opened(address)
+    several = [request(number / 8, prompt) for number, prompt in enumerate(("go", "go", "stop", "go", "stop"))]
+    for each in several:
+        connection.send(openpi.encode(each))
+    assert [actions(connection.recv(timeout=10)) for _ in several] == [expected(each) for each in several]
+    connection.close()
+
+
+def test_an_error_ends_its_connection_and_no_other(address, expected):
+    good, bad = opened(address), opened(address)
+    bad.send(b"\xc1")
+    with contextlib.suppress(ConnectionClosed):  # already
+        bad.send(openpi.encode(request()))
+    assert "msgpack" in bad.recv(timeout=10)
+    with pytest.raises(ConnectionClosed) as caught:
+        bad.recv(timeout=10)
+    assert caught.value.rcvd.code == 1011
+    good.send(openpi.encode(request()))
+    assert actions(good.recv(timeout=10)) == expected(request())
+    good.close()
+
+
+def test_health_and_what_is_no_websocket(address):
+    with urllib.request.urlopen(f"http://{address}/healthz", timeout=10) as answer:
+        assert answer.read() == b"OK\n"
+    with urllib.request.urlopen(f"http://{address}/health", timeout=10) as answer:
+        assert answer.read() == b'{"status": "ok"}\n'
+    with pytest.raises(urllib.error.HTTPError, match="426"):
+        urllib.request.urlopen(f"http://{address}/", timeout=10)
+
+
+def test_the_end_of_the_server_ends_waiting_clients():
+    def waits() -> None:
+        with pytest.raises(ConnectionClosed):
+            connection.recv(timeout=10)
+
+    with served(Waver(CALVIN), CALVIN, "openpi_raw_calvin") as found:
+        connection = opened(found)
+        closed = threading.Thread(target=waits)
+        closed.start()
+        began = time.monotonic()
+    closed.join(10)
+    assert time.monotonic() - began < 5 and connection.close_code == 1001
+
+
+def test_a_message_that_differs_in_numbers_alone_is_taken_as_it_lies():
+    decode = openpi.Decoder()
+    chunk = np.arange(70, dtype=np.float64).reshape(10, 7)
+    small = np.arange(3, dtype=np.int16)
+    for number in range(4):
+        value = {
+            "a": [{"x": chunk + number}, (chunk > number).T, small],
+            "timing": {"ms": 0.5 + number},
+            "word": "same",
+            "images": np.full((8, 9, 3), number, dtype=np.uint8),
+        }
+        data = openpi.encode(value)
+        was, found, plain = decode._form, decode(data), openpi.decode(data)
+        assert number == 0 or (was is not None and decode._form is was)
+        assert repr(found) == repr(plain)
+        assert not found["images"].flags.writeable or number
+    other = data.replace(b"same", b"else")
+    assert decode(other)["word"] == "else"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [(b"<f8", b"|O8"), (b"__ndarray__", b"__ndarrax__"), (b"same", b"\xc1\xc1\xc1\xc1"), (b"\x0a\x07", b"\x0a\x08")],
+)
+def test_a_hostile_message_behind_a_good_one_is_judged(changed):
+    decode = openpi.Decoder()
+    data = openpi.encode({"a": np.zeros((10, 7)), "word": "same"})
+    decode(data)
+    hostile = data.replace(*changed)
+    assert hostile != data and len(hostile) == len(data)
+    outcomes = []
+    for each in (decode, openpi.decode):
+        try:
+            outcomes.append(repr(each(hostile)))
+        except MessageFault as fault:
+            outcomes.append(str(fault))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_message_has_no_form_where_its_numbers_cannot_be_told_apart():
+    for value in ({"a": b"x" * 20}, {"a": np.float32(2.5)}, {"a": np.array(["a text of many bytes"])}):
+        decode = openpi.Decoder()
+        decode(openpi.encode(value))
+        assert decode._form is None
+
+
+def test_whom_a_decision_waits_for():
+    habit = batches._Habit(answered=10.0, returns=0.006)
+    assert habit.comes(10.001, within=0.02)  # due in 5 ms
+    assert habit.comes(10.02, within=0.02)  # late by 14 ms
+    assert not habit.comes(10.04, within=0.02)  # late by 34 ms: it does something else
+    assert not batches._Habit(answered=10.0, returns=0.5).comes(10.001, within=0.02)  # moves its robot meanwhile
