@@ -84,7 +84,7 @@ class _Hole(NamedTuple):
     dtype: np.dtype[Any] | None
     """None: a double."""
     shape: tuple[int, ...]
-    count: int
+    numbers: int
 
 
 class _Form(NamedTuple):
@@ -142,10 +142,10 @@ class _Form(NamedTuple):
         """The template with the numbers of the bytes."""
         kind = type(template)
         if kind is _Hole:
-            start, dtype, shape, count = template
+            start, dtype, shape, numbers = template
             if dtype is None:
                 return _DOUBLE.unpack_from(data, start)[0]
-            array = np.frombuffer(data, dtype, count, start).reshape(shape)
+            array = np.frombuffer(data, dtype, numbers, start).reshape(shape)
             return array if dtype.itemsize == 1 else array.copy()  # where in memory it lies is chance
         if kind is dict:
             return {key: self.value(data, item) for key, item in template.items()}
