@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "path", type=Path, help="a .pt, .ckpt or .safetensors file, a policy's folder, a result set, or an ablation"
     )
     parser.add_argument("--shapes", action="store_true", help="list every tensor of a checkpoint")
-    parser.add_argument("--format", choices=("screen", "json"), default="screen", help="screen unless given")
+    parser.add_argument("--format", choices=("screen", "json", "csv"), default="screen", help="screen unless given")
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -69,6 +69,11 @@ def _describe_results(path: Path, form: str) -> int:
 
         print(as_json(results_to_plain(results)), end="")
         return 0
+    if form == "csv":
+        from vla_bench.bench.records.for_programs import MEASURED_COLUMNS, as_csv, result_rows
+
+        print(as_csv(MEASURED_COLUMNS[1:], result_rows(results)), end="")
+        return 0
     summary = results.summary
     print(headline(summary), counts_line(summary), key_line(summary), sep="\n")
     for note in summary.notes:
@@ -88,6 +93,12 @@ def _describe_ablation(folder: Path, form: str) -> int:
             dataclasses.asdict(row) | {"results": results_to_plain(sets[row]) if row in sets else None} for row in rows
         ]
         print(as_json({"ablation": folder.resolve().name, "rows": plain}), end="")
+        return 0
+    if form == "csv":
+        from vla_bench.bench.records.for_programs import MEASURED_COLUMNS, as_csv, result_rows
+
+        found = [line for row in rows if row in sets for line in result_rows(sets[row], row.name)]
+        print(as_csv(MEASURED_COLUMNS, found), end="")
         return 0
     print_rows(folder, rows, sets)
     return 0
@@ -142,6 +153,8 @@ def _describe_checkpoint(path: Path, *, shapes: bool, trust: bool, form: str) ->
         from vla_bench.policies.vla.describe import as_text, describe_tensors, tensor_lines
     except ModuleNotFoundError as error:
         raise ConfigError(f"a checkpoint is read with the package {error.name}; type {installing('vla')}") from error
+    if form == "csv":
+        raise ConfigError(f"{path} is a checkpoint, which is no table; type --format json")
     tensors, remark = read_checkpoint(path, trust=trust)
     if form == "json":
         from vla_bench.bench.records.for_programs import as_json

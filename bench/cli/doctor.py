@@ -12,14 +12,17 @@ import argparse
 import dataclasses
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vla_bench.bench.families.family import BenchmarkConfig, Check, Mend
     from vla_bench.bench.machine.doctor import Finding
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 1.0
 """Of a look, after which is said what it is about."""
+REPEAT_SECONDS = 10.0
+"""How often it is said again where no line can be redrawn."""
 
 
 def _mends() -> list[Mend]:
@@ -74,25 +77,39 @@ def _benchmark(name: str) -> BenchmarkConfig:
 
 
 class _Waiting:
-    """Says what is looked at when that takes a while."""
+    """Says what is looked at when that takes a while, and how long it has taken: in a terminal in one line."""
 
     def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
+        self._over: threading.Event | None = None
+        self._thread: threading.Thread | None = None
 
     def begin(self, check: Check) -> None:
         """Starts to wait for a look."""
-        line = f"..  {check.what}: still looking{f' ({check.slow})' if check.slow else ''}"
-        self._timer = threading.Timer(PATIENCE_SECONDS, lambda: print(line, file=sys.stderr, flush=True))
-        self._timer.daemon = True
-        self._timer.start()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=_speak, args=(check, self._over), daemon=True)
+        self._thread.start()
 
     def end(self) -> None:
         """It is over."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._over is not None and self._thread is not None:
+            self._over.set()
+            self._thread.join()
+            self._over = self._thread = None
 
     def __enter__(self) -> _Waiting:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def _speak(check: Check, over: threading.Event) -> None:
+    began, terminal, spoke = time.monotonic(), sys.stderr.isatty(), False
+    wait = PATIENCE_SECONDS
+    while not over.wait(wait):
+        took = f", {time.monotonic() - began:.0f} s so far" if spoke else ""
+        line = f"..  {check.what}: still looking{took}{f' ({check.slow})' if check.slow else ''}"
+        print(f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        spoke, wait = True, 1.0 if terminal else REPEAT_SECONDS
+    if spoke and terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

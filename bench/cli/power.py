@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--longest", type=int, default=5, metavar="N", help="subtasks in a chain (5); 1: single tasks")
     parser.add_argument("--difference", type=float, metavar="D", help="difference to be shown (0.1 without --episodes)")
     parser.add_argument("--episodes", type=int, metavar="N", help="episodes to be run")
-    parser.add_argument("--format", choices=("screen", "json"), default="screen", help="screen unless given")
+    parser.add_argument("--format", choices=("screen", "json", "csv"), default="screen", help="screen unless given")
     parser.add_argument("--power", type=float, default=0.8, metavar="P", help="chance of showing it (0.8)")
 
 
@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     deviation, source = _deviation(arguments)
-    if arguments.format == "json":
-        from vla_bench.bench.records.for_programs import as_json
+    if arguments.format != "screen":
+        from vla_bench.bench.records.for_programs import as_csv, as_json
 
         wanted = arguments.difference or 0.1
         given = arguments.episodes
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             "episodes": given or pairs_needed(wanted, deviation, arguments.power),
             "difference": difference_shown(given, deviation, arguments.power) if given else wanted,
         }
-        print(as_json(plain), end="")
+        print(as_json(plain) if arguments.format == "json" else as_csv(tuple(plain), [plain]), end="")
         return 0
     print(f"standard deviation of the difference per episode: {deviation:.2f} ({source})")
     if arguments.episodes:

@@ -28,6 +28,11 @@ RANKED_COLUMNS = (
 """Columns of a ranking's flat table. ``measure``: ``average_chain_length`` or ``success``."""
 
 
+MEASURED = ("row", "policy", "benchmark", "split", "protocol", "seed")
+MEASURED_COLUMNS = (*MEASURED, "measure", "name", "scene", "n", "value", "low", "high")
+"""Columns of the numbers of result sets. ``measure``: ``average``, ``position`` or ``task``; ``row``: an ablation's."""
+
+
 def as_json(plain: Any) -> str:
     """Text of plain data, strict JSON."""
     return json.dumps(_finite(plain), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -140,6 +145,27 @@ def ranking_rows(groups: Sequence[Mapping[str, ResultSet]]) -> list[dict[str, An
 def results_to_plain(of: ResultSet) -> dict[str, Any]:
     """What was measured, and what came out."""
     return {"folder": str(of.folder), **summary_to_plain(of.summary), "facts": of.header["protocol"]["facts"]}
+
+
+def result_rows(of: ResultSet, row: str | None = None) -> list[dict[str, Any]]:
+    """The numbers of a result set as rows of :data:`MEASURED_COLUMNS`."""
+    summary = of.summary
+    number = summary.chain.average if summary.chain else summary.overall
+    rates = summary.chain.rates if summary.chain else ()
+    name = "average_chain_length" if summary.chain else "success"
+    found: list[tuple[str, str, str, Rate | Mean]] = [] if number is None else [("average", name, "", number)]
+    found += [("position", f"{place}/{len(rates)}", "", each) for place, each in enumerate(rates, start=1)]
+    found += [("task", each.task, each.scene, each.rate) for each in (*summary.tasks, *summary.cells)]
+    about = {name: getattr(summary, name) for name in ("policy", "benchmark", "split", "protocol", "seed")}
+    return [
+        {
+            **({} if row is None else {"row": row}),
+            **about,
+            **{"measure": measure, "name": name, "scene": scene or None, "n": each.n, "value": each.value},
+            **{"low": each.low, "high": each.high},
+        }
+        for measure, name, scene, each in found
+    ]
 
 
 def _ranked(of: ResultSet, best: ResultSet) -> dict[str, Any]:

@@ -39,22 +39,27 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comma_separated(table: Table) -> str:
-    """Rows of plain cells; a column with intervals is followed by ``… low`` and ``… high``."""
+def comma_separated(*tables: Table) -> str:
+    """Tables as one that programs read: a column with intervals is followed by ``… low`` and ``… high``; what has no
+    number is empty. Of several, ``table`` says which; footnotes stand in ``remarks``."""
+    rows: list[dict[str, str]] = []
+    for table in tables:
+        for row in table.rows:
+            found = {"table": table.title} if len(tables) > 1 else {}
+            for column, cell in zip(table.columns, row, strict=True):
+                found[column] = _plain_number(cell.name or cell.text)
+                if any(each[table.columns.index(column)].interval for each in table.rows):
+                    low, high = cell.interval or ("", "")
+                    found |= {f"{column} low": _plain_number(low), f"{column} high": _plain_number(high)}
+            if any(each.remarks for other in tables for line in other.rows for each in line):
+                found["remarks"] = "; ".join(text for cell in row for text in cell.remarks)
+            rows.append(found)
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "remarks"))
+    columns += ["remarks"] if any("remarks" in row for row in rows) else []
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    split = [any(row[i].interval for row in table.rows) for i in range(len(table.columns))]
-    header: list[str] = []
-    for column, intervals in zip(table.columns, split, strict=True):
-        header += [column, f"{column} low", f"{column} high"] if intervals else [column]
-    writer.writerow(header)
-    for row in table.rows:
-        cells: list[str] = []
-        for cell, intervals in zip(row, split, strict=True):
-            cells += [_plain_number(part) for part in (cell.text, *(cell.interval or ("", "")))][
-                : 3 if intervals else 1
-            ]
-        writer.writerow(cells)
+    writer = csv.DictWriter(text, columns or (tables[0].columns if tables else ()), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -122,12 +127,17 @@ def _piped(text: str) -> str:
 
 def _plain_number(text: str) -> str:
     """A number as programs read it: a plain minus, no plus sign; other text as it is."""
+    if text == "–":
+        return ""
     plain = text.replace("−", "-").removeprefix("+")
     return plain if re.fullmatch(r"-?\d+(\.\d+)?", plain) else text
 
 
 def print_tables(tables: Sequence[Table], form: str) -> None:
     """Prints tables in a format of :data:`FORMATS`, or drawn for the ``screen``."""
+    if form == "csv":
+        print(comma_separated(*tables), end="")
+        return
     if form != "screen":
         print("\n".join(FORMATS[form](table) for table in tables), end="")
         return

@@ -79,7 +79,8 @@ def _table_of(sets: Mapping[str, Results], published: bool, anyway: bool) -> Tab
         if fields and not anyway:
             raise refuse(first_name, name, fields)
         notes = [*_differs_from(first_name, fields), *_unlike_published(each), *each.summary.notes]
-        rows.append((Cell(f"{name}{marks.letters(notes)}"), *_numbers(each)))
+        label = Cell(f"{name}{marks.letters(notes)}", name=name, remarks=tuple(notes))
+        rows.append((label, *_numbers(each)))
         clean.append(not notes)
     sources = []
     family = _family(first)
@@ -154,7 +155,8 @@ def _published_row(of: PublishedRow, marks: _Marks) -> tuple[Cell, ...]:
         success = of.success or 0.0
         exact = rate(round(success * of.n), of.n) if of.n else None
         cells = [Cell(str(of.n)), rate_cell(exact)] if exact else [Cell("–"), Cell(f"{100 * success:.0f}")]
-    return (Cell(f"{of.method} *{marks.letters(notes)}"), *cells)
+    published = (f"published: {of.source.partition(';')[0]}", *notes)
+    return (Cell(f"{of.method} *{marks.letters(notes)}", name=of.method, remarks=published), *cells)
 
 
 def published_chain(of: PublishedRow) -> ChainTable:

@@ -34,6 +34,10 @@ class Cell:
     """In [0, 1], for a colour on the screen."""
     best: bool = False
     """Whether it is the best of its column, and printed bold."""
+    name: str = ""
+    """Of a cell with footnotes: its text without them."""
+    remarks: tuple[str, ...] = ()
+    """Their texts, for formats that have none below a table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.machine import doctor
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.for_ci import append_step_summary, junit
+from vla_bench.bench.records.formats import comma_separated
 from vla_bench.bench.records.result_set import ResultSet
+from vla_bench.bench.records.tables import Cell, Table
 
 BASE = [0, 1, 2, 5, 0, 1, 2, 5] * 6
 NEW = [1, 2, 5, 5, 1, 2, 5, 5] * 6
@@ -50,6 +52,33 @@ def test_a_comparison_as_csv_is_one_table(folders, capsys):
     assert table["p"].dtype == float and table["p"][0] == exact.average.p
     assert table["difference"][0] == 1.25
     assert list(table["value_first"][1:6]) == [0.75, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_tables_of_two_splits_are_one_with_remarks(tmp_path, folders, capsys):
+    other = str(write_chains(tmp_path / "other", [3] * 8, policy="other", facts={"assets": "builtin"}))
+    words = ("table", *folders, other, "--anyway", "--no-published", "--format", "csv")
+    table = pandas.read_csv(io.StringIO(said(capsys, *words)))
+    assert list(table["method"]) == ["base", "new", "other"] and list(table["n"]) == [48, 48, 8]
+    assert list(table["average chain length"]) == [2.0, 3.25, 3.0] and table["1/5 low"].dtype.kind in "fi"
+    assert "assets" in table["remarks"][2] and "assets" not in str(table["remarks"][1])
+
+
+def test_several_tables_are_one_and_what_has_no_number_is_empty():
+    cells = (Cell("ours (a)", name="ours", remarks=("few episodes",)), Cell("1.50", ("−0.10", "+2.0")))
+    first = Table("one", ("method", "average"), (cells,))
+    second = Table("two", ("method", "%"), ((Cell("theirs"), Cell("–")),))
+    found = pandas.read_csv(io.StringIO(comma_separated(first, second)))
+    assert found.to_dict("list")["table"] == ["one", "two"] and list(found["method"]) == ["ours", "theirs"]
+    assert found["average"][0] == 1.5 and found["average low"][0] == -0.1 and found["average high"][0] == 2.0
+    assert found["%"].isna().all() and found["remarks"][0] == "few episodes"
+
+
+def test_power_and_a_description_are_tables_too(folders, capsys):
+    power = pandas.read_csv(io.StringIO(said(capsys, "power", "--average", "3", "--format", "csv")))
+    assert len(power) == 1 and power["episodes"][0] > 1000 and power["difference"][0] == 0.1
+    table = pandas.read_csv(io.StringIO(said(capsys, "describe", folders[0], "--format", "csv")))
+    assert list(table["measure"][:6]) == ["average"] + ["position"] * 5
+    assert table["value"][0] == 2.0 and list(table["value"][1:6]) == [0.75, 0.5, 0.25, 0.25, 0.25]
 
 
 def test_a_leaderboard_is_one_table_best_first(tmp_path, folders, capsys):
