@@ -129,12 +129,15 @@ def _stride(policy: Any) -> int:
 
 
 def _tell(folder: Path, seconds: float) -> None:
-    from vla_bench.bench.vectors.store import read
+    import pyarrow.parquet as parquet
 
-    found = read(folder)
-    for place, shape in found.about["places"].items():
-        print(f"{place}: {len(found.rows)} × {' × '.join(map(str, shape))} float32")
-    off = int((~found.rows["faithful"].astype(bool)).sum())
+    from vla_bench.bench.vectors.store import ROWS, shapes_of
+
+    # The pictures of thousands of rows stay on disk.
+    faithful = parquet.read_table(folder / ROWS, columns=["faithful"])["faithful"]
+    for place, shape in shapes_of(folder).items():
+        print(f"{place}: {len(faithful)} × {' × '.join(map(str, shape))} float32")
+    off = len(faithful) - sum(bool(each) for each in faithful.to_pylist())
     if off:
         print(f"{off} frames come after a state that the replay did not meet exactly: they are not what the run met")
     print(f"{folder}: {seconds:.1f} s; now: vla-bench vectors describe {folder}")

@@ -124,6 +124,12 @@ def read(folder: Path) -> Extraction:
     return Extraction(folder, about, rows)
 
 
+def shapes_of(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of one vector at each place of an extraction that is there."""
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    return {place: tuple(shape) for place, shape in about["places"].items()}
+
+
 def _header(shapes: Mapping[str, Sequence[int]], samples: int) -> bytes:
     """The form that safetensors states: 8 bytes of length, JSON padded to 8, then the tensors one after the other."""
     offset, entries = 0, {}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from vla_bench.bench.records.tables import Cell, Table, percent
 from vla_bench.bench.vectors.comparison import Compared
+from vla_bench.bench.vectors.comparison import enough as enough_to_compare
+from vla_bench.bench.vectors.intervals import Estimate
+from vla_bench.bench.vectors.probes import probes
 from vla_bench.bench.vectors.sampling import Plan
 from vla_bench.bench.vectors.statistics import (
     Dimensions,
-    Estimate,
     curve,
     dimensions,
     effective_rank,
     enough,
     flat,
     overall,
-    probes,
 )
 from vla_bench.bench.vectors.store import Extraction
 
@@ -84,7 +86,7 @@ def description(found: Extraction, place: str) -> list[Table]:
         )
     )
     read_off = tuple(
-        (Cell(of.what), Cell(of.measure), Cell(f"{of.score:.3f}"), Cell(f"{of.chance:.3f}"), Cell(str(of.n)))
+        (Cell(of.what), Cell(of.measure), _estimate(of.score), Cell(f"{of.chance:.3f}"), Cell(str(of.n)))
         for of in probes(values, found.rows)
     )
     if read_off:
@@ -95,26 +97,64 @@ def description(found: Extraction, place: str) -> list[Table]:
 
 def comparison_tables(first: Extraction, second: Extraction, place: str, of: Compared) -> list[Table]:
     """What differs between two extractions at one place."""
-    rows = [("linear CKA", f"{of.cka:.4f}")]
-    title, caption = f"{first.name} and {second.name}: {place}", ""
-    if of.wasserstein is None or of.cosine is None or of.js is None:
+    n = len(first.rows)
+    rows: list[tuple[str, Cell]] = [("linear CKA", _estimate(of.cka))]
+    caption = f"{enough_to_compare(of, n)} 95 % intervals over episodes; estimators: docs/vectors.md."
+    by = of.by_dimension
+    if by is None:
         caption = (
-            "Their widths differ, so that no dimension of one is one of the other: nothing is said by dimension or by "
-            "frame. CKA, and the probes of `vectors describe`, hold across widths."
+            f"Their widths differ, so that no dimension of one is one of the other: nothing is said by dimension or by "
+            f"frame; CKA and what can be read off hold across widths. {caption}"
         )
-        return [Table(title, ("", "value"), tuple((Cell(a), Cell(b)) for a, b in rows), caption)]
-    assert of.divergence is not None and of.ks is not None and of.p is not None
-    changed = int((of.p < 0.05).sum())
-    rows += [
-        ("cosine of a frame's two vectors, mean", f"{of.cosine.mean():.4f}"),
-        ("the same, lowest", f"{of.cosine.min():.4f}"),
-        ("Wasserstein distance, mean over dimensions", f"{of.wasserstein.mean():.4g}"),
-        ("Jensen-Shannon divergence, mean, nats", f"{of.js.mean():.4g}"),
-        ("Kullback-Leibler divergence, mean, nats", f"{of.divergence.mean():.4g}"),
-        ("dimensions that differ (Kolmogorov-Smirnov, Holm)", f"{changed} of {len(of.p)}"),
-    ]
-    tables = [Table(title, ("", "value"), tuple((Cell(a), Cell(b)) for a, b in rows), "Estimators: docs/vectors.md.")]
-    most = (-of.wasserstein).argsort(kind="stable")[:10].tolist()
+    else:
+        assert of.cosine and of.wasserstein and of.js and of.divergence and of.cosines is not None
+        rows += [
+            ("cosine of a frame's two vectors, mean", _estimate(of.cosine)),
+            ("the same, lowest", Cell(f"{of.cosines.min():.4f}")),
+            ("Wasserstein distance, mean over dimensions", _estimate(of.wasserstein)),
+            ("Jensen-Shannon divergence, mean, nats", _estimate(of.js)),
+            ("Kullback-Leibler divergence, mean, nats", _estimate(of.divergence)),
+            (
+                "dimensions that differ (Kolmogorov-Smirnov, Holm)",
+                Cell(f"{int((by.p < 0.05).sum())} of {len(by.p)}"),
+            ),
+        ]
+    title = f"{first.name} and {second.name}: {place}"
+    tables = [Table(title, ("", "value"), tuple((Cell(a), b) for a, b in rows), caption)]
+    if of.read:
+        tables.append(
+            Table(
+                "Read off by a linear map",
+                ("what", "measure", first.name, second.name, "difference", "chance", "n"),
+                tuple(
+                    (
+                        Cell(a.what),
+                        Cell(a.measure),
+                        _estimate(a.score),
+                        _estimate(b.score),
+                        _estimate(more),
+                        Cell(f"{a.chance:.3f}"),
+                        Cell(str(a.n)),
+                    )
+                    for a, b, more in of.read
+                ),
+                "Cross-validated by episode; differences over the same draws of episodes.",
+            )
+        )
+    tables.append(
+        Table(
+            "Likeness against n",
+            ("frames", "linear CKA", *(["mean cosine"] if by is not None else [])),
+            tuple(
+                (Cell(str(size)), _estimate(cka), *([_estimate(angle)] if angle is not None else []))
+                for size, cka, angle in of.curve
+            ),
+            "CKA of few frames is too high: below as many frames as dimensions it says little.",
+        )
+    )
+    if by is None:
+        return tables
+    most = (-by.wasserstein).argsort(kind="stable")[:10].tolist()
     tables.append(
         Table(
             "Dimensions that changed most",
@@ -122,19 +162,26 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
             tuple(
                 (
                     Cell(str(each)),
-                    *(Cell(f"{column[each]:.3g}") for column in (of.wasserstein, of.js, of.divergence, of.ks, of.p)),
+                    _estimate(_around(by.wasserstein[each], by.half[each])),
+                    *(Cell(f"{column[each]:.3g}") for column in (by.js, by.divergence, by.ks, by.p)),
                 )
                 for each in most
             ),
         )
     )
-    tasks = tuple((Cell(task), Cell(str(n)), Cell(f"{change:.3f}")) for task, n, change in of.tasks[:12])
+    tasks = tuple((Cell(task), Cell(str(number)), _estimate(change)) for task, number, change in of.tasks[:12])
     note = "Mean length of the change, as a share of the mean length of the first's vectors."
     tables.append(Table("Tasks that changed most", ("task", "frames", "change"), tasks, note))
     return tables
 
 
+def _around(value: float, half: float) -> Estimate:
+    return Estimate(float(value), max(float(value - half), 0.0), float(value + half))
+
+
 def _estimate(of: Estimate) -> Cell:
+    if not math.isfinite(of.half):
+        return Cell(f"{of.value:.4g}")
     return Cell(f"{of.value:.4g}", (f"{of.low:.4g}", f"{of.high:.4g}"))
 
 

@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vla_bench.bench.vectors.comparison import compare_values, divergences, holm, linear_cka
-from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, overall, probes
+from vla_bench.bench.vectors.comparison import cka_estimate, compare_values, divergences, holm, linear_cka
+from vla_bench.bench.vectors.comparison import enough as enough_to_compare
+from vla_bench.bench.vectors.intervals import Episodes, Estimate
+from vla_bench.bench.vectors.probes import _balanced, probes
+from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, overall
+
+
+def frames(n, tasks=None):
+    """What n frames are: five an episode."""
+    return pd.DataFrame(
+        {"episode": np.arange(n) // 5, "task": ["t"] * n if tasks is None else tasks, "x": np.linspace(0, 1, n)}
+    )
 
 
 @pytest.fixture
@@ -62,29 +72,68 @@ def test_divergences_of_gaussians_are_their_closed_forms():
     middle = (p + q) / 2
     exact = sum(0.5 * float((x * np.log(x / middle)).sum()) * (grid[1] - grid[0]) for x in (p, q))
     assert js == pytest.approx(exact, rel=0.1)
-    found = compare_values(a[:5000, None], a[:5000, None] + 0.7, ["t"] * 5000)
+    found = compare_values(a[:5000, None], a[:5000, None] + 0.7, frames(5000)[["episode", "task"]]).by_dimension
     assert found.wasserstein[0] == pytest.approx(0.7, abs=1e-9)
+    # E|(s - 1) Z| = |s - 1| sqrt(2 / pi) where only the scale changes.
+    found = compare_values(
+        a[:5000, None], generator.normal(0, 1.5, (5000, 1)), frames(5000)[["episode", "task"]]
+    ).by_dimension
+    assert found.wasserstein[0] == pytest.approx(0.5 * np.sqrt(2 / np.pi), rel=0.1)
 
 
 def test_a_model_is_itself_and_its_rotation(values):
-    same = compare_values(values, values, ["t"] * 500)
-    assert same.cka == pytest.approx(1)
-    assert not same.wasserstein.any() and not same.js.any() and not same.divergence.any() and not same.ks.any()
-    np.testing.assert_allclose(same.cosine, 1)
-    assert same.tasks == (("t", 500, 0.0),) and (same.p == 1).all()
-    turned = np.linalg.qr(np.random.default_rng(4).normal(size=(40, 40)))[0]
+    values = values[:, :12]
+    same = compare_values(values, values, frames(500))
+    assert same.cka.value == pytest.approx(1) and same.cka.half == pytest.approx(0, abs=1e-9)
+    by = same.by_dimension
+    assert not any(column.any() for column in (by.wasserstein, by.half, by.js, by.divergence, by.ks))
+    assert all(each.value == each.half == 0 for each in (same.wasserstein, same.js, same.divergence))
+    np.testing.assert_allclose(same.cosines, 1)
+    assert same.tasks == (("t", 500, Estimate(0, 0, 0)),) and (by.p == 1).all()
+    assert all(more == Estimate(0, 0, 0) for _, _, more in same.read) and same.read
+    assert "500 frames are enough" in enough_to_compare(same, 500)
+    turned = np.linalg.qr(np.random.default_rng(4).normal(size=(12, 12)))[0]
     assert linear_cka(values, 3 * values @ turned) == pytest.approx(1)
-    wide = compare_values(values, np.hstack([values, values]), ["t"] * 500)
-    assert wide.wasserstein is None and wide.cka == pytest.approx(1)
+    wide = compare_values(values, np.hstack([values, values]), frames(500))
+    assert wide.by_dimension is None and wide.cka.value == pytest.approx(1) and wide.read
 
 
 def test_the_changed_dimension_and_task_come_first(values):
-    tasks = ["push"] * 250 + ["lift"] * 250
+    values = values[:, :12]
     other = values.copy()
     other[250:, 5] += 4
-    found = compare_values(values, other, tasks)
-    assert int(found.wasserstein.argmax()) == 5 and found.tasks[0][0] == "lift" and found.tasks[1][2] == 0
-    assert [int(each) for each in np.flatnonzero(found.p < 0.05)] == [5]
+    found = compare_values(values, other, frames(500, ["push"] * 250 + ["lift"] * 250))
+    assert int(found.by_dimension.wasserstein.argmax()) == 5
+    assert found.tasks[0][0] == "lift" and found.tasks[1][2].value == 0
+    assert [int(each) for each in np.flatnonzero(found.by_dimension.p < 0.05)] == [5]
+
+
+def test_the_interval_of_a_similarity_is_as_wide_as_it_varies():
+    """Its half width is that of new extractions, within what 40 of them can say; frames of an episode are alike."""
+    generator = np.random.default_rng(6)
+    names = np.repeat(np.arange(60), 5)
+    mix = generator.normal(size=(6, 6))
+
+    def extraction():
+        shared = generator.normal(size=(60, 6))[names]
+        a = shared + 0.5 * generator.normal(size=(300, 6))
+        return a, a @ mix + 6 * generator.normal(size=(60, 6))[names]
+
+    found = [cka_estimate(*extraction(), Episodes(names)) for _ in range(40)]
+    spread = np.std([each.value for each in found], ddof=1)
+    assert np.mean([each.half for each in found]) / 2 == pytest.approx(spread, rel=0.35)
+    alone = cka_estimate(*extraction(), Episodes(range(300)))
+    assert alone.half < 0.75 * np.mean([each.half for each in found])
+
+
+def test_intervals_of_probes_hold_their_score_and_know_episodes(values):
+    pytest.importorskip("sklearn")
+    rows = frames(500, np.where(values[:, 0] + np.random.default_rng(7).normal(size=500) > 0, "push", "lift"))
+    (probe,) = [each for each in probes(values, rows) if each.what == "task"]
+    from sklearn.metrics import balanced_accuracy_score  # what is computed from sums is what others compute
+
+    assert probe.score.low < probe.score.value < probe.score.high and 0.01 < probe.score.half < 0.1
+    assert balanced_accuracy_score(["a", "a", "b"], ["a", "b", "b"]) == _balanced(np.array([[1.0, 1, 2, 1]]))[0]
 
 
 def test_holm():
@@ -97,8 +146,8 @@ def test_probes_read_what_is_there_and_not_what_is_not(values):
     episodes = np.repeat(np.arange(100), 5)
     tasks = np.where(values[:, 0] > 0, "push", "lift")
     rows = pd.DataFrame({"episode": episodes, "task": tasks, "x": values[:, 1] * 2 + 1})
-    found = {each.what: each.score for each in probes(values, rows)}
+    found = {each.what: each.score.value for each in probes(values, rows)}
     assert found["task"] > 0.9 and found["x"] > 0.99
     shuffled = rows.assign(task=generator.permutation(tasks), x=generator.permutation(rows["x"]))
-    found = {each.what: each.score for each in probes(values, shuffled)}
+    found = {each.what: each.score.value for each in probes(values, shuffled)}
     assert found["task"] == pytest.approx(0.5, abs=0.1) and found["x"] < 0.05

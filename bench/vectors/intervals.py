@@ -1,0 +1,78 @@
+"""Intervals over episodes.
+
+Frames of one episode are no independent samples, so whole episodes are drawn again (cluster bootstrap), and an interval
+reaches Student's t (G - 1 degrees of freedom for G episodes) times the draws' standard error to either side: the draws'
+own quantiles would carry the bias that drawing twice gives to distances, which are never below 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+REPEATS = 400
+ANY = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half the interval's width."""
+        return (self.high - self.low) / 2
+
+
+class Episodes:
+    """Which rows belong together, and how often each group is drawn.
+
+    Args:
+        names: (n,) of each row's episode.
+        seed: Of the draws.
+        repeats: Their number.
+    """
+
+    def __init__(self, names: Sequence[Any] | np.ndarray, seed: int = 0, repeats: int = REPEATS) -> None:
+        _, self.group = np.unique(np.asarray(names).astype(str), return_inverse=True)
+        self.count = int(self.group.max()) + 1
+        self._order = np.argsort(self.group, kind="stable")
+        self._first = np.searchsorted(self.group[self._order], np.arange(self.count))
+        generator = np.random.default_rng(seed)
+        self.draws = generator.multinomial(self.count, np.full(self.count, 1 / self.count), repeats).astype(float)
+        """(repeats, G): how often each episode is in each draw."""
+
+    def sums(self, per_row: np.ndarray) -> np.ndarray:
+        """(n, k) numbers of rows as (G, k) of episodes."""
+        return np.add.reduceat(per_row[self._order], self._first, axis=0)
+
+    def half(self, drawn: np.ndarray) -> np.ndarray:
+        """(repeats, ...) drawn values to the (...) half widths; infinite where there is one episode."""
+        from scipy import stats
+
+        if self.count < 2:
+            return np.full(drawn.shape[1:], math.inf)
+        reach = stats.t.ppf(0.975, self.count - 1) * math.sqrt(self.count / (self.count - 1))
+        return reach * drawn.std(0, ddof=1)
+
+    def estimate(self, value: float, drawn: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
+        """Of (repeats,) drawn values; an interval ends where the number cannot be."""
+        half = float(self.half(drawn))
+        return Estimate(value, max(value - half, min(within[0], value)), min(value + half, max(within[1], value)))
+
+    def ratio(self, top: np.ndarray, under: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
+        """Of the sums of (n,) rows: a mean where ``under`` is all ones."""
+        sums = self.sums(np.stack([top, under], axis=1))
+        whole, drawn = sums.sum(0), self.draws @ sums
+        there = drawn[:, 1] != 0
+        if not whole[1] or there.sum() < 2:
+            return Estimate(math.nan, math.nan, math.nan)
+        return self.estimate(float(whole[0] / whole[1]), drawn[there, 0] / drawn[there, 1], within)
