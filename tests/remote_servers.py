@@ -71,7 +71,7 @@ class Thread:
 
 
 @contextlib.contextmanager
-def served(policy, environment: EnvironmentSpec, mapping: str, port: int = 0) -> Iterator[str]:
+def served(policy, environment: EnvironmentSpec, mapping: str, port: int = 0, tls=None) -> Iterator[str]:
     """The address of a policy that is served in this process."""
     from vla_bench.bench.serving.batches import Batches
     from vla_bench.bench.serving.translation import Translation
@@ -83,7 +83,7 @@ def served(policy, environment: EnvironmentSpec, mapping: str, port: int = 0) ->
     translation = Translation(chosen, policy.spec, environment)
     service = PolicyService(chosen.protocol, batches, translation, policy.spec, name="waver@1")
     try:
-        yield f"127.0.0.1:{service.start('127.0.0.1', port)}"
+        yield f"127.0.0.1:{service.start('127.0.0.1', port, tls)}"
     finally:
         service.stop()
         batches.stop()

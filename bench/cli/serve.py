@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import ssl
 import sys
 import threading
 from functools import partial
@@ -32,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=("openpi", "vla_eval"), default="openpi", help="default: openpi")
     parser.add_argument("--host", default=LOOPBACK, help="address to listen on; this machine alone by default")
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
+    parser.add_argument("--certificate", default="", metavar="PEM", help="for TLS (wss://): the server's certificate")
+    parser.add_argument("--key", default="", metavar="PEM", help="its key, if that is in a file of its own")
     parser.add_argument("--mapping", default="", help="preset or YAML file: what clients send (docs/remote.md)")
     parser.add_argument("--name", default="", help="what it calls itself, e.g. my-model@step-40000")
 
@@ -45,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 0 <= arguments.port < 65536:
         raise ConfigError(f"--port {arguments.port}: there is no such port")
+    tls = _tls(arguments.certificate, arguments.key)
     words = list(arguments.words)
     if not any(word.partition("=")[0] in ("policy", "policy._target_") for word in words):
         raise ConfigError("serve which policy? Type policy=<name> or policy._target_=<module.Class>")
@@ -82,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     batches = Batches(served)
     service = PolicyService(arguments.protocol, batches, translation, served.spec, name=arguments.name)
     try:
-        _serve(service, arguments.host, arguments.port, f"{served.spec.name} ({mapping.name})")
+        _serve(service, arguments.host, arguments.port, tls, f"{served.spec.name} ({mapping.name})")
     except OSError as error:
         raise ConfigError(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}") from None
     finally:
@@ -90,11 +94,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(service: PolicyService, host: str, port: int, what: str) -> None:
+def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
+    if not certificate:
+        if key:
+            raise ConfigError("--key needs --certificate")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as error:
+        words = f"--certificate {certificate}{f' --key {key}' if key else ''}"
+        raise ConfigError(f"{words}: {error.strerror or error}; a certificate and its key as PEM are wanted") from None
+    return context
+
+
+def _serve(service: PolicyService, host: str, port: int, tls: ssl.SSLContext | None, what: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    taken = service.start(host, port)
+    taken = service.start(host, port, tls)
     print(f"serving {what} on {host}:{taken}; Ctrl-C ends it", flush=True)
     if host != LOOPBACK:
         print("anybody who reaches this address can use it; the protocols have no passwords", file=sys.stderr)

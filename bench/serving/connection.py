@@ -43,6 +43,11 @@ class ServedConnection(Wire):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
 
+    @property
+    def answered_by_any(self) -> bool:
+        """Whether another thread may send while one reads, which TLS does not allow."""
+        return self._gathers
+
     def __enter__(self) -> ServedConnection:
         """Itself."""
         return self
@@ -101,10 +106,11 @@ class ServedConnection(Wire):
         """Says goodbye and closes; the answer to it is waited for a little. By any thread, more than once."""
         until = time.monotonic() + self._close_seconds
         with contextlib.suppress(OSError, ConnectionClosed):
-            self.send_close(code, reason)
+            if self.answered_by_any or threading.current_thread() is self._reader:
+                self.send_close(code, reason)
             if threading.current_thread() is not self._reader:
                 self._ended.wait(self._close_seconds)
-                self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
+                self._cut()  # wakes the thread that reads
                 return
             while self.protocol.state is not State.CLOSED and (left := until - time.monotonic()) > 0:
                 self.socket.settimeout(left)
@@ -130,4 +136,4 @@ class ServedConnection(Wire):
     def _cut(self) -> None:
         if not self._ended.is_set():
             with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # of TLS, too, without its goodbye

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http
 import json
 import logging
+import queue
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -286,10 +287,14 @@ class PolicyService:
                 client.connection.close_soon(1011, "the answer cannot be sent")
 
         now = self._batches.at_once(client.slot, asked.observation, begin)
-        if now is None:
+        if now is not None:
+            told(now)
+        elif client.connection.answered_by_any:
             self._batches.ask(Wish(client.slot, asked.observation, begin, told))
         else:
-            told(now)
+            box: queue.SimpleQueue[Decided | Exception] = queue.SimpleQueue()
+            self._batches.ask(Wish(client.slot, asked.observation, begin, box.put))
+            told(box.get())
 
     def _finish(self, client: _Client, payload: Mapping[str, Any]) -> None:
         client.begun, client.plan = False, None

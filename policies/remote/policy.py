@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.remote.addresses import Address, parse_addresses
+from vla_bench.policies.remote.addresses import parse_addresses
 from vla_bench.policies.remote.answer import Interpreter, rows_of
 from vla_bench.policies.remote.connections.base import Connection, Dial
+from vla_bench.policies.remote.connections.tls import check_proxy
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
-from vla_bench.policies.remote.mapping import WireMapping, preset_names
+from vla_bench.policies.remote.mapping import preset_names
 from vla_bench.policies.remote.probe import probe_of
 from vla_bench.policies.remote.request import Requests, merged
 from vla_bench.policies.remote.servers import Servers
@@ -78,6 +80,8 @@ class RemotePolicy:
         timeout: float = 0.0,
         probe: bool = True,
         token_env: str = "VLA_BENCH_TOKEN",
+        ca_file: str = "",
+        proxy: str = "",
     ) -> None:
         """Connects, compares what the server says of itself with the mapping, and asks it one fixed question.
 
@@ -93,6 +97,9 @@ class RemotePolicy:
             timeout: seconds to wait for an answer; 0: learned from how long answers take.
             probe: whether the server is asked about one fixed observation at each start.
             token_env: the environment variable that holds a token, where one is wanted.
+            ca_file: PEM certificates to trust, for a server whose own nobody has signed.
+            proxy: ``http://host:port`` to go through, or ``environment`` for what https_proxy and its like say; none
+                otherwise.
 
         Raises:
             PolicyError: the server contradicts the mapping, refuses us, or answers the question in another shape.
@@ -107,7 +114,9 @@ class RemotePolicy:
         self._servers = Servers(
             parse_addresses(address, protocol, self._mapping.dialect),
             protocol,
-            lambda where, seconds: _dial(where, self._mapping, seconds, token),
+            lambda where, seconds: Dial(
+                where, self._mapping.dialect, seconds, token, ca_file, proxy, BENCHMARKS.get(self._mapping.family, "")
+            ),
         )
         self.statement: Mapping[str, Any] = {}
         """What the server said of itself when this policy was made."""
@@ -141,10 +150,15 @@ class RemotePolicy:
         timeout: float = 0.0,
         probe: bool = True,
         token_env: str = "VLA_BENCH_TOKEN",
+        ca_file: str = "",
+        proxy: str = "",
     ) -> PolicySpec:
         """What the mapping says; asks no server."""
         if wait < 0 or timeout < 0:
             raise PolicyError(f"policy.wait={wait} and policy.timeout={timeout}: seconds from 0 are wanted")
+        check_proxy(proxy)
+        if ca_file and not Path(ca_file).is_file():
+            raise PolicyError(f"policy.ca_file={ca_file}: there is no such file")
         return settled(environment, protocol, address, mapping, model, execute, extra)[1]
 
     @classmethod
@@ -339,7 +353,3 @@ class RemotePolicy:
         slot.interpreter.chunk(rows)
         self.answer_digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:12]
         slot.rows, slot.context, slot.told = None, None, True
-
-
-def _dial(where: Address, mapping: WireMapping, seconds: float, token: str) -> Dial:
-    return Dial(where, mapping.dialect, seconds, token, BENCHMARKS.get(mapping.family, ""))

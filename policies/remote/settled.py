@@ -21,7 +21,7 @@ from vla_bench.policies.remote.mapping import (
     preset_names,
 )
 
-PLACEMENT = ("address", "wait", "timeout", "probe", "token_env")
+PLACEMENT = ("address", "wait", "timeout", "probe", "token_env", "ca_file", "proxy")
 """Arguments that say where and how it is reached; a run may go on with others."""
 SILENT = ("groot", "rest")
 """Protocols in which no server says which model it serves."""

@@ -32,6 +32,10 @@ class Dial:
     """For the connection and the handshake."""
     token: str = ""
     """Sent where the protocol has a place for it."""
+    ca_file: str = ""
+    """PEM certificates that are trusted instead of the system's."""
+    proxy: str = ""
+    """``http://host:port`` between here and there; ``environment``: what the environment's variables say."""
     benchmark: str = ""
     """What vla-eval's hello says of the benchmark."""
     largest: int = LARGEST_MESSAGE

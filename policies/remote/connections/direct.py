@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 
 from vla_bench.policies.remote.connections.frames import Wire
@@ -25,6 +25,10 @@ IDLE_SECONDS = 5.0
 """Between two looks at a connection that nobody asks; servers of the field drop a client after 20 to 40 s."""
 WAITING_MESSAGES = 16
 """Unasked messages kept; behind these nothing more is read."""
+
+
+class Redirected(Exception):
+    """The server names another address."""
 
 
 class DirectConnection(Wire):
@@ -68,8 +72,11 @@ class DirectConnection(Wire):
             while self.protocol.state is State.CONNECTING and self.protocol.handshake_exc is None:
                 self._wait_until(until)
                 self.read()
-        if self.protocol.handshake_exc is not None:
-            raise self.protocol.handshake_exc
+        error = self.protocol.handshake_exc
+        if isinstance(error, InvalidStatus) and "Location" in error.response.headers:
+            raise Redirected(error.response.headers["Location"])  # the library would go there
+        if error is not None:
+            raise error
 
     def send(self, data: bytes | memoryview, timeout: float) -> None:
         """Sends one binary message."""

@@ -12,6 +12,7 @@ import httpx
 from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import rest
+from vla_bench.policies.remote.connections import tls
 from vla_bench.policies.remote.connections.base import Dial, last_line
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
 
@@ -33,14 +34,22 @@ class RestConnection:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if how.token:
             headers["Authorization"] = f"Bearer {how.token}"
-        self._client = httpx.Client(headers=headers, trust_env=not address.local, timeout=how.seconds)
+        trust = tls.context(how.ca_file) if address.scheme == "https" else True
+        by_environment = how.proxy == tls.ENVIRONMENT
+        proxy = None if by_environment or not how.proxy else how.proxy
+        self._client = httpx.Client(
+            headers=headers, trust_env=by_environment, proxy=proxy, verify=trust, timeout=how.seconds
+        )
         self.open = True
         try:  # whether anybody is there at all; what it says to GET is of no interest
             with self._client.stream("GET", f"{address.scheme}://{address.host}:{address.port}/"):
                 pass
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             self.close()
-            raise RemoteFault(f"{self.where} cannot be reached: {error or type(error).__name__}") from None
+            if lasting := tls.distrust(self.where, error):
+                raise lasting from None
+            words = f"{error or type(error).__name__}{tls.hint(how, error)}"
+            raise RemoteFault(f"{self.where} cannot be reached: {words}") from None
 
     def start_episode(self, context: SubtaskContext) -> None:
         """The protocol has no word for it."""
@@ -53,6 +62,8 @@ class RestConnection:
         encode = rest.encode_x_vla if self._dialect == "x_vla" else rest.encode_openvla
         body = rest.encode_openvla(request, double=True) if self._dialect == "openvla_encoded" else encode(request)
         status, content = self._post(body, seconds)
+        if 300 <= status < 400:
+            raise PolicyError(f"{self.where} sends us elsewhere (HTTP {status}), and only addresses of yours are asked")
         if status in (401, 403):
             raise PolicyError(f"{self.where} refuses us (HTTP {status}); it wants a token: policy.token_env")
         try:

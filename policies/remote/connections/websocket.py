@@ -6,14 +6,22 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, cast
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxyStatus,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.sync.client import connect
 
 from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import openpi
+from vla_bench.policies.remote.connections import tls
 from vla_bench.policies.remote.connections.base import Dial, last_line
-from vla_bench.policies.remote.connections.direct import DirectConnection
+from vla_bench.policies.remote.connections.direct import DirectConnection, Redirected
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
 
 STARVLA = "starvla_policy_server"
@@ -37,7 +45,8 @@ class WebSocket:
                 compression=None,
                 max_size=how.largest,
                 additional_headers=headers,
-                proxy=None if how.address.local else True,
+                ssl=tls.context(how.ca_file) if how.address.scheme == "wss" else None,
+                proxy={"": None, tls.ENVIRONMENT: True}.get(how.proxy, how.proxy),
                 create_connection=cast(Any, DirectConnection),
             )
             self._socket = cast(DirectConnection, connecting.__enter__())
@@ -49,9 +58,21 @@ class WebSocket:
                 ) from None
             raise RemoteFault(f"{self.where} answers HTTP {status} instead of a websocket") from None
         except InvalidMessage:
-            raise RemoteFault(f"{self.where} speaks no websocket") from None
+            hint = "" if how.address.scheme == "wss" else f"; with TLS it would be wss://{self.where[5:]}"
+            raise RemoteFault(f"{self.where} speaks no websocket{hint}") from None
+        except Redirected as error:
+            raise PolicyError(
+                f"{self.where} sends us on to {error}, and only addresses of yours are asked: type it as policy.address"
+            ) from None
+        except InvalidProxyStatus as error:
+            status = error.response.status_code
+            words = f"the proxy {how.proxy} answers HTTP {status} for {self.where}"
+            raise (PolicyError if status in (401, 403, 407) else RemoteFault)(words) from None
         except (OSError, TimeoutError, InvalidHandshake, WebSocketException, ValueError) as error:
-            raise RemoteFault(f"{self.where} cannot be reached: {error or type(error).__name__}") from None
+            if lasting := tls.distrust(self.where, error):
+                raise lasting from None
+            words = f"{error or type(error).__name__}{tls.hint(how, error)}"
+            raise RemoteFault(f"{self.where} cannot be reached: {words}") from None
         self.open = True
 
     def send(self, data: bytes | memoryview, seconds: float) -> None:

@@ -23,6 +23,9 @@ class GrootConnection:
 
     def __init__(self, how: Dial) -> None:
         self.where = str(how.address)
+        for name in ("proxy", "ca_file"):
+            if getattr(how, name):
+                raise PolicyError(f"policy.{name}: GR00T's ZMQ service has nothing like it; leave it out")
         self._token = how.token
         self._line = how.dialect
         self._largest = how.largest
