@@ -7,6 +7,7 @@ converted one by one when the dtype differs, so that a file as large as the memo
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
-from vla_bench.policies.vla.weight_files import read_weights
+from vla_bench.policies.vla.weight_files import read_weights, unreadable
 from vla_bench.policies.vla.weight_sets import choose_set
 from vla_bench.program import program
 
@@ -60,8 +61,11 @@ def read_checkpoint(
         PolicyError: it is not there, no checkpoint, damaged, or has no such set.
     """
     path = Path(path)
-    if path.is_dir():
-        path = _weights_in(path)
+    if os.path.isdir(path):
+        try:
+            path = _weights_in(path)
+        except OSError as error:
+            raise PolicyError(f"vla: {unreadable(path, error)}") from None
     raw, said = _read(path, trust, weights)
     tensors: dict[str, Tensor] = {}
     for key, value in raw.items():
@@ -91,6 +95,8 @@ def _read_shards(index: Path, trust: bool) -> dict[str, Any]:
         names = sorted({str(name) for name in listed.values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise PolicyError(f"vla: {index} lists no weights (it has no weight_map); fetch it again") from None
+    if not names:
+        raise PolicyError(f"vla: {index} lists no weights (its weight_map is empty); fetch it again")
     absent = [name for name in names if not (index.parent / name).exists()]
     if absent:
         raise PolicyError(

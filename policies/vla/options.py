@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import Compatibility, VlaConfig
 from vla_bench.policies.vla.files import descriptions_digest
-from vla_bench.policies.vla.weight_files import refuse_other_files
+from vla_bench.policies.vla.weight_files import is_absent, near, refuse_other_files
 
 Batching = Literal["exact", "fast"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -167,10 +168,10 @@ class VlaOptions:
                 "policy 'vla' has no weights: give policy.checkpoint=<file>, or policy.seed=<number> for random ones"
             )
         file = None if self.checkpoint is None else Path(self.checkpoint)
-        if file is not None and (file.is_file() or file.is_symlink()) and not file.name.endswith(".index.json"):
+        if file is not None and is_absent(file):
+            raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder.{near(file)}")
+        if file is not None and not os.path.isdir(file) and not file.name.endswith(".index.json"):
             refuse_other_files(file)
-        if self.checkpoint is not None and not Path(self.checkpoint).exists():
-            raise PolicyError(f"policy.checkpoint={self.checkpoint}: there is no such file or folder")
         if self.lora is not None and not (Path(self.lora).exists() or Path(self.lora).is_symlink()):
             raise PolicyError(f"policy.lora={self.lora}: there is no such folder")
         if self.statistics is not None and not Path(self.statistics).is_file():

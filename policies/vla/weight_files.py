@@ -7,11 +7,13 @@ as :mod:`vla_bench.policies.identity.digests` remembers digests).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import pickle
 import re
+import stat
 import warnings
 import zipfile
 import zlib
@@ -20,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.digests import once
 
@@ -38,6 +41,8 @@ _FOREIGN = {
     b"GGUF": "a GGUF file (llama.cpp)",
     b"\x89PNG": "a picture",
 }
+_TORCH = bytes.fromhex("6cfc9c46f9206aa85019")
+"""The number with which files of torch.save begin that are no archives (before version 1.6)."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -59,18 +64,64 @@ def read_weights(path: Path, *, trust: bool = False) -> Mapping[str, Any]:
 
 def refuse_other_files(path: Path) -> None:
     """PolicyError: the file is not there, or it is something else than weights."""
-    if path.is_symlink() and not path.exists():
-        raise PolicyError(
-            f"vla: {path} is a link to {os.readlink(path)}, which is not there; link it anew, or give the file itself"
-        )
-    if not path.exists():
-        raise PolicyError(f"vla: there is no checkpoint {path}; give its path as checkpoint=...")
     try:
-        start, size = _start(path), path.stat().st_size
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            kind = next(word for test, word in _NO_FILES if test(about.st_mode))
+            raise PolicyError(f"vla: {path} is {kind}, not a file of weights; give the path of a file")
+        start, size = _start(path), about.st_size
     except OSError as error:
-        raise PolicyError(f"vla: {path} cannot be read ({error.strerror or error})") from None
+        raise PolicyError(f"vla: {unreadable(path, error)}") from None
     if what := _something_else(start, size, path):
         raise PolicyError(f"vla: {path} {what}")
+
+
+_NO_FILES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (lambda mode: True, "a device"),
+)
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """A sentence on a path that cannot be looked at."""
+    if error.errno == errno.ELOOP:
+        return f"{path} is a link that leads back to itself; link it anew, or give the file itself"
+    if isinstance(error, PermissionError):
+        return (
+            f"{path} cannot be read ({error.strerror}): you may not read it or a folder that it lies in; ask its "
+            "owner, or copy it"
+        )
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"{path} cannot be read ({error.strerror or error})"
+    if path.is_symlink():
+        return f"{path} is a link to {os.readlink(path)}, which is not there; link it anew, or give the file itself"
+    return f"there is no checkpoint {path}; give its path as checkpoint=...{near(path)}"
+
+
+def is_absent(path: Path) -> bool:
+    """Whether nothing lies there, not even a link; not where one may not look."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def near(path: Path) -> str:
+    """The name beside a path that is not there that was perhaps meant, as a question."""
+    try:
+        return suggestion(path.name, [each.name for each in path.parent.iterdir()])
+    except OSError:
+        return ""
+
+
+def _in_units(size: int) -> str:
+    unit, name = next((pair for pair in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")) if size >= pair[0]), (1, "bytes"))
+    return f"{size / unit:.1f} {name}" if unit > 1 else f"{size} {name}"
 
 
 def _something_else(start: bytes, size: int, path: Path) -> str:
@@ -78,10 +129,15 @@ def _something_else(start: bytes, size: int, path: Path) -> str:
         return "cannot be read (it is empty, 0 bytes); it is truncated or no checkpoint. Fetch it again."
     if start.startswith(b"version https://git-lfs"):
         stated = re.search(rb"size (\d+)", start)
-        large = f" of {int(stated.group(1)) / 1e9:.1f} GB" if stated else ""
+        large = f" of {_in_units(int(stated.group(1)))}" if stated else ""
         return (
             f"is a Git-LFS pointer, not the file{large} itself; type `git lfs install && git lfs pull` in its "
             "repository, or download the file"
+        )
+    if not any(start):
+        return (
+            "begins with zeros, as a file for which room was made but which was never written: a download or copy that "
+            "broke off. Fetch it again."
         )
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
@@ -147,9 +203,16 @@ def _read_torch(path: Path, trust: bool) -> Mapping[str, Any]:
     import torch
 
     mapped = zipfile.is_zipfile(path)
+    if not mapped and _start(path).startswith(b"\x80") and _TORCH not in _start(path)[:64]:
+        raise PolicyError(
+            f"vla: {path} is a pickle of Python's own, not a file that torch.save wrote; read it in Python and save "
+            "the tensors in it with torch.save"
+        )
     if not mapped and not _start(path).startswith(b"\x80"):
         raise PolicyError(_truncated(path))
     if mapped:
+        if what := _another_archive(path):
+            raise PolicyError(f"vla: {path} is {what}")
         check_archive(path)
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning), open(path, "rb") as file:
@@ -186,6 +249,26 @@ def _truncated(path: Path, error: Exception | None = None) -> str:
     return f"vla: {path} cannot be read ({reason}); it is truncated or no checkpoint. Fetch it again."
 
 
+def _another_archive(path: Path) -> str:
+    """What a zip archive is that torch.save did not write; empty for one that it did, or whose list is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return ""
+    if any("/code/" in name for name in names):
+        return (
+            "a TorchScript program, not weights; save those with "
+            f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt')"
+        )
+    if any(name.endswith("data.pkl") for name in names):
+        return ""
+    if names and all(name.endswith(".npy") for name in names):
+        return "a NumPy archive (npz), not weights of torch or safetensors"
+    held = ", ".join(names[:3]) or "empty"
+    return f"a zip archive without weights of torch ({held}); unpack it, and give the file in it"
+
+
 def check_archive(path: Path) -> None:
     """Compares every part of a ``torch.save`` archive with its checksum; PolicyError names one that differs.
 
@@ -212,15 +295,32 @@ def _damaged_part(path: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            wrong = threads.map(lambda part: None if _sound(descriptor, part) else part.filename, parts)
-            return next((name for name in wrong if name), "")
+            stored = [part for part in parts if part.compress_type == zipfile.ZIP_STORED]
+            wrong = threads.map(lambda part: None if _sound(descriptor, part) else part.filename, stored)
+            if found := next((name for name in wrong if name), ""):
+                return found
     finally:
         os.close(descriptor)
+    try:  # what somebody has packed anew, compressed
+        with zipfile.ZipFile(path) as archive:
+            return next((part.filename for part in parts if part not in stored and not _unpacks(archive, part)), "")
+    except (zipfile.BadZipFile, OSError):
+        return "list"
+
+
+def _unpacks(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(part) as opened:
+            while opened.read(_PIECE):
+                pass
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, RuntimeError):
+        return False
+    return True
 
 
 def _sound(descriptor: int, part: zipfile.ZipInfo) -> bool:
     header = os.pread(descriptor, 30, part.header_offset)
-    if len(header) < 30 or header[:4] != b"PK\x03\x04" or part.compress_type != zipfile.ZIP_STORED:
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
         return False
     lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     position, checksum = part.header_offset + 30 + lengths, 0

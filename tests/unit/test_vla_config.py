@@ -323,7 +323,7 @@ def test_other_weights_at_the_same_path_are_another_run(tmp_path: Path) -> None:
         ready = prepare(load_config(words))
         return ready.folder.name, ready.plan.protocol.hash, ready.identity["content"]
 
-    large = bytes(5_000_000)
+    large = b"PK" + bytes(5_000_000)
     first, again, longer, other = run(large), run(large), run(large + b"1"), run(large[:-1] + b"1")
     assert first == again
     assert len({content["policy.checkpoint=model.pt"] for _, _, content in (first, longer, other)}) == 3

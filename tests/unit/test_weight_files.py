@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import pickle
 import zipfile
 
+import numpy
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -186,3 +189,72 @@ def test_several_sets_without_a_usual_name_have_to_be_chosen_from(tmp_path):
     torch.save({"one": WEIGHTS, "two": AVERAGED}, tmp_path / "both.pt")
     with pytest.raises(PolicyError, match=r"choose one with policy\.weights=one\|two"):
         read_checkpoint(tmp_path / "both.pt")
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+def _script(path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights/readme.txt", "hello")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_pipe, "is a pipe, not a file of weights"),
+        (lambda path: path.symlink_to(path.name), "is a link that leads back to itself"),
+        (lambda path: path.write_bytes(bytes(4096)), "begins with zeros, .*download or copy that broke off"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "is a pickle of Python's own.*torch.save"),
+        (_script, r"is a TorchScript program.*torch\.jit\.load\('model\.pt'\)\.state_dict\(\)"),
+        (_zip, r"is a zip archive without weights of torch \(weights/readme\.txt\)"),
+        (lambda path: numpy.savez(path.open("wb"), a=numpy.ones(3)), "is a NumPy archive"),
+        (
+            lambda path: path.write_text(f"version https://git-lfs.github.com/spec/v1\nsize {2**20}\n"),
+            "of 1.0 MB itself",
+        ),
+        (lambda path: path.with_name("model.ptt").touch(), r"there is no checkpoint .* Did you mean 'model\.ptt'\?"),
+    ],
+)
+def test_what_only_looks_like_a_checkpoint(make, message, tmp_path):
+    make(tmp_path / "model.pt")
+    with pytest.raises(PolicyError, match=message):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+def test_an_archive_that_was_packed_anew_is_checked_part_by_part(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "stored.pt")
+    with zipfile.ZipFile(tmp_path / "stored.pt") as stored, zipfile.ZipFile(tmp_path / "model.pt", "w") as packed:
+        for part in stored.infolist():
+            packed.writestr(part.filename, stored.read(part), compress_type=zipfile.ZIP_DEFLATED)
+    check_archive(tmp_path / "model.pt")
+    content = bytearray((tmp_path / "model.pt").read_bytes())
+    content[content.rfind(b"data/0", 0, content.find(b"PK\x01\x02")) + 60] ^= 255
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(PolicyError, match="is damaged"):
+        check_archive(tmp_path / "model.pt")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user has to be looked through the eyes of")
+@pytest.mark.parametrize(("locked", "mode"), [("folder/model.pt", 0o600), ("folder", 0o600), ("folder", 0o000)])
+def test_what_one_may_not_read_is_a_sentence(locked, mode, tmp_path):
+    path = tmp_path / "folder" / "model.pt"
+    path.parent.mkdir()
+    torch.save(WEIGHTS, path)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder.name.startswith(("pytest", "test")):
+            folder.chmod(0o755)
+    (tmp_path / locked).chmod(mode)
+    os.seteuid(65534)
+    try:
+        for asked in (path, path.parent) if locked == "folder" else (path,):
+            with pytest.raises(PolicyError, match=r"you may not read it or a folder that it lies in|holds 0 check"):
+                read_checkpoint(asked)
+    finally:
+        os.seteuid(0)
