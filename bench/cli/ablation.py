@@ -58,10 +58,15 @@ def run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
 
 
 def _evaluate(ready: Preparation) -> ResultSet:
+    from vla_bench.bench.cli.finishing import make_more
     from vla_bench.bench.live.screen import make_screen
     from vla_bench.bench.runner import evaluate
 
-    return evaluate(ready.config, make_screen(), ready)
+    done = evaluate(ready.config, make_screen(), ready)
+    if done.has(ready.config.run.only):
+        with interrupting():
+            make_more(ready.config, done)
+    return done
 
 
 def listed() -> list[tuple[str, str]]:

@@ -132,6 +132,7 @@ def _answer(words: list[str]) -> int:
 
 
 def _run(config: Config, asked: Mapping[str, str]) -> int:
+    from vla_bench.bench.cli.finishing import make_more
     from vla_bench.bench.live.screen import make_screen
     from vla_bench.bench.runner import evaluate, plan_run
 
@@ -152,25 +153,11 @@ def _run(config: Config, asked: Mapping[str, str]) -> int:
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
     with interrupting():
-        _make_more(config, result_set)
+        make_more(config, result_set)
     if least and (line := below(result_set.summary.policy, result_set, *least)):
         print(line, file=sys.stderr)
         return TOO_LOW
     return DONE
-
-
-def _make_more(config: Config, result_set: ResultSet) -> None:
-    """What is made of a finished run: its entry in a tracker, its clips."""
-    if config.run.tracking != "none":
-        from vla_bench.bench.live.tracking import track
-        from vla_bench.bench.setup.config import config_to_plain
-
-        track(result_set, config.run.tracking, config_to_plain(config))
-    if config.run.video != "none":
-        from vla_bench.bench.cli.video import show_clips
-        from vla_bench.bench.machine.cores import usable_cores
-
-        show_clips(result_set.folder, min(config.run.workers or usable_cores(), usable_cores()))
 
 
 def _hand_over(result_set: ResultSet, asked: Mapping[str, str]) -> None:

@@ -100,14 +100,16 @@ def short_names(sets: Sequence[Results]) -> list[str]:
 
 
 def find_sets(folder: Path) -> list[Path]:
-    """The result sets in a folder and the folders below it, by name.
+    """The result sets in a folder and the folders below it, by name; not those within another one, which are a few of
+    its episodes once more.
 
     Raises:
         ResultSetError: there is no such folder, or no result set in it.
     """
     if not folder.is_dir():
         raise ResultSetError(f"there is no folder {folder}")
-    found = sorted(path.parent for path in folder.rglob(JOURNAL))
+    every = {path.parent for path in folder.rglob(JOURNAL)}
+    found = sorted(each for each in every if every.isdisjoint(each.parents))
     if not found:
         raise ResultSetError(f"no result set in {folder}; {evaluation()} makes some")
     return found

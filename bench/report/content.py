@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.protocol import EpisodeRecord
@@ -14,14 +14,16 @@ from vla_bench.bench.records.provenance import tries_of
 from vla_bench.bench.records.result_set import CONFIG, PROVENANCE
 from vla_bench.bench.records.statistics import Mean, Rate
 from vla_bench.bench.records.tables import PARTS
-from vla_bench.bench.video.clips import VIDEOS, Clip, read_index
+from vla_bench.bench.report.alone import SHOWN, Seen, chosen, commands, directions
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
 
 
 CLIPS_BUDGET = 2_000_000
-"""Bytes of clips in a report, before they are written as text, which takes a third more."""
+"""Bytes of clips of failures in a report, before they are written as text, which takes a third more."""
+PAIRS_BUDGET = 3_000_000
+"""Bytes of clips of episodes that only one of two solved."""
 
 
 def key_numbers(of: ResultSet) -> list[dict[str, str]]:
@@ -130,32 +132,69 @@ def failures(of: ResultSet) -> dict[str, Any]:
     }
 
 
-def clips(of: ResultSet, budget: int = CLIPS_BUDGET) -> list[dict[str, str]]:
+def clips(
+    of: ResultSet, seen: Mapping[str, Seen], budget: int = CLIPS_BUDGET, shown: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Clips of failures to be embedded, at most one of each task, as long as ``budget`` bytes last.
 
-    The tasks that fail most come first, each with its smallest clip.
+    The tasks that fail most come first, each with its smallest clip. Episodes ``shown`` elsewhere are left out.
     """
     order = [row["task"] for row in failures(of)["rows"]]
-    smallest: dict[str, Clip] = {}
-    for clip in read_index(of.folder):
-        known = smallest.get(clip.subtask)
-        if not clip.success and (known is None or clip.bytes < known.bytes):
-            smallest[clip.subtask] = clip
+    smallest: dict[str, Seen] = {}
+    for each in seen.values():
+        clip, known = each.clip, smallest.get(each.clip.subtask)
+        if not clip.success and clip.episode not in shown and (known is None or clip.bytes < known.clip.bytes):
+            smallest[clip.subtask] = each
     found = []
     for task in order:
-        if task not in smallest or smallest[task].bytes > budget:
+        if task not in smallest or smallest[task].clip.bytes > budget:
             continue
-        clip = smallest[task]
-        budget -= clip.bytes
-        video = base64.b64encode((of.folder / VIDEOS / clip.file).read_bytes()).decode()
-        found.append(
-            {
-                "task": task,
-                "episode": clip.episode,
-                "instruction": clip.instruction,
-                "video": f"data:video/mp4;base64,{video}",
-            }
-        )
+        budget -= smallest[task].clip.bytes
+        found.append(embedded(smallest[task]))
+    return found
+
+
+def embedded(seen: Seen) -> dict[str, Any]:
+    """A clip as it stands in the page, film and poster inside."""
+    clip = seen.clip
+    film = base64.b64encode(seen.path.read_bytes()).decode()
+    still = base64.b64encode(seen.poster.read_bytes()).decode() if seen.poster and seen.poster.is_file() else ""
+    return {
+        "task": clip.subtask,
+        "episode": clip.episode,
+        "instruction": clip.instruction,
+        "success": clip.success,
+        "chain": clip.chain,
+        "video": f"data:video/mp4;base64,{film}",
+        "poster": f"data:image/jpeg;base64,{still}" if still else "",
+    }
+
+
+def alone(sets: Mapping[str, ResultSet], seen: Sequence[Mapping[str, Seen]]) -> list[dict[str, Any]]:
+    """Episodes that only one of two solved, both ways for the first set and each later one; some with both clips.
+
+    A clip is embedded once; where an episode is shown again, its clip is ``None``, as where there is none.
+    """
+    found = directions(sets)
+    each_set = list(sets.values())
+    embedded_before: set[tuple[int, str]] = set()
+    for direction, names in zip(found, chosen(found, seen, PAIRS_BUDGET), strict=True):
+        sides = (direction["winner"], direction["other"])
+        shown = []
+        for name in names:
+            both = []
+            for side in sides:
+                again = (side, name) in embedded_before
+                there = name in seen[side]
+                embedded_before.add((side, name))
+                both.append(
+                    {"set": side, "clip": embedded(seen[side][name]) if there and not again else None, "again": again}
+                )
+            shown.append({"episode": name, "sides": both})
+        direction["shown"] = shown
+        wanted = names or [name for name, *_ in direction["episodes"][:SHOWN]]
+        direction["commands"] = [line for side in sides for line in commands(each_set[side], wanted, seen[side])]
+        del direction["pairs"]
     return found
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.records.comparison import Comparison
 from vla_bench.bench.records.comparison_tables import comparison_tables, verdict, warnings
 from vla_bench.bench.records.provenance import now
 from vla_bench.bench.records.tables import tables
 from vla_bench.bench.report import content
+from vla_bench.bench.report.alone import clips_of
 from vla_bench.bench.report.chart import survival
 
 if TYPE_CHECKING:
@@ -39,8 +40,18 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    clips = [content.clips(each, content.CLIPS_BUDGET // len(sets)) for each in sets.values()]
-    plain = {**content.episode_data(sets), "clips": [[clip["episode"] for clip in each] for each in clips]}
+    seen = [clips_of(each) for each in sets.values()]
+    alone = content.alone(sets, seen) if comparisons else []
+    names = [
+        [each["episode"] for direction in alone for each in direction["shown"] if _shows(each, place)]
+        for place in range(len(sets))
+    ]
+    clips = [
+        content.clips(each, there, content.CLIPS_BUDGET // len(sets), shown)
+        for each, there, shown in zip(sets.values(), seen, names, strict=True)
+    ]
+    shown = [[*more, *(clip["episode"] for clip in each)] for more, each in zip(names, clips, strict=True)]
+    plain = {**content.episode_data(sets), "clips": shown}
     data = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     rates = content.rates_of(sets)
     first = next(iter(sets.values()))
@@ -68,6 +79,8 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
             }
             for (name, each), shown in zip(sets.items(), clips, strict=True)
         ],
+        alone=alone,
+        noun="sequences" if first.summary.chain else "trials",
         survival=Markup(survival(rates)) if rates else "",
         bars=content.task_bars(sets),
         never=content.never_tried(sets),
@@ -78,3 +91,8 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
         script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
         data=Markup(data.replace("<", "\\u003c")),
     )
+
+
+def _shows(pair: Mapping[str, Any], place: int) -> bool:
+    """Whether the clip of the set at ``place`` is embedded with this pair."""
+    return any(side["set"] == place and side["clip"] for side in pair["sides"])

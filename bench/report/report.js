@@ -35,7 +35,7 @@
     const [length, tried, message] = record;
     for (let place = 0; place < data.longest; place++) {
       const one = tried[place];
-      const seen = one && !one[1] && clips[set].has(episode);
+      const seen = one && place === tried.length - 1 && clips[set].has(episode);
       const pip = make(seen ? "a" : "i", undefined, one ? (one[1] ? "solved" : "failed") : "");
       if (seen) { pip.href = `#clip-${set}-${episode}`; pip.setAttribute("aria-label", `clip of ${episode}`); }
       if (one) pip.title = `${data.tasks[one[0]]}: ${one[1] ? "solved" : "failed"} after ${one[2]} steps`;

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import html
 import importlib.util
 import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.records.journal import write_atomically
 from vla_bench.bench.video.trace import TRACES, Trace, file_name
 from vla_bench.program import installing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VIDEOS, INDEX, LIST = "videos", "index.html", "index.json"
 POSTER_SECONDS = 0.5
@@ -26,6 +31,7 @@ FRAMES_PER_SECOND = 20
 """Of playing: twice the speed of 30 control steps a second, of which every third is shown."""
 HOLD_FRAMES = 16
 """How long the outcome of a subtask stays."""
+_STILL_QUALITY = 72
 _QUALITY = {"crf": "27", "preset": "veryfast"}
 
 
@@ -49,6 +55,8 @@ class Clip:
     bytes: int
     seconds: float
     """CPU time it took."""
+    poster: str = ""
+    """Name of a frame of it as JPEG; empty for clips of an earlier version."""
 
 
 def check_encoder() -> None:
@@ -96,8 +104,19 @@ def make_clips(
                     on_clip(done, len(missing), encoded)
                 except Exception as error:  # one damaged trace must not cost the other clips
                     on_clip(done, len(missing), f"{calls[call].stem}: {error}")
-        write_index(folder, sorted(known.values(), key=lambda clip: clip.episode))
+        made = {name: clip for name, clip in known.items() if clip.file in {f"{path.stem}.mp4" for path in missing}}
+        return add_to_index(folder, made)
     return sorted(known.values(), key=lambda clip: clip.episode)
+
+
+def add_to_index(folder: Path, made: Mapping[str, Clip]) -> list[Clip]:
+    """Adds clips by episode to the run's index, whoever else adds to it now; returns all, by episode."""
+    with (folder / VIDEOS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = {clip.episode: clip for clip in read_index(folder)} | dict(made)
+        clips = sorted(known.values(), key=lambda clip: clip.episode)
+        write_index(folder, clips)
+    return clips
 
 
 def encode(path: Path, target: Path) -> Clip:
@@ -111,7 +130,8 @@ def encode(path: Path, target: Path) -> Clip:
     trace = Trace.read(path)
     replayer = replayer_for(trace)
     part = target / f".{path.stem}.{os.getpid()}.mp4"
-    faithful = True
+    faithful, shown = True, 0
+    poster: np.ndarray | None = None
     try:
         with av.open(str(part), "w", options={"movflags": "+faststart"}) as container:
             stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_QUALITY)
@@ -119,12 +139,18 @@ def encode(path: Path, target: Path) -> Clip:
             stream.codec_context.thread_count = 1
             for moment in replayer.moments(path):
                 faithful = faithful and moment.faithful
-                frame = av.VideoFrame.from_ndarray(draw(moment, trace.episode), format="rgb24")
+                drawn = draw(moment, trace.episode)
+                if shown <= POSTER_SECONDS * FRAMES_PER_SECOND:
+                    poster = drawn
+                shown += 1
+                frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
                 for _ in range(1 if moment.outcome is None else HOLD_FRAMES):
                     frame.pts = None
                     container.mux(stream.encode(frame))
             container.mux(stream.encode())
-        final = target / f"{path.stem}.mp4"
+        final, still = target / f"{path.stem}.mp4", target / f"{path.stem}.jpg"
+        if poster is not None:
+            write_atomically(still, partial(_write_picture, poster))
         part.replace(final)
     except BaseException:
         give_up(replayer)
@@ -143,7 +169,14 @@ def encode(path: Path, target: Path) -> Clip:
         faithful=faithful,
         bytes=final.stat().st_size,
         seconds=time.process_time() - started + replayer.seconds,
+        poster=still.name if poster is not None else "",
     )
+
+
+def _write_picture(drawn: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(drawn).save(path, "JPEG", quality=_STILL_QUALITY)
 
 
 def read_index(folder: Path) -> list[Clip]:
@@ -153,15 +186,17 @@ def read_index(folder: Path) -> list[Clip]:
         clips = [Clip(**each) for each in plain]
     except (OSError, ValueError, TypeError):
         return []
-    inside = [clip for clip in clips if clip.file == f"{file_name(clip.episode)}.mp4"]
+    inside = [
+        clip
+        for clip in clips
+        if clip.file == f"{(name := file_name(clip.episode))}.mp4" and clip.poster in ("", f"{name}.jpg")
+    ]
     return [clip for clip in inside if (folder / VIDEOS / clip.file).is_file()]
 
 
 def write_index(folder: Path, clips: list[Clip]) -> None:
     """Writes the list of clips, and a page that shows them."""
-    from vla_bench.bench.records.journal import write_atomically
-
-    plain = json.dumps([_plain(clip) for clip in clips], indent=1)
+    plain = json.dumps([asdict(clip) for clip in clips], indent=1)
     page = _page(folder.name, clips)
     for name, text in ((LIST, plain), (INDEX, page)):
         write_atomically(folder / VIDEOS / name, partial(_write_text, text))
@@ -171,10 +206,6 @@ def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _plain(clip: Clip) -> dict[str, Any]:
-    return {name: getattr(clip, name) for name in Clip.__slots__}
-
-
 def _knows(known: dict[str, Clip], name: str) -> bool:
     return any(clip.file == name for clip in known.values())
 
@@ -182,17 +213,7 @@ def _knows(known: dict[str, Clip], name: str) -> bool:
 def _page(run: str, clips: list[Clip]) -> str:
     """In the dress of the report; a moment into each clip is its poster."""
     style = (Path(__file__).parents[1] / "report" / "report.css").read_text(encoding="utf-8")
-    figures = "\n".join(
-        f'<figure id="{html.escape(clip.episode)}" tabindex="-1">'
-        f'<video src="{html.escape(clip.file)}#t={POSTER_SECONDS}" '
-        f'controls muted playsinline preload="metadata" aria-label="{html.escape(clip.episode)}"></video>'
-        f"<figcaption><b>{html.escape(clip.subtask)}</b> {html.escape(clip.instruction)} "
-        f'<a href="#{html.escape(clip.episode)}">{html.escape(clip.episode)}</a><br>'
-        f'<i class="dot {"solved" if clip.success else "failed"}"></i>'
-        f"{'solved' if clip.success else 'not solved'}, {clip.chain} in a row, {clip.steps} steps"
-        f"{'' if clip.faithful else ', the replay ended in another state'}</figcaption></figure>"
-        for clip in clips
-    )
+    figures = "\n".join(map(_figure, clips))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{html.escape(run)}: clips</title><style>{style}</style></head>
@@ -202,3 +223,19 @@ def _page(run: str, clips: list[Clip]) -> str:
 {figures}
 </div></main></body></html>
 """
+
+
+def _figure(clip: Clip) -> str:
+    episode, source = html.escape(clip.episode), html.escape(clip.file)
+    if clip.poster:
+        shown = f'src="{source}" poster="{html.escape(clip.poster)}" preload="none"'
+    else:
+        shown = f'src="{source}#t={POSTER_SECONDS}" preload="metadata"'
+    return (
+        f'<figure id="{episode}" tabindex="-1">'
+        f'<video {shown} controls muted playsinline aria-label="{episode}"></video>'
+        f"<figcaption><b>{html.escape(clip.subtask)}</b> {html.escape(clip.instruction)} "
+        f'<a href="#{episode}">{episode}</a><br><i class="dot {"solved" if clip.success else "failed"}"></i>'
+        f"{'solved' if clip.success else 'not solved'}, {clip.chain} in a row, {clip.steps} steps"
+        f"{'' if clip.faithful else ', the replay ended in another state'}</figcaption></figure>"
+    )
