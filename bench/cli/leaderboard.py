@@ -55,5 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         rows = ranking_rows(ranked_groups(sets))
         print(as_json(rows) if arguments.format == "json" else as_csv(RANKED_COLUMNS, rows), end="")
         return 0
+    if arguments.format == "html":
+        from vla_bench.bench.report.tables_page import tables_page
+
+        print(tables_page("Leaderboard", leaderboard(sets), str(arguments.folder)), end="")
+        return 0
     print_tables(leaderboard(sets), arguments.format)
     return 0

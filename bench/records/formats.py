@@ -78,13 +78,15 @@ def latex(table: Table) -> str:
 
 def html(table: Table) -> str:
     """A ``<table>`` with caption, without styles of its own."""
-    head = "".join(f"<th>{escaping.escape(column)}</th>" for column in table.columns)
-    rows = "".join("<tr>" + "".join(map(_html_cell, row)) + "</tr>\n" for row in table.rows)
     note = f"<p><small>{escaping.escape(table.caption)}</small></p>\n" if table.caption else ""
-    return (
-        f"<table>\n<caption>{escaping.escape(table.title)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n{note}"
-    )
+    return f"<table>\n<caption>{escaping.escape(table.title)}</caption>\n{html_rows(table)}</table>\n{note}"
+
+
+def html_rows(table: Table) -> str:
+    """Head and body of a ``<table>``; a column without a name has no header cell."""
+    head = "".join(f"<th>{escaping.escape(column)}</th>" if column else "<td></td>" for column in table.columns)
+    rows = "".join("<tr>" + "".join(map(_html_cell, row)) + "</tr>\n" for row in table.rows)
+    return f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n"
 
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {

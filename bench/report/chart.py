@@ -9,8 +9,9 @@ from vla_bench.bench.records.statistics import Rate
 
 WIDTH, HEIGHT = 720, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 16, 18, 44
-_APART = 9
-"""Units between the points of two sets, so that their intervals do not cover each other."""
+_APART, _SPREAD = 9, 96
+"""Units between the points of two sets, so that their intervals do not cover each other; and of all together at most,
+which is less than from one length to the next."""
 
 
 def survival(series: Mapping[str, Sequence[Rate]]) -> str:
@@ -22,7 +23,7 @@ def survival(series: Mapping[str, Sequence[Rate]]) -> str:
     longest = max(len(rates) for rates in series.values())
 
     def x(length: int, index: int = 0) -> float:
-        aside = (index - (len(series) - 1) / 2) * _APART
+        aside = (index - (len(series) - 1) / 2) * min(_APART, _SPREAD / len(series))
         inner = WIDTH - _LEFT - _RIGHT
         return round(_LEFT + inner * (length - 0.5) / longest + aside, 1)
 
@@ -47,7 +48,7 @@ def survival(series: Mapping[str, Sequence[Rate]]) -> str:
     for index, (name, rates) in enumerate(series.items()):
         points = [(x(k, index), each) for k, each in enumerate(rates, start=1)]
         path = " ".join(f"{at},{y(each.value)}" for at, each in points)
-        parts.append(f'<g class="s{index % 6}"><polyline points="{path}"/>')
+        parts.append(f'<g class="s{index % 6} v{index // 6 % 3}"><polyline points="{path}"/>')
         for k, (at, each) in enumerate(points, start=1):
             low, high = y(each.low), y(each.high)
             parts.append(

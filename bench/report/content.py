@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.protocol import EpisodeRecord
+from vla_bench.bench.records.comparison_tables import difference_cell, p_value
 from vla_bench.bench.records.conditions import flat
 from vla_bench.bench.records.provenance import tries_of
 from vla_bench.bench.records.result_set import CONFIG, PROVENANCE
 from vla_bench.bench.records.statistics import Mean, Rate
-from vla_bench.bench.records.tables import PARTS
+from vla_bench.bench.records.tables import PARTS, Cell, Table, mean_cell, rate_cell
 from vla_bench.bench.report.alone import SHOWN, Seen, chosen, commands, directions
 
 if TYPE_CHECKING:
+    from vla_bench.bench.records.comparison import Comparison
     from vla_bench.bench.records.result_set import ResultSet
 
 
@@ -45,6 +48,39 @@ def key_numbers(of: ResultSet) -> list[dict[str, str]]:
     if summary.errors:
         of_planned = f"{summary.errors} more could not be judged"
     return [*found, {"name": "episodes", "number": f"{summary.done:,}", "interval": of_planned}]
+
+
+def overview(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison]) -> Table:
+    """Many sets at a glance: the numbers that are ranked by, and how each differs from the first."""
+    first = next(iter(sets))
+    longest = max(len(each.summary.chain.rates) if each.summary.chain else 1 for each in sets.values())
+    numbers = ["average chain length", f"1/{longest}, %", f"{longest}/{longest}, %"]
+    columns = ("row", "judged", *(numbers if longest > 1 else ["success, %"]), "difference", "p")
+    found = {each.second: each for each in comparisons}
+    rows = []
+    for name, each in sets.items():
+        summary = each.summary
+        cells = [Cell(name), Cell(f"{summary.done}/{summary.planned}")]
+        if summary.chain and longest > 1:
+            cells += [
+                mean_cell(summary.chain.average),
+                *map(rate_cell, (summary.chain.rates[0], summary.chain.rates[-1])),
+            ]
+        else:
+            rate = summary.chain.rates[0] if summary.chain else summary.overall
+            cells.append(rate_cell(rate) if rate else Cell("–"))
+        compared = found.get(name)
+        if compared and compared.pairs:
+            gained = difference_cell(compared.average.difference, chains=longest > 1)
+            cells += [dataclasses.replace(gained, best=compared.average.sign != 0), Cell(p_value(compared.average.p))]
+        else:
+            cells += [Cell("–"), Cell("–")]
+        rows.append(tuple(cells))
+    caption = (
+        f"Difference: to {first}, paired by episode, with 95 % interval and p of an exact test. Bold where both say "
+        "that it is one."
+    )
+    return Table("", columns, tuple(rows), caption)
 
 
 def _number(name: str, of: Rate | Mean) -> dict[str, str]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 LONG_TABLE = 12
 """Rows above which a table is folded."""
+MANY = 3
+"""Sets above which they stand in a table instead of each by itself."""
 
 
 def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()) -> str:
@@ -55,6 +57,7 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
     data = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     rates = content.rates_of(sets)
     first = next(iter(sets.values()))
+    many = len(sets) > MANY
     if comparisons:
         detail = comparison_tables(comparisons)
         notes = warnings(comparisons)
@@ -62,7 +65,10 @@ def render(sets: Mapping[str, ResultSet], comparisons: Sequence[Comparison] = ()
         detail = tables(first.summary)[:-1]
         notes = list(first.summary.notes)
     return environment.get_template("report.html.jinja").render(
-        title=f"{' and '.join(sets)} on {first.summary.benchmark}",
+        title=f"{f'{len(sets)} rows' if many else ' and '.join(sets)} on {first.summary.benchmark}",
+        many=many,
+        overview=content.overview(sets, comparisons) if many else None,
+        places={name: place for place, name in enumerate(sets)},
         benchmark=first.summary.benchmark,
         verdicts=[verdict(each) for each in comparisons],
         notes=notes,

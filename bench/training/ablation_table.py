@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,12 @@ from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.families.published import rows_of
 from vla_bench.bench.latency import added, quantiles
 from vla_bench.bench.records.clusters import cluster_of, clustered_mean
-from vla_bench.bench.records.formats import html, markdown
+from vla_bench.bench.records.formats import markdown
 from vla_bench.bench.records.journal import write_atomically
 from vla_bench.bench.records.several_runs import SeveralRuns, intervals
 from vla_bench.bench.records.statistics import Mean
 from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
+from vla_bench.bench.report.tables_page import tables_page
 from vla_bench.bench.training.ablation_plan import LearnedAblation
 from vla_bench.bench.training.ablation_run import RowResult
 from vla_bench.bench.training.journal import TrainingJournalContents
@@ -190,14 +190,9 @@ def _rates(results: Sequence[RowResult]) -> Table:
 def write(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Path]:
     """Leaves the table as Markdown, as a page and as numbers. ResultSetError: it cannot be written."""
     made = tables(ablation, results)
-    style = (Path(__file__).parents[1] / "report" / "report.css").read_text(encoding="utf-8")
-    title = escape(made[0].title)
-    page = (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>\n<main>'
-    )
     texts = {
         TABLE: "\n".join(f"## {table.title}\n\n{markdown(table)}" for table in made),
-        REPORT: "\n".join([page, *map(html, made), "</main></html>\n"]),
+        REPORT: tables_page(made[0].title, made, "ablation, trained"),
         NUMBERS: json.dumps(_numbers(results), indent=1) + "\n",
     }
     try:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from vla_bench import bench
+from vla_bench import bench, start
 from vla_bench.bench.cli import main as commands
 from vla_bench.bench.cli import run as command_line
 from vla_bench.bench.errors import ConfigError, ResultSetError
 from vla_bench.bench.report.page import render
 from vla_bench.bench.setup.presets import load_config
-from vla_bench.bench.video.clips import make_clips, read_index
+from vla_bench.bench.video.clips import make_clips, read_index, write_index
 from vla_bench.bench.video.trace import Trace, file_name
 
 FAKE = ("benchmark=fake", "policy=random", "run.backend=local", "run.workers=1", "benchmark.sequences=3")
@@ -115,3 +119,36 @@ def test_a_mistake_is_told_before_the_run(tmp_path, capsys):
         load_config([*FAKE, "run.video=some"])
     assert commands.main(["video", str(tmp_path)]) == 1
     assert "run with run.video=failures" in capsys.readouterr().err
+
+
+def test_clips_of_several_workers_and_commands_are_those_of_one(tmp_path):
+    """Also when two commands make them at once: no clip is lost from the list."""
+    run = evaluate(tmp_path / "one", *FAKE, "benchmark.sequences=4", "benchmark.step_limit=6", "run.video=all")
+    twice = tmp_path / "two"
+    shutil.copytree(run.folder, twice)
+    halves = ["seq-0000", "seq-0001"], ["seq-0002", "seq-0003"]
+    make_clips(run.folder)
+    words = ("vla_bench.bench.old_name", "video", str(twice), "--workers", "2", "--episodes")
+    started = [subprocess.Popen(start.command(*words, *half)) for half in halves]
+    assert [each.wait(timeout=120) for each in started] == [0, 0]
+    one, two = read_index(run.folder), read_index(twice)
+    assert [clip.episode for clip in two] == [clip.episode for clip in one] and len(one) == 4
+    for clip in one:
+        for name in (clip.file, clip.poster):
+            assert (twice / "videos" / name).read_bytes() == (run.folder / "videos" / name).read_bytes()
+
+
+def test_a_poster_is_a_frame_of_its_clip(tmp_path):
+    run = evaluate(tmp_path, *FAKE, "benchmark.sequences=1", "benchmark.step_limit=40", "run.video=all")
+    (clip,) = make_clips(run.folder)
+    videos = run.folder / "videos"
+    assert f'poster="{clip.poster}"' in (videos / "index.html").read_text()
+    with Image.open(videos / clip.poster) as image:
+        poster = np.asarray(image.convert("RGB")).astype(int)
+    with av.open(str(videos / clip.file)) as container:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    unlike = [np.abs(frame - poster).mean() for frame in frames]
+    assert poster.shape == frames[0].shape and min(unlike) < 4
+    assert int(np.argmin(unlike)) <= 12, "of its beginning"
+    write_index(run.folder, [dataclasses.replace(clip, poster="")])
+    assert "#t=" in (videos / "index.html").read_text(), "a clip of an earlier version shows a moment of itself"
