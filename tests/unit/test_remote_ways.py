@@ -7,15 +7,20 @@ import http.server
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
+import time
+import tracemalloc
 
 import pytest
 
 pytest.importorskip("websockets")
 pytest.importorskip("httpx")
 
-from remote_servers import Waver, served
+from remote_servers import Waver, scripted, served
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from vla_bench.bench.cli import main as commands
 from vla_bench.envs.fake import FakeSimulation
@@ -24,7 +29,8 @@ from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote import RemotePolicy
-from vla_bench.policies.remote.errors import RemoteFault
+from vla_bench.policies.remote.codecs import openpi
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault
 
 FAKE = environment_spec("fake")
 CALVIN = environment_spec("calvin")
@@ -242,3 +248,117 @@ def test_a_redirection_is_not_followed(protocol, no_variables):
     more = {"model": "a@1", "mapping": "x_vla_calvin"} if protocol == "rest" else {}
     with running(Elsewhere) as where, pytest.raises(PolicyError, match="only addresses of yours are asked"):
         RemotePolicy(CALVIN, protocol, where[7:], wait=1.0, timeout=2.0, **more)
+
+
+def test_a_server_that_is_still_loading(no_variables, expected):
+    """Nobody listens yet; then a proxy in front of it answers for it; then it is there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    stages: list[str] = []
+
+    class Loading(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            stages.append("503")
+            self.send_error(503)
+            threading.Thread(target=self.server.shutdown, daemon=True).start()
+
+        def log_message(self, *_):
+            pass
+
+    done = threading.Event()
+
+    def loads():
+        time.sleep(0.2)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", port), Loading) as server:
+            server.serve_forever()
+        with served(Waver(FAKE), FAKE, "openpi_fake", port=port):
+            done.wait(20)
+
+    thread = threading.Thread(target=loads)
+    thread.start()
+    try:
+        assert asked(f"127.0.0.1:{port}", wait=20.0) == expected
+    finally:
+        done.set()
+        thread.join()
+    assert stages == ["503"]
+
+
+def test_a_first_answer_may_take_longer_than_later_ones(monkeypatch):
+    """A model that is compiled for its first request, by limits a hundred times shorter."""
+    monkeypatch.setattr("vla_bench.policies.remote.policy.FIRST_SECONDS", 5.0)
+    monkeypatch.setattr("vla_bench.policies.remote.policy.LEAST_SECONDS", 0.5)
+    monkeypatch.setattr("vla_bench.policies.remote.policy.MARGIN", 0.5)
+    pauses = iter((0.8, 0.0, 0.9, 0.0))
+
+    class Compiles(Waver):
+        def act(self, slots, observations):
+            time.sleep(next(pauses))
+            return super().act(slots, observations)
+
+    with served(Compiles(FAKE), FAKE, "openpi_fake") as address:
+        policy = RemotePolicy(FAKE, "openpi", address, wait=5.0, probe=False)
+        policy.reset(0, "go", SubtaskContext("e-0", 0, 0))
+        seen = (FakeSimulation(Sensors.of("front")).observe(),)
+        policy.act((0,), seen)
+        policy.act((0,), seen)
+        with pytest.raises(RemoteFault, match=r"has not answered for 0\.5 s"):
+            policy.act((0,), seen)
+        policy.close()
+
+
+def test_a_gigabyte_is_refused_by_its_announcement():
+    announced = b"\x82\x7f" + struct.pack("!Q", 1 << 30)
+
+    async def promises(connection):
+        await connection.send(openpi.encode({}))
+        await connection.recv()
+        connection.transport.write(announced + bytes(1000))
+        await connection.wait_closed()
+
+    before = tracemalloc.start() or tracemalloc.get_traced_memory()[1]
+    try:
+        with scripted(promises) as address, pytest.raises(MessageFault, match="larger than is taken"):
+            asked(address, model="a@1", probe=False)
+        with served(Waver(FAKE), FAKE, "openpi_fake") as address, connect(f"ws://{address}", proxy=None) as connection:
+            connection.recv(timeout=10)
+            connection.socket.sendall(announced[:1] + b"\xff" + announced[2:] + bytes(1000))
+            with pytest.raises(ConnectionClosed) as caught:
+                connection.recv(timeout=10)
+            assert caught.value.rcvd.code == 1009
+        assert tracemalloc.get_traced_memory()[1] - before < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_tokens_go_where_the_protocols_have_a_place_for_them(no_variables):
+    no_variables.setenv("MINE", "secret-7")
+    headers = []
+
+    async def notes(connection):
+        headers.append(connection.request.headers.get("Authorization"))
+        await connection.send(openpi.encode({}))
+        await connection.recv()
+        await connection.send(openpi.encode({"actions": [[0.0] * 4] * 4}))
+
+    with scripted(notes) as address:
+        assert asked(address, model="a@1", probe=False, token_env="MINE") == [[0.0] * 4] * 4
+        asked(address, model="a@1", probe=False)
+
+    class Acts(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def do_POST(self):
+            headers.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        def log_message(self, *_):
+            pass
+
+    with running(Acts) as where, pytest.raises(PolicyError, match=r"refuses us \(HTTP 401\); it wants a token"):
+        RemotePolicy(CALVIN, "rest", where[7:], mapping="x_vla_calvin", model="a@1", token_env="MINE", wait=2.0)
+    assert headers == ["Api-Key secret-7", None, "Bearer secret-7"]
