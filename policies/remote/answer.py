@@ -41,6 +41,8 @@ def rows_of(reply: Any, answer: Answer, batch: int = 1, batched: bool = False) -
         if not isinstance(found, Mapping) or not all(name in found for name in answer.keys):
             raise MessageFault(f"an answer without {', '.join(answer.keys)}; it has {_keys(found)}")
         parts = [_numbers(found[name], name) for name in answer.keys]
+        if answer.chunk > 1:  # GR00T N1.5 leaves out axes of length 1
+            parts = [part[:, None] if part.ndim == 1 else part for part in parts]
         if len({part.shape[:-1] for part in parts}) != 1:
             raise MessageFault(f"an answer whose parts have the shapes {', '.join(str(p.shape) for p in parts)}")
         numbers = np.concatenate(parts, axis=-1)

@@ -172,7 +172,8 @@ def _groot(
             if nested
             else [name.removeprefix(f"{part}.") for name in mapping.request if name.startswith(f"{part}.")]
         )
-        missing = [str(key) for key in keys if key not in sent and f"{part}.{key}" not in mapping.request]
+        named = {*sent, *mapping.request}  # N1.5 declares "video.image", and language by a name of its own
+        missing = [str(key) for key in keys if key not in named and f"{part}.{key}" not in named]
         if missing:
             against.append(f"it wants {part} {', '.join(missing)}, and the mapping sends {', '.join(sent) or 'none'}")
     declared = config.get("action")

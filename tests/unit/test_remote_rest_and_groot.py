@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 zmq = pytest.importorskip("zmq")
+msgpack = pytest.importorskip("msgpack")
 pytest.importorskip("httpx")
 
+from vla_bench.envs.observation import Observation  # noqa: E402
 from vla_bench.envs.simulation import environment_spec  # noqa: E402
 from vla_bench.policies.base import SubtaskContext  # noqa: E402
 from vla_bench.policies.errors import PolicyError  # noqa: E402
@@ -21,6 +23,7 @@ from vla_bench.policies.remote.codecs import groot, rest  # noqa: E402
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault  # noqa: E402
 from vla_bench.policies.remote.mapping import load_mapping  # noqa: E402
 from vla_bench.policies.remote.probe import probe_of  # noqa: E402
+from vla_bench.policies.remote.request import Requests  # noqa: E402
 
 CALVIN = environment_spec("calvin")
 BRIDGE = environment_spec("simpler", {"set": "bridge"})
@@ -124,6 +127,84 @@ def test_groot_failures(reply, kind, words):
             policy.act((0,), (seen(BRIDGE, policy._mapping),))
         policy.close()
     assert "\n" not in str(caught.value)
+
+
+SETS = {"bridge": "bridge", "fractal": "visual_matching"}
+N15_STATES = {
+    "groot_n15_bridge": ("x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper"),
+    "groot_n15_fractal": ("x", "y", "z", "rx", "ry", "rz", "rw", "gripper"),
+}
+
+
+def n15_config(mapping, states):
+    """What a server of the N1.5 line declares: whole names, each modality as a string of JSON."""
+
+    def modality(steps, keys):
+        plain = json.dumps({"delta_indices": list(range(steps)), "modality_keys": keys})
+        return {"__ModalityConfig_class__": True, "as_json": plain}
+
+    video = next(name for name in mapping.request if name.startswith("video."))
+    return {
+        "video": modality(1, [video]),
+        "state": modality(1, [f"state.{name}" for name in states]),
+        "language": modality(1, ["annotation.human.action.task_description"]),
+        "action": modality(16, [f"action.{name}" for name in KEYS]),
+    }
+
+
+@pytest.mark.parametrize("name", N15_STATES)
+def test_groot_n15_is_asked_flatly_and_at_every_step(name):
+    pytest.importorskip("cv2")
+    mapping = load_mapping(name)
+    environment = environment_spec("simpler", {"set": SETS[name.rpartition("_")[2]]})
+
+    def answer(request):
+        if request["endpoint"] == "get_modality_config":
+            return msgpack.packb(n15_config(mapping, N15_STATES[name]))
+        steps = np.arange(16, dtype=np.float32)  # without the axis of length 1, as its server leaves it
+        return groot.encode({f"action.{key}": (number + steps) / 8 for number, key in enumerate(KEYS)})
+
+    with zmq_server(answer) as (address, heard):
+        policy = RemotePolicy(environment, "groot", address, mapping=name, probe=False, **QUICK)
+        observation = dict(seen(environment, mapping))
+        policy.reset(0, "pick it up", CONTEXT)
+        chunk = policy.act((0,), (Observation(observation),))[0]
+        policy.close()
+    assert [each["endpoint"] for each in heard] == ["get_modality_config", "get_action"]
+    data = heard[-1]["data"]
+    google = name.endswith("fractal")
+    video = data["video.image" if google else "video.image_0"]
+    assert video.shape == ((1, 256, 320, 3) if google else (1, 256, 256, 3)) and video.dtype == np.uint8
+    assert data["annotation.human.action.task_description"] == ["pick it up"]
+    for key in N15_STATES[name]:
+        assert data[f"state.{key}"].shape == (1, 1) and data[f"state.{key}"].dtype == np.float64
+    closedness = float(observation["gripper_closedness"][0])
+    assert data["state.gripper"].item() == (closedness if google else 1 - closedness)
+    arm, grip = chunk[0, :6].tolist(), chunk[0, 6]
+    assert chunk.shape == (1, 7) and arm == [0.0, 0.125, 0.25, 0.375, 0.5, 0.625]
+    assert grip == (1 - 2 * 0.75 if google else 1.0)
+
+
+def test_groot_n15_with_other_keys_is_a_contradiction():
+    pytest.importorskip("cv2")
+    mapping = load_mapping("groot_n15_bridge")
+
+    def answer(request):
+        return msgpack.packb(n15_config(mapping, (*N15_STATES["groot_n15_bridge"], "torque")))
+
+    with zmq_server(answer) as (address, _), pytest.raises(PolicyError, match=r"it wants state state\.torque"):
+        RemotePolicy(BRIDGE, "groot", address, mapping="groot_n15_bridge", **QUICK)
+
+
+def test_groots_google_robot_is_told_how_closed_its_gripper_is():
+    """As its fork's ``1 - openness`` of the Google Robot; the WidowX's is openness."""
+    for name, key, expected in (("groot_fractal", "fractal", 0.25), ("groot_bridge", "bridge", 0.75)):
+        pytest.importorskip("cv2")
+        mapping = load_mapping(name)
+        shown = dict(seen(environment_spec("simpler", {"set": SETS[key]}), mapping))
+        shown["gripper_closedness"] = np.array([0.25])
+        request = Requests(mapping)(Observation(shown), "go", CONTEXT)
+        assert request["state"]["gripper"].item() == expected
 
 
 def test_groot_silence_and_nobody():
