@@ -74,8 +74,9 @@ class OneSlotPolicy:
         self._told = [name for name in TOLD if _takes(plain.reset, name)]
         self._wants_observation = "observation" in _named(plain.reset)
         self._pending: dict[str, Any] | None = None
-        finished = getattr(plain, "finished", None)
-        self._finished: Callable[[EpisodeOutcome], Any] | None = finished if callable(finished) else None
+        finished = own(plain, "finished")
+        told = callable(finished) and _accepts(finished)  # one that takes nothing is the class's own affair
+        self._finished: Callable[[EpisodeOutcome], Any] | None = finished if told else None
         execute = _count(plain, "execute", 1)
         self._spec = PolicySpec(
             name=_own_name(plain),
@@ -84,7 +85,7 @@ class OneSlotPolicy:
             chunk=_count(plain, "chunk", execute),
             execute=execute,
             stochastic=self._wants_seed,
-            ends=callable(getattr(plain, "ended", None)),
+            ends=callable(own(plain, "ended")),
         )
 
     @property
@@ -121,7 +122,7 @@ class OneSlotPolicy:
 
     def close(self) -> None:
         """Calls ``close()`` when there is one."""
-        close = getattr(self._plain, "close", None)
+        close = own(self._plain, "close")
         if callable(close):
             close()
 
@@ -152,14 +153,22 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     return name in _named(function) or (rest and name not in parameters)
 
 
+def own(plain: Any, name: str, default: Any = None) -> Any:
+    """An attribute that may be there; one that cannot be had yet (a property, a ``__getattr__`` that raises) is not."""
+    try:
+        return getattr(plain, name, default)
+    except Exception:  # whatever the class raises there
+        return default
+
+
 def _own_name(plain: Any) -> str:
     """Its ``name`` where that is a text, as many classes have for other ends, too."""
-    name = getattr(plain, "name", None)
+    name = own(plain, "name")
     return name if isinstance(name, str) and name.strip() else type(plain).__name__
 
 
 def _count(plain: Any, name: str, default: int) -> int:
-    value = getattr(plain, name, default)
+    value = own(plain, name, default)
     if value is None or callable(value) or isinstance(value, list | tuple | dict) or hasattr(value, "shape"):
         return default  # a method or a buffer of that name is the class's own affair
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -168,7 +177,7 @@ def _count(plain: Any, name: str, default: int) -> int:
 
 
 def _action(plain: Any, environment: EnvironmentSpec) -> ActionSpec:
-    action = getattr(plain, "action", None)
+    action = own(plain, "action")
     if isinstance(action, ActionSpec):
         return action
     if not isinstance(action, str) or not action:  # e.g. the last action, kept under that name
@@ -184,7 +193,7 @@ def _action(plain: Any, environment: EnvironmentSpec) -> ActionSpec:
 
 def _sensors(plain: Any, environment: EnvironmentSpec) -> Sensors:
     """From names, ``Camera`` objects, or a mapping of names to sizes."""
-    wanted = getattr(plain, "sensors", None)
+    wanted = own(plain, "sensors")
     if isinstance(wanted, Sensors):
         return wanted
     if isinstance(wanted, str | Camera):

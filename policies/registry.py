@@ -24,7 +24,7 @@ from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import Policy, PolicySpec
 from vla_bench.policies.errors import PolicyError, TransientFault
-from vla_bench.policies.one_slot import OneSlotPolicy
+from vla_bench.policies.one_slot import OneSlotPolicy, own
 from vla_bench.policies.user_code import classes_in, import_module, is_class_path, is_path, split
 from vla_bench.program import installing
 
@@ -221,7 +221,7 @@ def _build(factory: Callable[..., Any], choice: Choice, environment: Environment
     arguments = _accepted(factory, choice, {"environment": environment})
     with _blaming(choice, "be built"):
         built = factory(**arguments)
-    if isinstance(getattr(built, "spec", None), PolicySpec):
+    if isinstance(own(built, "spec"), PolicySpec):
         needed = ["reset", "act", "close"]
         needed += ["see"] if built.spec.privileged else []
         needed += ["ended"] if built.spec.ends else []

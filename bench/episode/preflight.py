@@ -133,8 +133,11 @@ def _far_out(spec: PolicySpec, chunk: np.ndarray) -> str:
 
 def _blame(name: str, method: str, error: BaseException) -> PolicyError:
     """What the policy's code raised, as a sentence that says where it was raised."""
+    if isinstance(error.__cause__, StopIteration):  # which a generator on the way has made an error of its own
+        error = error.__cause__
     frame = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())
     return PolicyError(
-        f"policy {name!r} fails in its first {method}(): {type(error).__name__}: {error} "
+        f"policy {name!r} fails in its first {method}(): {type(error).__name__}{f': {said}' if said else ''} "
         f"({Path(frame.filename).name}, line {frame.lineno})"
     )

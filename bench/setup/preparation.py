@@ -26,6 +26,9 @@ from vla_bench.policies.identity.content import Content
 from vla_bench.policies.registry import NEED_NUMPY_ONLY, find_policy
 from vla_bench.policies.specification import Specification, ask_policy
 
+LONGEST_SLUG = 100
+"""Letters of a folder's name before its digest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
@@ -208,4 +211,5 @@ def _place(word: str, name: str, places: Mapping[str, int], *, numbers: bool) ->
 
 def _slug(benchmark: str, policy: str, identity: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
-    return re.sub(r"[^a-z0-9._-]+", "-", f"{benchmark}-{policy}".lower()).strip("-.") + f"-{digest}"
+    words = re.sub(r"[^a-z0-9._-]+", "-", f"{benchmark}-{policy}".lower())
+    return words[:LONGEST_SLUG].strip("-.") + f"-{digest}"

@@ -222,3 +222,28 @@ def test_what_to_return_in_place_of_parts(answer, sentence):
 def test_what_can_be_stacked_is_taken():
     for answer in ([np.zeros(7), np.ones(7)], ((0.0,) * 7, (1.0,) * 7), [0, 0, 0, 0, 0, 0, 1]):
         assert as_chunk(answer, "Mine").shape[-1] == 7
+
+
+def test_attributes_that_cannot_be_had_yet_are_not_there():
+    class Lazy(Plain):
+        @property
+        def action(self):
+            raise RuntimeError("no action yet")
+
+        @property
+        def name(self):
+            raise KeyError("name")
+
+        def finished(self):
+            return False
+
+    policy = OneSlotPolicy(Lazy(), ENVIRONMENT)
+    assert (policy.spec.name, policy.spec.action) == ("Lazy", ENVIRONMENT.actions[0])
+    policy.finished(0, None)  # type: ignore[arg-type]  # a method of that name that takes nothing is its own affair
+
+
+def test_a_long_name_makes_a_folder_all_the_same():
+    from vla_bench.bench.setup.preparation import _slug
+
+    name = _slug("fake", "x" * 500, {"a": 1})
+    assert len(name) < 120 and name.startswith("fake-xxx") and name != _slug("fake", "x" * 500, {"a": 2})

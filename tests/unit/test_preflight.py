@@ -134,3 +134,20 @@ def test_one_camera_against_a_wall_is_no_garbage():
     other[5, 7, 1] = 1
     assert is_plain(picture) and not is_plain(other)
     Watch(Sensors.of("front", "wrist")).check(Observation({"rgb_front": picture, "rgb_wrist": other}))
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("one\n two\nthree"), r"ValueError: one two three \(test_preflight\.py, line \d+\)$"),
+        (AssertionError(), r"AssertionError \(test_preflight\.py, line \d+\)$"),
+        (StopIteration(), r"StopIteration \(test_preflight\.py, line \d+\)$"),
+    ],
+)
+def test_what_a_policy_raises_is_one_line_with_its_place(error, sentence):
+    class Raising(Good):
+        def act(self, observation):
+            raise error
+
+    with pytest.raises(PolicyError, match=sentence):
+        try_out(*parts(Raising), EPISODE, 0)
