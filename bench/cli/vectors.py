@@ -4,6 +4,7 @@ vla-bench vectors plan --data packed --samples 500             which frames, and
 vla-bench vectors extract policy=vla policy.checkpoint=results/laptop/best --data packed --output vectors/a
 vla-bench vectors describe vectors/a                           statistics with intervals, probes, are n enough
 vla-bench vectors compare vectors/a vectors/b                  two policies on the same frames
+vla-bench vectors report vectors/a vectors/b                   the same as a page with maps, and as Markdown
 
 docs/vectors.md has the definitions.
 """
@@ -20,6 +21,7 @@ ACTIONS = {
     "extract": "show a policy these frames and keep what it holds",
     "describe": "statistics with intervals, broken dimensions, probes",
     "compare": "two extractions of the same frames",
+    "report": "one offline HTML page of one or two, and Markdown",
 }
 """Name and one line of help of each action; its module in ``bench/vectors`` has the name with ``_vectors`` added."""
 

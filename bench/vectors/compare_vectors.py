@@ -22,17 +22,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the tables."""
     from vla_bench.bench.records.formats import print_tables
     from vla_bench.bench.vectors.comparison import compare
-    from vla_bench.bench.vectors.store import VectorsError, needs_analysis, read
+    from vla_bench.bench.vectors.store import common_places, needs_analysis, read
     from vla_bench.bench.vectors.tables import comparison_tables
 
     needs_analysis()
     first, second = read(arguments.first), read(arguments.second)
-    places = [arguments.at] if arguments.at else [each for each in first.places if each in second.places]
-    if not places:
-        raise VectorsError(
-            f"{first.folder} and {second.folder} have no place in common: {', '.join(first.places)} and "
-            f"{', '.join(second.places)}; extract both with the same --at"
-        )
+    places = [arguments.at] if arguments.at else common_places([first, second])
     for place in places:
         print_tables(comparison_tables(first, second, place, compare(first, second, place)), arguments.format)
     return 0

@@ -18,7 +18,7 @@ from vla_bench.policies.base import Policy, SubtaskContext
 from vla_bench.policies.listening import Listener, Tokens, listening
 from vla_bench.policies.one_slot import OneSlotPolicy
 
-PICTURE = 72
+PICTURE = 96
 """Pixels of the longer side of the pictures that a report shows."""
 
 

@@ -124,6 +124,18 @@ def read(folder: Path) -> Extraction:
     return Extraction(folder, about, rows)
 
 
+def common_places(found: Sequence[Extraction]) -> list[str]:
+    """Places that all have, in the order of the first. VectorsError: none."""
+    common = [place for place in found[0].places if all(place in each.places for each in found)]
+    if not common:
+        listed = " and ".join(", ".join(each.places) for each in found)
+        raise VectorsError(
+            f"{' and '.join(str(each.folder) for each in found)} have no place in common: {listed}; extract both with "
+            "the same --at"
+        )
+    return common
+
+
 def shapes_of(folder: Path) -> dict[str, tuple[int, ...]]:
     """Shape of one vector at each place of an extraction that is there."""
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
