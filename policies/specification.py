@@ -36,6 +36,10 @@ from vla_bench.policies.registry import BUILT_IN, Choice, describe_policy, find_
 
 WAIT_SECONDS = 300.0
 """What a policy gets to be imported and built."""
+PATIENCE_SECONDS = 2.0
+"""Of building it, after which is said what goes on."""
+LONG_SECONDS = 10.0
+"""Of building it, after which is said how to do without."""
 LOG_TAIL = 2000
 """Characters of what it printed that go into an error."""
 
@@ -153,7 +157,7 @@ def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[st
             assert process.stdin is not None
             with contextlib.suppress(OSError), process.stdin:
                 process.stdin.write(asked.encode())
-            line = _line(result, process, seconds)
+            line = _line(result, process, seconds, _SpokenWait(target))
         finally:
             ended = process.poll()
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -170,12 +174,45 @@ def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[st
     return json.loads(line), output
 
 
-def _line(result: IO[bytes], process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+class _SpokenWait:
+    """Says on standard error that the policy is being built, and for how long, when that takes a while."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._began = time.monotonic()
+        self._next = self._began + PATIENCE_SECONDS
+        self._spoke = False
+
+    def look(self) -> None:
+        """Speaks when it is time to."""
+        if (now := time.monotonic()) < self._next:
+            return
+        terminal = sys.stderr.isatty()
+        self._next = now + (1.0 if terminal else 10.0)
+        self._spoke = True
+        text = f"building {self._target} to ask what it needs: {now - self._began:.0f} s"
+        print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Takes the line away, and says how to do without when it took long."""
+        if self._spoke and sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if (took := time.monotonic() - self._began) > LONG_SECONDS:
+            print(
+                f"note: it took {took:.0f} s to build {self._target} only to ask what it needs, and workers build it "
+                "again; a classmethod describe() that returns its PolicySpec saves that (docs/identity.md)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _line(result: IO[bytes], process: subprocess.Popen[bytes], seconds: float, waiting: _SpokenWait) -> bytes | None:
     """What was answered; empty when the process ended without, None when the time is up."""
     deadline, heard = time.monotonic() + seconds, b""
     poll = select.poll()
     poll.register(result, select.POLLIN)
     while not heard.endswith(b"\n"):
+        waiting.look()
         over = process.poll() is not None
         if poll.poll(100 if not over else 0):
             piece = result.read(1 << 16)
@@ -188,6 +225,7 @@ def _line(result: IO[bytes], process: subprocess.Popen[bytes], seconds: float) -
             return b""
         elif time.monotonic() > deadline:
             return None
+    waiting.end()
     return heard
 
 
