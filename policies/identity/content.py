@@ -17,6 +17,7 @@ from vla_bench.policies.identity.files import MOST_BYTES, MOST_FILES, named_path
 from vla_bench.policies.identity.named import is_weights, named_files
 from vla_bench.policies.identity.sources import (
     code_digest,
+    digests_as_loaded,
     has_file,
     installed_package,
     is_own,
@@ -47,6 +48,8 @@ class Parts:
     """What has its digest, or its version, already."""
     uncompared: tuple[str, ...] = ()
     """What belongs to the policy and cannot be compared, in sentences."""
+    as_loaded: Mapping[str, str] = field(default_factory=dict)
+    """Digests of those of ``sources`` that were edited since this process imported them, as they were then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def parts_of(
                 f"no file holds {name}: its code and what that refers to beside it are compared, not what lies in "
                 "other files"
             )
+    loaded = digests_as_loaded(sources.values())
     homes = list(dict.fromkeys([Path.cwd(), *(file.parent for file in sources.values())]))
     files, remarks = named_paths(given, homes, left_out)
     named = named_files(sources.values())
@@ -121,6 +125,7 @@ def parts_of(
         {name: str(path) for name, path in sorted(files.items())},
         known,
         (*uncompared, *remarks),
+        {name: loaded[path] for name, path in sources.items() if path in loaded},
     )
 
 
@@ -178,7 +183,9 @@ def read_content(parts: Parts, progress: Callable[[int, int], None] = lambda don
             uncompared.append(f"{name} cannot be read ({error.strerror or error})")
             return None
 
-    sources = {name: value for name, path in parts.sources.items() if (value := digest(name, path))}
+    sources = {name: value for name, path in parts.sources.items() if (value := digest(name, path))} | {
+        **parts.as_loaded
+    }
     files = {name: value for name, path in parts.files.items() if (value := digest(name, path))}
     return Content(sources, {**_gathered(files), **parts.known}, tuple(uncompared))
 

@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vla_bench.policies.identity.digests import digest_of
 from vla_bench.policies.identity.named import tree_of
 from vla_bench.policies.identity.state import state_digest
 
@@ -64,6 +65,34 @@ def source_files(
         found[label_of(name, file, is_package)] = file
         queue += _imports(file, name if is_package else name.rpartition(".")[0])
     return found
+
+
+_as_loaded: dict[str, tuple[object, str]] = {}
+"""The digest of a module's file when it was first looked at, and the specification it was loaded with."""
+
+
+def digests_as_loaded(sources: Iterable[Path]) -> dict[Path, str]:
+    """Digests of the files that have been edited since this process imported them, as they were then.
+
+    What was imported goes on to be what runs (a notebook's kernel, a training loop). Known for modules that were
+    looked at before; one that is loaded anew has another specification.
+    """
+    specs = {
+        getattr(module, "__file__", None): getattr(module, "__spec__", None) for module in list(sys.modules.values())
+    }
+    edited: dict[Path, str] = {}
+    for file in sources:
+        spec = specs.get(str(file))
+        if spec is None:
+            continue
+        with contextlib.suppress(OSError):
+            now = digest_of(file)
+            known, then = _as_loaded.get(str(file), (None, now))
+            if known is not spec:
+                _as_loaded[str(file)] = (spec, now)
+            elif then != now:
+                edited[file] = then
+    return edited
 
 
 def is_own(file: Path) -> bool:

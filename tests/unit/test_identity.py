@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vla_bench.policies.identity import digests
+from vla_bench.policies.identity import digests, sources
 from vla_bench.policies.identity.content import Content, differences, parts_of, read_content, shared_differences
 from vla_bench.policies.identity.digests import digest_of
 from vla_bench.policies.identity.sources import code_digest
@@ -76,8 +76,12 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def content_here() -> Content:
+def content_here(*, anew: bool = True) -> Content:
+    """Of what lies there, as a process that has just imported it sees it, or as one that goes on."""
     from own_policy import Mine  # type: ignore[import-not-found]
+
+    if anew:
+        sources._as_loaded.clear()
 
     return read_content(parts_of(Mine, ARGUMENTS, ours=False, stated={}, left_out=Path("results")))
 
@@ -153,6 +157,18 @@ def test_a_policy_that_is_long_in_building_is_spoken_of(place, monkeypatch, caps
     spoken = capsys.readouterr().err
     assert "building own_policy:Mine to ask what it needs: 0 s\n" in spoken
     assert spoken.endswith("a classmethod describe() that returns its PolicySpec saves that (docs/identity.md)\n")
+
+
+def test_code_is_what_was_imported_whatever_its_file_holds_now(place):
+    import importlib
+
+    before = content_here().sources
+    helper = sys.modules["parts.helper"]
+    (place / "parts/helper.py").write_text("import importlib\nplug = importlib.import_module('parts.plug')\nNEW = 1\n")
+    assert content_here(anew=False).sources == before, "what is loaded is what runs"
+    importlib.reload(helper)
+    now = content_here(anew=False).sources
+    assert now["parts/helper.py"] == digest_of(place / "parts/helper.py") != before["parts/helper.py"]
 
 
 def test_a_large_file_is_read_once(place, monkeypatch):
