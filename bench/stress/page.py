@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from vla_bench.bench.records.formats import html
+from vla_bench.bench.records.formats import html_rows
 from vla_bench.bench.stress.comparing import Broken, Level
 from vla_bench.bench.stress.tables import LISTED, difference_text, tables_of, verdicts, warnings
 from vla_bench.bench.video.clips import VIDEOS, read_index
 
 COLOURS = ("#2266aa", "#cc5522", "#228855", "#884499")
 _LABELS, _WIDTH, _ROW, _TOP, _SIDE = 330, 860, 20, 34, 20
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #8884}
-td:first-child,th:first-child{text-align:left}caption{font-weight:600;text-align:left}
-figure{display:inline-block;margin:.5rem 1rem .5rem 0}video{width:24rem;max-width:100%}"""
+STYLE = """.stress { overflow-x: auto; padding: 12px }
+.stress svg { display: block; width: 100%; min-width: 620px; height: auto }
+.clips figure { margin: 0 }"""
+"""Beside the report's."""
 
 
 def picture(policies: Mapping[str, Sequence[Level]]) -> str:
@@ -33,6 +33,7 @@ def picture(policies: Mapping[str, Sequence[Level]]) -> str:
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" role="img" '
+        f'aria-label="Difference to the unchanged twin by level, with 95 % intervals; the numbers are in the table" '
         f'font-family="system-ui,sans-serif" font-size="12"><rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
         f'<line x1="{x(0)}" x2="{x(0)}" y1="{_TOP - 8}" y2="{height - 26}" stroke="#888"/>',
     ]
@@ -70,17 +71,25 @@ def picture(policies: Mapping[str, Sequence[Level]]) -> str:
 
 def render(policies: Mapping[str, Sequence[Level]], folder: Path) -> str:
     """The page, to lie in ``folder``: clips are linked from there."""
+    style = (Path(__file__).parents[1] / "report" / "report.css").read_text(encoding="utf-8")
     parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Under stress</title>',
-        f"<style>{STYLE}</style><h1>Under stress</h1>",
-        *(f"<p><b>{escape(each)}</b></p>" for each in verdicts(policies)),
-        *(f"<p>{escape(note)}</p>" for note in warnings(policies)),
-        picture(policies),
-        "<p><small>Difference to the unchanged twin with its 95 % interval; filled: below 0.05 after Holm's "
-        "correction.</small></p>",
-        *(html(table) for table in tables_of(policies)),
-        "<h2>Episodes that broke</h2>",
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><title>Under stress</title>'
+        f"<style>{style}{STYLE}</style></head>",
+        f'<body><header><p class="eyebrow">{escape(", ".join(filter(None, policies)))}</p><h1>Under stress</h1>',
+        *(f'<p class="verdict">{escape(each)}</p>' for each in verdicts(policies)),
+        *(f'<p class="note">{escape(note)}</p>' for note in warnings(policies)),
+        "</header>\n<main><section>",
+        f'<figure class="stress" tabindex="0">{picture(policies)}</figure>',
+        '<p class="caption">Difference to the unchanged twin with its 95 % interval; filled: below 0.05 after Holm\'s '
+        "correction.</p></section>",
     ]
+    for table in tables_of(policies):
+        caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
+        rows = f'<div class="scroll" tabindex="0"><table>{html_rows(table)}</table></div>'
+        parts.append(f"<section><h2>{escape(table.title)}</h2>{rows}{caption}</section>")
+    parts.append("<section><h2>Episodes that broke</h2>")
     for name, levels in policies.items():
         for level in levels:
             if level.broken:
@@ -88,7 +97,7 @@ def render(policies: Mapping[str, Sequence[Level]], folder: Path) -> str:
                 parts += [_episode(level, broken, folder) for broken in level.broken[:LISTED]]
                 if len(level.broken) > LISTED:
                     parts.append(f"<p>and {len(level.broken) - LISTED} more</p>")
-    return "\n".join([*parts, "</html>"])
+    return "\n".join([*parts, "</section></main></body></html>"])
 
 
 def _episode(level: Level, broken: Broken, folder: Path) -> str:
@@ -97,9 +106,13 @@ def _episode(level: Level, broken: Broken, folder: Path) -> str:
         clip = next((each for each in read_index(of.folder) if each.episode == broken.episode), None)
         if clip is not None:
             source = os.path.relpath(of.folder / VIDEOS / clip.file, folder)
+            still = escape(os.path.relpath(of.folder / VIDEOS / clip.poster, folder)) if clip.poster else ""
+            poster = f'poster="{still}" preload="none"' if still else 'preload="metadata"'
             clips.append(
-                f'<figure><video controls preload="none" src="{escape(source)}"></video>'
+                f'<figure><video controls muted playsinline {poster} src="{escape(source)}" '
+                f'aria-label="{escape(broken.episode)}, {what}"></video>'
                 f"<figcaption>{what}, “{escape(clip.instruction)}”</figcaption></figure>"
             )
     said = f"{escape(broken.episode)}: {broken.solved} solved unchanged, {broken.under_stress} changed; "
-    return f"<p>{said}failed in {escape(broken.subtask)}</p>{''.join(clips)}"
+    shown = f'<div class="clips">{"".join(clips)}</div>' if clips else ""
+    return f"<p>{said}failed in {escape(broken.subtask)}</p>{shown}"
