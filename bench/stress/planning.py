@@ -15,7 +15,7 @@ from vla_bench.bench.protocol import EpisodeSpec, to_plain
 from vla_bench.bench.stress import words
 from vla_bench.envs.simulation import STRESS, EnvironmentSpec, EpisodeStart
 from vla_bench.envs.stress.body import changes
-from vla_bench.envs.stress.levels import AXES, START, WORLD, Stress, axis_of, changed, episode_seed
+from vla_bench.envs.stress.levels import AXES, RULES, START, WORLD, Stress, axis_of, changed, episode_seed
 from vla_bench.envs.stress.wrapped import steps_of, to_option
 from vla_bench.policies.base import PolicySpec
 
@@ -78,20 +78,21 @@ def stressed(
 
 
 def facts_of(stress: Stress, control_hz: float) -> dict[str, Any]:
-    """The levels as facts of a protocol: those that are not zero, their seed, and how time passes."""
+    """The levels as facts of a protocol: those that are not zero, their seed, how time passes, and later rules."""
     levels = changed(stress)
     facts: dict[str, Any] = {name: to_plain(value) for name, value in levels.items() if name not in AXES["time"]}
     if any(name in AXES["time"] for name in levels):
         late = "measured" if stress.latency == "measured" else steps_of(stress, control_hz)
         facts |= {"latency": late, "meanwhile": stress.meanwhile}
-    return facts | {"seed": stress.seed}
+    rules = {name: RULES[name] for name in levels if name in RULES}
+    return facts | ({"rules": rules} if rules else {}) | {"seed": stress.seed}
 
 
 def described(facts: Mapping[str, Any]) -> str:
     """Facts in words: ``body: lost 0.1``."""
     parts: dict[str, list[str]] = {}
     for name, value in facts.items():
-        if name not in ("seed", "meanwhile"):
+        if name not in ("seed", "meanwhile", "rules"):
             parts.setdefault(axis_of(name), []).append(_level(name, value, facts))
     seed = f" (seed {facts['seed']})" if facts.get("seed") else ""
     return "; ".join(f"{axis}: {', '.join(texts)}" for axis, texts in parts.items()) + seed

@@ -1,25 +1,37 @@
-"""Objects that take part in nothing, on the free part of the table top: for :mod:`vla_bench.envs.stress`."""
+"""Objects that take part in nothing, on the table where nothing is to be done: for :mod:`vla_bench.envs.stress`."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vla_bench.envs.calvin.scenes import BLOCK_HALF_WIDTH
+
 if TYPE_CHECKING:
     from vla_bench.envs.calvin.world import World
 
 MASS = 0.03
 """Of each object, kilograms: light enough to be pushed aside."""
-_TOP = 0.44
-"""Height of the table top, metres (0.8 of 0.55, see :mod:`vla_bench.envs.calvin.builtin.dimensions`)."""
-_X, _Y = (-0.41, 0.41), (-0.155, -0.065)
-"""Where objects may stand, metres: on the top, off its edges and clear of the sliding door's handle."""
+_TOP = (-0.41, 0.41), (-0.155, -0.065), 0.44
+"""Where objects may stand on the table top: x, y, height of the surface (0.8 of 0.55, see
+:mod:`vla_bench.envs.calvin.builtin.dimensions`), metres; off its edges and clear of the sliding door's handle."""
+_CUPBOARD = (-0.41, 0.41), (0.16, 0.16), 0.647846
+"""The same on the cupboard, along the middle of its top, for what has no place on the table top (0.8 of
+0.55 + 0.15 sqrt(3))."""
 _FROM_BLOCK, _FROM_FITTING, _FROM_EACH_OTHER, _FROM_ARM = 0.11, 0.09, 0.055, 0.06
-"""Between an object and a block, a button or switch, another object, the arm; metres, between centres (blocks and
-objects) or surfaces."""
+"""Between an object and a block, a button, a switch or a light, another object, the arm; metres, between centres
+(blocks and objects) or surfaces."""
+_PUSHED, _LANE = 0.18, 0.075
+"""A block on the table top is pushed sideways by 0.1 m and more, with half of its length (0.04 m at most) before it and
+half of an object's (0.022 m) at the end; and towards the viewer into the drawer. So nothing stands within so many
+metres to either side of it, nor anywhere in front of it, in a lane this wide to either side of its centre."""
+_ON_TOP, _REAR = 0.03, 0.02
+"""Blocks whose centre is within so many metres of the height of those on the table top, and no further back than this
+y, lie on it: not in the drawer nor behind the door."""
 _TRIES = 300
 _PARKED = -3.0
 """z of what has no place, metres."""
@@ -77,12 +89,13 @@ class Clutter:
         standing: list[np.ndarray] = []
         for index, body in enumerate(self.bodies):
             half = THINGS[index % len(THINGS)].half_sizes[2]
-            for _ in range(_TRIES):
-                place = np.array([generator.uniform(*_X), generator.uniform(*_Y), _TOP + half])
+            for (x, y, height), _ in itertools.product((_TOP, _CUPBOARD), range(_TRIES)):
+                place = np.array([generator.uniform(*x), generator.uniform(*y), height + half])
                 turn = p.getQuaternionFromEuler((0, 0, generator.uniform(-math.pi, math.pi)))
                 if self._is_free(world, place, standing):
                     p.resetBasePositionAndOrientation(body, place, turn, physicsClientId=client)
                     if not self._touches(world, body):
+                        p.changeDynamics(body, -1, mass=MASS, physicsClientId=client)  # it may have been parked
                         standing.append(place)
                         break
             else:
@@ -91,14 +104,23 @@ class Clutter:
 
     def _is_free(self, world: World, place: np.ndarray, standing: list[np.ndarray]) -> bool:
         blocks = [np.array(world.position(body)) for body in world.blocks]
-        return all(np.linalg.norm(place[:2] - each[:2]) > _FROM_BLOCK for each in blocks) and all(
+        on_cupboard = place[1] >= _CUPBOARD[1][0]
+        return (on_cupboard or not any(in_the_way(place, each) for each in blocks)) and all(
             np.linalg.norm(place[:2] - each[:2]) > _FROM_EACH_OTHER for each in standing
         )
 
     def _touches(self, world: World, body: int) -> bool:
         p, client = self._bullet, self._client
         fittings = p.getClosestPoints(body, world.table.body, _FROM_FITTING, physicsClientId=client)
-        moving = {world.table.button, world.table.switch}
-        if any(point[4] in moving for point in fittings):
+        if any(point[4] in world.table.fittings for point in fittings):
             return True
         return bool(p.getClosestPoints(body, world.robot.body, _FROM_ARM, physicsClientId=client))
+
+
+def in_the_way(place: np.ndarray, block: np.ndarray) -> bool:
+    """Whether an object at ``place`` (x, y, metres) would hinder grasping, turning or pushing ``block`` (x, y, z)."""
+    sideways, ahead = abs(float(place[0] - block[0])), float(place[1] - block[1])
+    near = math.hypot(sideways, ahead) <= _FROM_BLOCK
+    if abs(float(block[2]) - _TOP[2] - BLOCK_HALF_WIDTH) > _ON_TOP or block[1] > _REAR:
+        return near
+    return near or (sideways <= _PUSHED and abs(ahead) <= _LANE) or (sideways <= _LANE and ahead < 0)

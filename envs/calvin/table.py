@@ -44,6 +44,8 @@ class Table:
         self.slide, self.drawer = joints["base__slide"], joints["base__drawer"]
         self.button, self.switch = joints["base__button"], joints["base__switch"]
         self._lights = {name: (links[link], colour) for name, (link, colour) in LIGHTS.items()}
+        self.fittings = frozenset((self.button, self.switch, *(link for link, _ in self._lights.values())))
+        """Links that stand on the table or in its front and are small: button, switch and lights."""
         self.ranges = {
             name: tuple(infos[joints[f"base__{name}"]][8:10]) for name in ("slide", "drawer", "button", "switch")
         }

@@ -144,6 +144,10 @@ WORLD = ("camera_shift", "camera_turn", "camera_fov", "light_turn", "light_stren
 START = ("arm_shift", "block_shift")
 """Levels that the family's plan has to know."""
 
+RULES: Mapping[str, int] = {"clutter": 2}
+"""Version of the rule by which what a level stands for is drawn, where it is no longer the first. Raise it with every
+change of what is drawn: it is a fact of the protocol, so that numbers before and after are not taken for the same."""
+
 
 def changed(stress: Stress) -> dict[str, Any]:
     """The levels that are not zero, by field; empty: nothing is changed."""

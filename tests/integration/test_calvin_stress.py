@@ -8,7 +8,7 @@ from vla_bench.bench.setup.config import benchmark_from_plain
 from vla_bench.bench.setup.plan import plan
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import environment_spec
-from vla_bench.envs.stress.levels import Stress
+from vla_bench.envs.stress.levels import RULES, Stress
 from vla_bench.envs.stress.wrapped import make_simulation
 from vla_bench.policies.base import PolicySpec
 
@@ -17,6 +17,8 @@ SENSORS = Sensors((Camera("static", width=60, height=60), Camera("gripper", widt
 CONFIG: BenchmarkConfig = benchmark_from_plain(
     {"family": "calvin", "assets": "builtin", "sequences": 2, "renderer": "tiny"}
 )
+PLACES = [[-0.4, -0.13], [-0.38, -0.07], [0.03, -0.14], [-0.3, -0.08], [-0.33, -0.15], [-0.27, -0.15]]
+"""x and y of six objects in the second official sequence."""
 
 
 def look(renderer="tiny", steps=3, **levels):
@@ -73,6 +75,27 @@ def test_clutter_is_placed_by_its_seed_alone():
     first, again, other = (look("fast", clutter=4, seed=seed)[0]["rgb_static"] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_all_clutter_finds_a_place_and_stays_there():
+    """Where places differ, the rule has changed: raise its version in RULES, then write them here anew."""
+    policy = PolicySpec("blind", CALVIN.actions[0], Sensors())
+    config = benchmark_from_plain({"family": "calvin", "assets": "builtin", "sequences": 2})
+    made = plan(config, policy, CALVIN, Stress(clutter=6))
+    simulation = make_simulation(made.simulation)
+    try:
+        simulation.reset(made.protocol.episodes[1].start)
+        world = simulation.world
+        before = np.array([world.position(body) for body in world.clutter.bodies])
+        simulation.begin(made.protocol.episodes[1].subtasks[0])
+        simulation.advance(np.tile((0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0), (15, 1)))
+        after = np.array([world.position(body) for body in world.clutter.bodies])
+    finally:
+        simulation.close()
+    assert (before[:, 2] > 0.44).all(), "one was left out"
+    assert np.allclose(before, after, atol=0.003)
+    assert RULES["clutter"] == 2
+    assert before[:, :2].round(2).tolist() == PLACES
 
 
 def test_the_body_changes_what_is_done(plain):

@@ -1,7 +1,14 @@
 """Runs under stress: the same for any number of workers, resumed, and read back as a table."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
 import pytest
 
+from vla_bench import start
 from vla_bench.bench.cli.main import main
 from vla_bench.bench.errors import ProtocolMismatch
 from vla_bench.bench.records.comparison import compare
@@ -37,6 +44,35 @@ def test_workers_and_interruptions_change_nothing_and_the_twin_is_found(tmp_path
     said = capsys.readouterr().out
     assert "action noise 0.3" in said
     assert {"stress.md", "stress.html", "stress.svg"} <= {path.name for path in (tmp_path / "one").iterdir()}
+
+
+def test_a_run_that_was_killed_at_any_moment_goes_on_to_the_same_records(tmp_path):
+    whole = evaluated(tmp_path / "whole", *STRESS, "benchmark.sequences=40")
+    words = [*WORDS, *STRESS, "benchmark.sequences=40", f"run.results={tmp_path / 'killed'}", "run.workers=2"]
+    unfinished = []
+    for records in (1, 9):
+        process = subprocess.Popen(
+            start.command("vla_bench", "run", *words),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while process.poll() is None and _judged(tmp_path / "killed") < records and time.monotonic() < deadline:
+                time.sleep(0.002)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+        unfinished.append(0 < _judged(tmp_path / "killed") < 40)
+    assert any(unfinished), "never killed in between"
+    killed = evaluated(tmp_path / "killed", *STRESS, "benchmark.sequences=40")
+    assert outcomes(killed) == outcomes(whole)
+
+
+def _judged(folder):
+    return sum(path.read_bytes().count(b"\n") - 1 for path in folder.glob("*/journal.jsonl"))
 
 
 def test_a_folder_without_stress_is_told_so(tmp_path, capsys):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from vla_bench.envs.calvin.cameras import View
+from vla_bench.envs.calvin.clutter import in_the_way
 from vla_bench.envs.calvin.initial_states import initial_state
 from vla_bench.envs.calvin.oracle import TABLE
 from vla_bench.envs.calvin.renderers.look import FLOOR, LIGHT_POSITION, WHITE, Look, drawn_look
 from vla_bench.envs.calvin.sequences import official_sequences
 from vla_bench.envs.calvin.stress import displaced, moved_start
-from vla_bench.envs.stress.levels import Stress
+from vla_bench.envs.stress.levels import RULES, Stress
 
 EYE = np.eye(4)
 EYE[:3, 3] = (0.1, -0.2, -3.0)
@@ -101,3 +102,22 @@ def test_tints_reach_the_drawn_colours_and_no_block():
     assert ((factors >= 0.1) & (factors <= 1)).all()
     half = np.array(drawn_look(1, 0.0, 0.0, 0.5).tint(FLOOR, -1))
     assert np.allclose(half, 0.5 + 0.5 * np.array(look.tint(FLOOR, -1)))
+
+
+def test_what_is_drawn_is_what_its_rule_drew_before():
+    """Where this fails, what is drawn has changed: raise the version of the level in RULES, then write it here anew."""
+    assert set(RULES) == {"clutter"}
+    moved = displaced(VIEW, Stress(camera_shift=0.03, camera_turn=2.0), 7)
+    assert centre(moved) == pytest.approx((-0.104967, 0.200485, 3.029582), abs=1e-6)
+    look = drawn_look(7, 30.0, 0.0, 1.0)
+    assert look.light_position == pytest.approx((81.867294, 16.222548, 186.170822), abs=1e-5)
+
+
+def test_nothing_stands_where_a_block_is_pushed():
+    block = np.array((0.05, -0.12, 0.46))
+    assert in_the_way(np.array((0.17, -0.13)), block), "where it ends when it is pushed to the right"
+    assert in_the_way(np.array((-0.1, -0.07)), block)
+    assert in_the_way(np.array((0.06, -0.15)), np.array((0.05, -0.03, 0.46))), "on its way into the drawer"
+    assert not in_the_way(np.array((0.25, -0.13)), block)
+    assert not in_the_way(np.array((0.17, -0.13)), np.array((0.05, 0.09, 0.46))), "it lies behind the door"
+    assert not in_the_way(np.array((0.17, -0.13)), np.array((0.05, -0.12, 0.36))), "it lies in the drawer"

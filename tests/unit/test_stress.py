@@ -20,7 +20,7 @@ from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec, Outcome, environment_spec
 from vla_bench.envs.stress.body import Body
 from vla_bench.envs.stress.image import Pictures, changed_picture, coarser
-from vla_bench.envs.stress.levels import AXES, Stress, changed, episode_seed
+from vla_bench.envs.stress.levels import AXES, RULES, Stress, changed, episode_seed
 from vla_bench.envs.stress.wrapped import StressedSimulation, make_simulation, steps_of, to_option
 from vla_bench.policies.base import PolicySpec
 
@@ -30,6 +30,9 @@ CALVIN = {each.name: each for each in environment_spec("calvin").actions}
 
 
 ZERO, BLIND = Stress(), Sensors()
+NOISY = [[-0.108456, 0.237775], [0.110865, 0.326735]]
+LOST_OR_REPEATED = [0, 0, 3, 0, 5, 5, 7, 8, 9, 10, 10, 12]
+GRAINY = [[174, 94, 163], [74, 105, 159]]
 
 
 def fake_plan(stress=ZERO, *, sensors=BLIND, execute=1, **benchmark):
@@ -393,6 +396,27 @@ def test_a_latency_of_nothing_is_the_ordinary_record():
     plain, _, _ = play(execute=3)
     zero, _, _ = play(Stress(latency_seconds=0.0, seed=4), execute=3)
     assert zero.outcome() == plain.outcome()
+
+
+def test_later_rules_are_facts_and_no_words():
+    facts = facts_of(Stress(clutter=2, lost=0.1), 30.0)
+    assert facts == {"clutter": 2, "lost": 0.1, "rules": {"clutter": RULES["clutter"]}, "seed": 0}
+    assert described(facts) == "clutter: clutter 2; body: lost 0.1"
+    assert "rules" not in facts_of(Stress(lost=0.1), 30.0)
+
+
+def test_what_is_drawn_is_what_its_rule_drew_before():
+    """Where this fails, what is drawn has changed: raise the version of the level in RULES, then write it here anew."""
+    body = Body(Stress(action_noise=0.5, gain=0.1), DELTA)
+    body.begin(7)
+    assert not {"action_noise", "gain", "lost", "repeated", "image_noise"} & set(RULES)
+    assert body.changed(np.full((2, DELTA.size), 0.25))[:, :2] == pytest.approx(np.array(NOISY), abs=1e-5)
+    body = Body(Stress(lost=0.3, repeated=0.3), DELTA)
+    body.begin(7)
+    actions = np.tile(np.arange(1.0, 13.0)[:, None] / 100, (1, DELTA.size))
+    assert (100 * body.changed(actions)[:, 0]).round().astype(int).tolist() == LOST_OR_REPEATED
+    picture = changed_picture(np.full((2, 2, 3), 128, np.uint8), Stress(image_noise=30.0), np.random.default_rng(7))
+    assert picture[0].tolist() == GRAINY
 
 
 def test_facts_in_words():
