@@ -124,6 +124,13 @@ def _finish(ready: Preparation, screen: Screen, stop: StopButton) -> ResultSet:
                 (ready.folder / name).unlink(missing_ok=True)
             for path in (ready.folder / STATES).glob("*.parquet"):
                 path.unlink(missing_ok=True)
+        if reused := twins_records(ready, missing):
+            for record in reused:
+                journal.append(record)
+            journal.contents = read_journal(ready.folder / JOURNAL)
+            done = {record.index for record in reused}
+            missing = [episode for episode in missing if episode.index not in done]
+            write_config(ready.folder, config)
         screen.begin(ready.folder, header, journal.contents, len(missing))
         failure: RunFailed | None = None
         try:

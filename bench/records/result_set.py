@@ -49,13 +49,15 @@ from vla_bench.bench.records.provenance import (
 )
 from vla_bench.bench.records.scoring import check_places
 from vla_bench.bench.records.summary import Summary, summarize, summary_to_plain
-from vla_bench.bench.records.tables import counts_line, headline, key_line, tables, to_markdown
+from vla_bench.bench.records.tables import counted, counts_line, headline, key_line, tables, to_markdown
 from vla_bench.policies.identity.content import named
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
 
+OF_TWIN = "twin:"
+"""Begins what stands for the worker of a record that another set has made; the name of its folder follows."""
 JOURNAL = "journal.jsonl"
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
@@ -116,6 +118,13 @@ class ResultSet(Numbers):
             header["notes"] = [
                 *header["notes"],
                 f"more than one state of the policy made this (run.same_policy=true): {named(edits)}",
+            ]
+        twins = [record.worker.removeprefix(OF_TWIN) for record in self.records if record.worker.startswith(OF_TWIN)]
+        if twins:
+            header["notes"] = [
+                *header["notes"],
+                f"the policy is shown no picture, so {counted(len(twins), 'episode')} "
+                f"{'is' if len(twins) == 1 else 'are'} the unchanged twin's ({', '.join(sorted(set(twins)))})",
             ]
         workers = [worker for each in tries for worker in each.get("workers", ())]
         if any(worker.get("repeatable") is False for worker in workers):

@@ -20,6 +20,8 @@ from vla_bench.bench.records.provenance import now
 from vla_bench.bench.records.rows import folder_of_row
 from vla_bench.bench.setup.config import Config
 from vla_bench.bench.setup.plan import environment_of, environment_options, plan
+from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.envs.stress.levels import Stress
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.identity.content import Content
@@ -60,6 +62,19 @@ def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
     """
     environment = environment_of(config.benchmark)  # a mistake in the benchmark is told before the policy is asked
     asked = _asked(config) if live is None else live.specification(environment, Path(config.run.results))
+    return _prepared(config, asked, live, environment)
+
+
+def under(ready: Preparation, stress: Stress) -> Preparation:
+    """The same run under other levels of stress; the policy is not asked again. Raises what planning raises."""
+    config = dataclasses.replace(ready.config, stress=stress)
+    asked = Specification(ready.policy, ready.content, ready.output)
+    return _prepared(config, asked, ready.live, environment_of(config.benchmark))
+
+
+def _prepared(
+    config: Config, asked: Specification, live: LiveInstance | None, environment: EnvironmentSpec
+) -> Preparation:
     policy = asked.spec
     if config.run.inference == "server" and policy.privileged:
         raise ConfigError(

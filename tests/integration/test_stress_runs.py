@@ -75,6 +75,31 @@ def _judged(folder):
     return sum(path.read_bytes().count(b"\n") - 1 for path in folder.glob("*/journal.jsonl"))
 
 
+def test_a_policy_without_cameras_is_not_run_again_for_other_pictures(tmp_path):
+    seen = ["stress.brightness=0.5", "stress.image_noise=20", "stress.lost=0.1"]
+    ran = evaluated(tmp_path / "alone", *seen)
+    assert "" not in {record.worker for record in ran.records}
+    twin = evaluated(tmp_path / "both", "stress.lost=0.1", "run.only=seq-0000..seq-0003")
+    reused = evaluated(tmp_path / "both", *seen, "run.only=seq-0000..seq-0003")
+    assert {record.worker for record in reused.records} == {f"twin:{twin.folder.name}"}
+    assert any("shown no picture, so 4 episodes are the unchanged twin's" in note for note in reused.summary.notes)
+    assert not any(record.timings.physics for record in reused.records)
+    whole = evaluated(tmp_path / "both", *seen)
+    assert outcomes(whole) == outcomes(ran)
+    assert sum(record.worker.startswith("twin:") for record in whole.records) == 4
+    assert whole.header == {**ran.header, "created": whole.header["created"]}
+
+
+def test_a_policy_with_cameras_or_a_changed_body_is_run(tmp_path):
+    sighted = ["policy=stub", "policy.cameras=front", "benchmark.sequences=1"]
+    evaluated(tmp_path, *sighted)
+    dark = evaluated(tmp_path, *sighted, "stress.brightness=-0.5")
+    evaluated(tmp_path, "benchmark.sequences=1")
+    lost = evaluated(tmp_path, "benchmark.sequences=1", "stress.lost=0.5")
+    for ran in (dark, lost):
+        assert not any(record.worker.startswith("twin:") for record in ran.records)
+
+
 def test_a_folder_without_stress_is_told_so(tmp_path, capsys):
     assert main(["stress", str(tmp_path)]) == 1
     assert "holds no result sets" in capsys.readouterr().err

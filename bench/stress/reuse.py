@@ -1,0 +1,47 @@
+"""Records that a policy's unchanged twin has made already: pictures alone were changed, and the policy sees none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from vla_bench.bench.errors import ResultSetError
+from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, Timings
+from vla_bench.bench.records.journal import read_journal
+from vla_bench.bench.records.result_set import JOURNAL, OF_TWIN
+from vla_bench.bench.setup.preparation import Preparation, under
+from vla_bench.envs.stress.levels import PICTURE, WORLD, Stress, changed
+
+SEEN = frozenset({*PICTURE, *WORLD} - {"clutter"})
+"""Levels that change pictures and nothing else."""
+
+
+def twins_records(ready: Preparation, missing: Sequence[EpisodeSpec]) -> list[EpisodeRecord]:
+    """Of ``missing`` those that the same run without changed pictures has judged, as records of this run.
+
+    Only where it is certain that they would come out the same: no camera is rendered for the policy, so that its
+    observations and with them its actions are equal, and time does not pass as it is measured. Not where clips or
+    traces are wanted, which the twin may lack, nor where the policy's files are others by now.
+    """
+    config, levels = ready.config, changed(ready.config.stress)
+    seen = SEEN & set(levels)
+    if not seen or ready.live is not None or ready.policy.sensors.cameras or config.stress.latency == "measured":
+        return []
+    if config.run.video != "none" or config.run.trace != "none" or config.run.name:
+        return []
+    zero = Stress()
+    plain = dataclasses.replace(config.stress, **{name: getattr(zero, name) for name in seen})
+    twin = under(ready, plain)
+    try:
+        contents = read_journal(twin.folder / JOURNAL)
+    except (ResultSetError, OSError):
+        return []
+    theirs, ours = contents.header["identity"], ready.identity
+    if {**theirs, "protocol": ""} != {**ours, "protocol": ""} or theirs["protocol"] != twin.plan.protocol.hash:
+        return []
+    wanted = {episode.index for episode in missing}
+    return [
+        dataclasses.replace(record, worker=f"{OF_TWIN}{twin.folder.name}", timings=Timings(), latency={}, attempt=1)
+        for record in contents.records
+        if record.status == "done" and record.index in wanted
+    ]
