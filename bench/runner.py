@@ -51,8 +51,8 @@ from vla_bench.bench.setup.preparation import (
     wanted_episodes,
 )
 from vla_bench.bench.setup.run_folder import check_no_orphans, check_same_run, write_config, writing_to
-from vla_bench.bench.stress.reuse import twins_records
 from vla_bench.bench.stopping import StopButton
+from vla_bench.bench.stress.reuse import twins_records
 from vla_bench.policies.identity.content import Content, content_from_plain, named, shared_differences
 
 SERVER = "policy.server"
