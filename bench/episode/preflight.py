@@ -108,14 +108,17 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
 def _half_open(spec: PolicySpec, chunk: np.ndarray) -> str:
     """A gripper command from 0 to 1 where those of the convention lie on both sides of 0."""
     commands, action = chunk[:, -1], spec.action
-    if not action.bounded or (action.gripper_open, action.gripper_closed) != (1.0, -1.0):
+    if action.exact_gripper or sorted((action.gripper_open, action.gripper_closed)) != [-1.0, 1.0]:
         return ""
     between = commands[(commands > 0) & (commands < 1)]
     if not len(between) or (commands < 0).any() or (commands > 1).any():
         return ""
+    above, below = ("open", "close") if action.gripper_open > 0 else ("close", "open")
+    never = f"never {below}" if action.bounded or action.gripper == "relative" else f"never {below} more than half"
     return (
-        f"policy {spec.name!r} begins with the gripper command {between[0]:g}; the convention {action.name!r} opens "
-        "above 0 and closes below, so commands from 0 to 1 never close. If that is their range, return 2 * command - 1"
+        f"policy {spec.name!r} begins with the gripper command {between[0]:g}; the convention {action.name!r} "
+        f"{above}s above 0 and {below}s below, so commands from 0 to 1 {never}. If that is their range, return "
+        "2 * command - 1"
     )
 
 

@@ -1,16 +1,20 @@
 """The trial of one step, and the eye kept on observations; on the toy environment, in this process."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from vla_bench.bench.episode.preflight import TryOut, try_out
+from vla_bench.bench.episode.preflight import TryOut, _half_open, try_out
 from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.episode.watch import Watch, is_plain
 from vla_bench.bench.protocol import EpisodeSpec
 from vla_bench.envs.errors import EnvironmentFault, RendererError
-from vla_bench.envs.fake import environment_spec
+from vla_bench.envs.fake import RELATIVE, environment_spec
 from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec, make_simulation
+from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.one_slot import OneSlotPolicy
 
@@ -79,6 +83,22 @@ def test_a_gripper_that_will_never_close_is_remarked_on(command, remarked):
     policy = lying(act=lambda self, seen: np.array([0.0, 0.0, 0.0, command]))
     said = try_out(*parts(policy), EPISODE, 0).remark
     assert ("never close" in said) == bool(said) == remarked
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bounded": False}, "opens above 0 and closes below, .* never close more than half"),
+        ({"bounded": False, "gripper": "relative"}, r"never close\. "),
+        ({"gripper_open": -1.0, "gripper_closed": 1.0}, r"closes above 0 and opens below, .* never open\. "),
+        ({"bounded": False, "exact_gripper": True}, None),
+        ({"gripper_closed": 0.0}, None),
+    ],
+)
+def test_the_remark_on_the_gripper_fits_the_convention_of_any_policy(changes, said):
+    spec = PolicySpec("Full", replace(RELATIVE, **changes))
+    found = _half_open(spec, np.array([[0.0, 0.0, 0.0, 0.3]]))
+    assert re.search(said, found) if said else found == ""
 
 
 def test_a_policy_that_draws_without_the_seed_is_found_out():
