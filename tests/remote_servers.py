@@ -28,6 +28,7 @@ class Waver:
     @classmethod
     def describe(cls, environment: EnvironmentSpec, chunk: int = CHUNK, dtype: str = "float32") -> PolicySpec:
         cameras = [name for name in ("static", "gripper", "front") if name in environment.cameras]
+        cameras = cameras or list(environment.cameras)
         return PolicySpec("waver", environment.actions[0], Sensors.named(cameras), chunk=chunk, execute=chunk)
 
     def reset(self, slot, instruction, context):

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.setup.plan import environment_of
     from vla_bench.bench.setup.presets import load_config
     from vla_bench.policies.registry import make_policy
-    from vla_bench.policies.remote.mapping import load_mapping, preset_names
+    from vla_bench.policies.remote.mapping import load_mapping, raw_mapping
 
     if not 0 <= arguments.port < 65536:
         raise ConfigError(f"--port {arguments.port}: there is no such port")
@@ -62,9 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         from vla_bench.policies.one_slot import OneSlotPolicy
     except ImportError as error:
         raise ConfigError(f"serving needs the package {error.name!r}: {installing('remote')}") from error
-    default = f"{arguments.protocol}_raw_{environment.family}"
-    known = preset_names(arguments.protocol, environment.family)
-    mapping = load_mapping(arguments.mapping or (default if default in known else known[0] if known else default))
+    mapping = load_mapping(arguments.mapping or raw_mapping(arguments.protocol, environment))
     if mapping.protocol != arguments.protocol:
         raise ConfigError(f"--mapping {mapping.name} is of the protocol {mapping.protocol}, not {arguments.protocol}")
     make = partial(make_policy, config.policy, environment)

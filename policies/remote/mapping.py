@@ -180,6 +180,15 @@ def _fits(mapping: WireMapping, protocol: str, family: str) -> bool:
     return protocol in ("", mapping.protocol) and family in ("", mapping.family)
 
 
+def raw_mapping(protocol: str, environment: EnvironmentSpec) -> str:
+    """The preset that sends the environment's observations as they are; PolicyError: there is none."""
+    known = preset_names(protocol, environment.family)
+    fitting = [name for name in known if set(load_mapping(name).cameras()) <= set(environment.cameras)]
+    if not fitting:
+        raise PolicyError(f"there is no mapping of {protocol} for {environment.family}: type --mapping <YAML file>")
+    return min(fitting, key=lambda name: "_raw_" not in name)
+
+
 def load_mapping(name: str | Mapping[str, Any]) -> WireMapping:
     """A preset by name, a YAML file by path, or a mapping as plain data. PolicyError: says what is wrong in it."""
     if isinstance(name, Mapping):

@@ -16,7 +16,7 @@ from vla_bench.policies.base import SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import vla_eval
 from vla_bench.policies.remote.errors import MessageFault
-from vla_bench.policies.remote.mapping import load_mapping
+from vla_bench.policies.remote.mapping import load_mapping, raw_mapping
 from vla_bench.policies.remote.probe import probe_of
 from vla_bench.policies.remote.request import Requests
 
@@ -97,3 +97,16 @@ def test_a_message_of_a_type_that_servers_do_not_take_is_answered():
         answer = vla_eval.decode(connection.recv(timeout=10))
     assert (answer.type, answer.seq) == ("error", 7)
     assert answer.payload["error"] == "a server takes no message of type 'action'"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "family", "options", "name"),
+    [
+        ("openpi", "calvin", {}, "openpi_raw_calvin"),
+        ("openpi", "simpler", {"set": "bridge"}, "openpi_raw_bridge"),
+        ("vla_eval", "simpler", {"set": "visual_matching"}, "vla_eval_raw_fractal"),
+        ("vla_eval", "fake", {}, "vla_eval_fake"),
+    ],
+)
+def test_clients_are_taken_to_send_what_there_is(protocol, family, options, name):
+    assert raw_mapping(protocol, environment_spec(family, options)) == name
