@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -113,6 +114,8 @@ def parts_of(
     loaded = digests_as_loaded(sources.values())
     homes = list(dict.fromkeys([Path.cwd(), *(file.parent for file in sources.values())]))
     files, remarks = named_paths(given, homes, left_out)
+    opened = list(opened)
+    known |= {} if ours else _revisions(opened)
     named = named_files(sources.values())
     files |= {text: file for text, file in named.items() if is_weights(text)}
     known_files = {*map(os.path.realpath, (*sources.values(), *files.values()))}
@@ -129,6 +132,16 @@ def parts_of(
     )
 
 
+_SNAPSHOT = re.compile(r"/models--([^/]+)/snapshots/([0-9a-f]{40})/")
+"""Where the hub's cache keeps the files of a model, by the commit that they are of."""
+
+
+def _revisions(opened: Iterable[Path]) -> dict[str, str]:
+    """The commits of the hub's models that were read."""
+    found = filter(None, (_SNAPSHOT.search(str(path)) for path in opened))
+    return {f"{READ}hub {each[1].replace('--', '/')}": each[2] for each in found}
+
+
 def _opened(opened: Iterable[Path], homes: Sequence[Path], left_out: Path | None) -> dict[str, Path]:
     """Those of the files that are the policy's own, by the path from where it lies: those below its folders or the
     current one, hidden ones aside, and weights wherever they lie."""
@@ -138,10 +151,9 @@ def _opened(opened: Iterable[Path], homes: Sequence[Path], left_out: Path | None
         if file.suffix in (".pyc", ".lock") or not is_own(file) or (beside and beside in file.resolve().parents):
             continue
         home = next((home for home in homes if home.resolve() in file.parents or home in file.parents), None)
-        if home is not None:
-            inside = file.relative_to(home if home in file.parents else home.resolve())
-            if not any(part.startswith((".", "__pycache__")) for part in inside.parts):
-                found.setdefault(str(inside), file)
+        inside = None if home is None else file.relative_to(home if home in file.parents else home.resolve())
+        if inside is not None and not any(part.startswith((".", "__pycache__")) for part in inside.parts):
+            found.setdefault(str(inside), file)
         elif is_weights(file.name):
             found.setdefault("/".join(("…", *file.parts[-2:])), file)
     return found

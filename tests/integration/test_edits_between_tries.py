@@ -108,8 +108,11 @@ def rows():
     return {"base": config(**only), "other": config(**only, seed=1)}
 
 
+ABLATION = ablation.Ablation("x", {"base": (), "other": ()})
+
+
 def ablated():
-    return ablation.run(ablation.Ablation("x", {}), rows(), lambda ready: evaluate(ready.config, ready=ready))
+    return ablation.run(ABLATION, rows(), lambda ready: evaluate(ready.config, ready=ready))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +126,8 @@ def first(tmp_path_factory):
     os.chdir(place)
     try:
         evaluate(config(name="x", only=("seq-0000",)))
-        evaluate(rows()["base"])
+        base = ablation.plan_rows(ABLATION, rows())["base"]
+        evaluate(base.config, ready=base)
     finally:
         os.chdir(here)
     return place

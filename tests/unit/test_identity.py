@@ -327,3 +327,27 @@ def test_what_was_read_may_come_and_go_unless_it_is_weights():
     assert len(differences(then, {name: "3" * 64 for name in then})) == 2
     mine, theirs = Content(files=then), Content(files={"read stats.json": "3" * 64})
     assert [line.split()[1] for line in shared_differences(mine, theirs, "on w")] == ["stats.json"]
+
+
+def test_of_what_was_opened_the_policy_s_own_counts(place, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    snapshot = elsewhere / "models--org--vla" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    names = ("notes.json", ".cache/seen.json", ".cache/hidden.pt")
+    files = [place / name for name in names] + [
+        elsewhere / "other.json",
+        elsewhere / "far.pt",
+        snapshot / "config.json",
+    ]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x")
+    files += [place / "model.pt", Path(os.__file__)]  # an argument names one already, the other is Python's own
+
+    from own_policy import Mine
+
+    content = read_content(parts_of(Mine, ARGUMENTS, ours=False, stated={}, opened=files))
+    hub = {"read hub org/vla": "a" * 40}
+    found = {name for name in content.read if name not in hub}
+    assert found == {"read notes.json", "read …/.cache/hidden.pt", f"read …/{elsewhere.name}/far.pt"}
+    assert hub.items() <= content.read.items()
