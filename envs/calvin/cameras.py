@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from vla_bench.envs.calvin.robot import GRIPPER_CAMERA_LINK
 from vla_bench.envs.observation import Camera
@@ -34,6 +35,13 @@ STATIC_UP = (0.4041403970338857, 0.22629790978217404, 0.8862616969685161)
 GRIPPER = Lens(84, 84, 75.0, 0.01, 2.0)
 LENSES = {"static": STATIC, "gripper": GRIPPER}
 """Lens of each camera by name."""
+GRIPPER_OF_TOOL = (
+    (-0.000796, 0.9999997, 0.0, -0.00008),
+    (-0.9635579, -0.000767, 0.267499, -0.058906),
+    (0.267499, 0.000213, 0.963558, 0.161648),
+)
+"""(3, 4): takes a point in the tool's frame, metres, to the gripper camera's, axes as OpenCV's. From the robot's URDF,
+in which both are fixed to the hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,39 @@ class View:
         """(4, 4) float64, world to camera: ``E @ (x, y, z, 1)`` of a point in the world, metres, is that point in the
         camera's frame with OpenCV's axes. OpenGL's, in which :attr:`view` is, have y up and z out of the picture."""
         return np.diag((1.0, -1.0, -1.0, 1.0)) @ np.array(self.view).reshape(4, 4).T
+
+
+def seen_places(camera: str, side: int, points: np.ndarray, tool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the world are in square pictures of a camera that nobody moved.
+
+    Args:
+        camera: ``static`` or ``gripper``.
+        side: of the picture, pixels.
+        points: (n, k, 3), metres.
+        tool: (n, 6) pose of the tool as ``robot_obs`` has it: metres and Euler angles (x, y, z about fixed axes).
+
+    Returns:
+        (n, k, 2) pixels from the left and the upper edge, and (n, k) bool, whether they lie in the picture and in
+        front of the camera. Whether something hides them is not asked.
+    """
+    if camera == "static":
+        forward = np.subtract(STATIC_TARGET, STATIC_EYE)
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, STATIC_UP)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(forward, right), forward])
+        seen = (points - np.array(STATIC_EYE)) @ axes.T
+    else:
+        mount = np.array(GRIPPER_OF_TOOL)
+        turned = Rotation.from_euler("xyz", tool[:, 3:]).as_matrix()
+        own = np.einsum("nji,nkj->nki", turned, points - tool[:, None, :3])
+        seen = own @ mount[:, :3].T + mount[:, 3]
+    depth = seen[..., 2]
+    focal = side / 2 / np.tan(np.radians(LENSES[camera].fov) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = np.nan_to_num(focal * seen[..., :2] / depth[..., None] + side / 2, posinf=-1.0, neginf=-1.0)
+    inside = (depth > LENSES[camera].near) & ((places >= 0) & (places < side)).all(-1)
+    return places, inside
 
 
 def view_of(camera: Camera, bullet: Any, client: int, robot: int) -> View:

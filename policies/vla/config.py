@@ -62,6 +62,9 @@ class VlaConfig:
     """How the tool's rotation enters that token. ``euler``: its three angles, as in the original, which jump
     by a turn where one passes pi. ``sincos``: their sines and cosines, which do not; the place scaled to about
     [-1, 1], and the gripper's width beside its command."""
+    state_added: bool = False
+    """Whether what the state token says is also added to the action tokens, which a small network otherwise takes long
+    to learn to do by attention."""
     blind: bool = False
     """Whether every camera image is black, in training and afterwards: the control that tells what a policy
     sees from what it remembers. No camera is rendered for it."""
@@ -243,6 +246,7 @@ _FLAGS = (
     "clip_text",
     "mask_action_token",
     "released_window",
+    "state_added",
     "blind",
 )
 _NUMBERS = (

@@ -65,6 +65,8 @@ class Layout:
     cross_attention: bool = False
     mask_inserted: bool = False
     """Whether state and action tokens are hidden from attention."""
+    state_added: bool = False
+    """Whether the embedding of a frame's state is added to its action tokens."""
 
 
 def join(rows: Sequence[Row], layout: Layout, action: Tensor | None) -> Batch:
@@ -123,7 +125,8 @@ def _frame(frame: Frame, images: Tensor, layout: Layout, action: Tensor | None) 
         pieces.append((images, text_mask.new_ones(len(images)), VISION))
     pieces.append((text[start:end], text_mask[start:end], TEXT))
     inserted = [] if frame.state is None else [(frame.state[None], STATE)]
-    inserted += [] if action is None else [(action, ACTION)]
+    if action is not None:
+        inserted.append((action + frame.state if layout.state_added and frame.state is not None else action, ACTION))
     for tokens, kind in inserted:
         pieces.append((tokens, text_mask.new_full((len(tokens),), int(not layout.mask_inserted)), kind))
     pieces.append((text[end:], text_mask[end:], EDGE))

@@ -41,6 +41,7 @@ class VlaModel(nn.Module):
             layout="video" if config.structure == "video" else "frames",
             cross_attention=adapter.cross_attention,
             mask_inserted=config.mask_action_token,
+            state_added=config.state_added,
         )
         if not config.generates_tokens and config.readout == "action_token":
             self.action_token = nn.Parameter(torch.zeros(width))

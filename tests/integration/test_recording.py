@@ -38,6 +38,7 @@ WORDS = [
     "gripper=16",
     "bursts=0.7",
     "burst_rate=0.03",
+    "looks=2",
     "validation=0.5",
     "run.backend=local",
 ]

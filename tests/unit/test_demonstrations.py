@@ -162,6 +162,7 @@ def test_what_cannot_be_recorded_is_said(words, said):
         ({"bursts": 0.5}, "stub", {"action": "absolute"}, "disturb relative actions"),
         ({"labels": "commanded"}, "stub", {"action": "joint_absolute"}, "needs relative or absolute"),
         ({"static": 64}, "expert", {"cameras": "static"}, "another size"),
+        ({"looks": 2}, "stub", {"action": "absolute"}, "looks=: needs a policy of relative actions"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(changes, target, arguments, said):

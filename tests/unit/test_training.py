@@ -21,6 +21,7 @@ from vla_bench.policies.vla.training.assembly import assemble  # noqa: E402
 from vla_bench.policies.vla.training.config import TrainingConfig  # noqa: E402
 from vla_bench.policies.vla.training.events import StepDone  # noqa: E402
 from vla_bench.policies.vla.training.failure import TrainingFailed  # noqa: E402
+from vla_bench.policies.vla.training.items import free_frames  # noqa: E402
 from vla_bench.policies.vla.training.loop import TrainingRun  # noqa: E402
 from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser  # noqa: E402
 
@@ -85,6 +86,30 @@ def test_a_scene_loss_teaches_the_images_and_is_left_behind(data: Path, tmp_path
     assert any(not torch.equal(one, other) for one, other in zip(before, head.parameters(), strict=True))
     assert not [name for name in weights(tmp_path) if "scene_head" in name]
     assert len(make_run(data).model.state_dict()) < len(run.model.state_dict())
+
+
+def test_further_frames_are_drawn_by_the_batch_and_shared_among_processes(data: Path, tmp_path: Path) -> None:
+    run = make_run(data, {"gripper_camera": True}, scene_loss=0.5, scene_frames=6)
+    items = run.items
+    whole, halves = items.looks(3, (0, 1)), [items.looks(3, (rank, 2)) for rank in (0, 1)]
+    assert whole.static.shape[0] == whole.gripper.shape[0] == 6 and whole.scene.shape == (6, 24)
+    for name in ("static", "gripper", "scene", "tool"):
+        parts = [getattr(half, name) for half in halves]
+        torch.testing.assert_close(torch.stack(parts, 1).flatten(0, 1), getattr(whole, name))
+    assert not torch.equal(items.looks(4, (0, 1)).scene, whole.scene)
+    assert make_run(data).items.looks(0, (0, 1)) is None
+    losses: list[dict[str, Any]] = []
+    run.train(tmp_path, watch=losses.append)
+    assert losses[0]["scene"] > 0
+    with pytest.raises(PolicyError, match=r"looked at for train\.scene_loss, which is 0"):
+        TrainingConfig(scene_frames=2)
+
+
+def test_frames_of_no_annotation_are_free_unless_they_are_mere_leftovers() -> None:
+    recordings = np.array([(0, 9), (20, 39)])
+    assert free_frames(recordings, [(2, 8), (20, 30)]).tolist() == [0, 1, 9, *range(31, 40)]
+    assert free_frames(recordings, [(0, 9), (20, 38)]).tolist() == [*range(10), *range(20, 40)]
+    assert len(free_frames(recordings, [])) == 30
 
 
 @pytest.mark.parametrize(
@@ -406,5 +431,15 @@ def test_biases_and_norms_do_not_decay_unless_released(data: Path) -> None:
     groups = make_optimiser(model.named_parameters(), TrainingConfig(weight_decay=0.1)).param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert all(each.dim() >= 2 for each in groups[0]["params"]) and all(each.dim() < 2 for each in groups[1]["params"])
+    eyes = list(model.adapter.vision_tower().parameters())
+    groups = make_optimiser(
+        model.named_parameters(), TrainingConfig(backbone_rate=2.0, vision_rate=5.0), eyes
+    ).param_groups
+    rates = {id(each): group["share"] for group in groups for each in group["params"]}
+    assert {rates[id(each)] for each in eyes if each.requires_grad} == {5.0}
+    assert {rates[id(each)] for each in model.act_head.parameters()} == {1.0}
+    assert {rates[id(each)] for each in model.adapter.language_model().parameters() if id(each) in rates} == {2.0}
     (single,) = make_optimiser(model.named_parameters(), TrainingConfig(compat="released")).param_groups
     assert len(single["params"]) == sum(len(group["params"]) for group in groups)
+    with pytest.raises(PolicyError, match=r"vision_rate=0: a number above 0"):
+        TrainingConfig(vision_rate=0.0)

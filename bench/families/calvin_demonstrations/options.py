@@ -43,6 +43,8 @@ class Take:
     arm: Arm = "varied"
     kept: Kept = "successes"
     disturbance: Disturbance = field(default_factory=Disturbance)
+    looks: int = 0
+    """Tables set at random that are only looked at, after each episode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class RecordingConfig:
     """Strength of noise on every action; the expert needs policy.tolerance above it, or stalls."""
     clean: float = 0.2
     """Share of the episodes that are left undisturbed."""
+    looks: int = 0
+    """Tables set at random that each episode also looks at, the arm where it was in some frame of the episode: two
+    frames each, of no task, for train.scene_frames."""
     validation: float = 0.0
     """Share of the episodes that goes to validation/ instead of training/."""
     step_limit: int = 360
@@ -100,7 +105,7 @@ class RecordingConfig:
                 raise ConfigError(f"scenes: there is no scene {scene!r}; scenes are A, B, C, D")
         if not self.scenes or len(set(self.scenes)) < len(self.scenes):
             raise ConfigError("scenes: name at least one scene, each once")
-        for name, least in (("count", 1), ("chain", 1), ("seed", 0), ("step_limit", 1), ("tries", 1)):
+        for name, least in (("count", 1), ("chain", 1), ("seed", 0), ("looks", 0), ("step_limit", 1), ("tries", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}")
         if self.tries > 1000:

@@ -25,10 +25,16 @@ def recordings(episode: RecordedEpisode, name: str, labels: Labels) -> Iterator[
         spans = [(0, episode.steps)]
     else:
         spans = [span for span in unpushed(episode.arrays["pushed"]) if span[1] - span[0] >= LEAST_STEPS]
+    looks = len(episode.looks["robot_obs"]) if episode.looks else 0
+    pieces = len(spans) + looks
     for piece, (first, last) in enumerate(spans):
-        notes = {"episode": name, "piece": piece, "pieces": len(spans)}
+        notes = {"episode": name, "piece": piece, "pieces": pieces}
         failed = [each["task"] for each in episode.subtasks if not each["success"]]
         yield _recording(episode, first, last, labels, notes | ({"failed": failed} if failed else {}))
+    for number in range(looks):
+        notes = {"episode": name, "piece": len(spans) + number, "pieces": pieces, "look": number}
+        one = RecordedEpisode(episode.scene, (), {key: array[number] for key, array in episode.looks.items()})
+        yield _recording(one, 0, one.steps, labels, notes)
 
 
 def unpushed(pushed: np.ndarray) -> list[tuple[int, int]]:

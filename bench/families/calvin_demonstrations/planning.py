@@ -97,7 +97,14 @@ class Planned:
         """What a worker is told."""
         config = self.config
         return Take(
-            folder, config.cameras, config.chain, dict(self.instructions), config.arm, config.keep, config.disturbance
+            folder,
+            config.cameras,
+            config.chain,
+            dict(self.instructions),
+            config.arm,
+            config.keep,
+            config.disturbance,
+            config.looks,
         )
 
     def split_of(self, episode: EpisodeSpec) -> str:
@@ -150,6 +157,10 @@ def prepare(config: RecordingConfig, policy: PolicyConfig, run: RunConfig) -> Pl
         raise ConfigError(f"bursts and white disturb relative actions; {spec.name} gives {spec.action.name} ones")
     if disturbed and traces:
         raise ConfigError("a replay is not disturbed: leave bursts and white out")
+    if config.looks and spec.action.name != "relative":
+        raise ConfigError(f"looks=: needs a policy of relative actions; {spec.name} gives {spec.action.name} ones")
+    if config.looks and traces:
+        raise ConfigError("looks=: a replay looks at nothing else; leave it out")
     if config.labels == "commanded" and spec.action.name not in COMMANDED:
         raise ConfigError(
             f"labels=commanded needs relative or absolute actions; {spec.name} gives {spec.action.name} ones"
@@ -169,7 +180,7 @@ def prepare(config: RecordingConfig, policy: PolicyConfig, run: RunConfig) -> Pl
         **{
             name: value
             for name, value in to_plain(config).items()
-            if name not in ("output", "tries", "renderer", "assets")
+            if name not in ("output", "tries", "renderer", "assets") and (name, value) != ("looks", 0)
         },
         "policy": choice.target if not traces else "replay",
         "arguments": to_plain(policy.arguments) if not traces else {},

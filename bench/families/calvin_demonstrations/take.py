@@ -18,6 +18,7 @@ from vla_bench.bench.episode.rollout import SLOT, Meter, Phase
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.families.calvin_demonstrations.disturbance import Disturber
 from vla_bench.bench.families.calvin_demonstrations.feasible import feasible_tasks, kind_of
+from vla_bench.bench.families.calvin_demonstrations.looks import look_around
 from vla_bench.bench.families.calvin_demonstrations.options import Disturbance, Take
 from vla_bench.bench.families.calvin_demonstrations.starts import recorded_start
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
@@ -28,8 +29,10 @@ from vla_bench.envs.calvin.simulation import CalvinSimulation
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.base import Policy, SubtaskContext
 
-START, CHAIN, DISTURB = -1, -2, -3
+START, CHAIN, DISTURB, LOOK = -1, -2, -3, -4
 """Places from which an episode's seeds for other things than its subtasks are derived."""
+LOOKED = "look_"
+"""Beginning of the names of what was only looked at, in an episode's file."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,15 @@ class Frames:
         self.scene_obs.append(np.array(observation["scene_obs"]))
         for camera in self.cameras:
             self.images.setdefault(f"rgb_{camera}", []).append(np.array(observation[f"rgb_{camera}"]))
+
+    def of_one_step(self, before: Observation, action: np.ndarray, target: np.ndarray, after: Observation) -> Frames:
+        """Two states and the step between them."""
+        self.see(before)
+        self.commanded.append(action)
+        self.targets.append(target)
+        self.pushed.append(False)
+        self.see(after)
+        return self
 
     @property
     def steps(self) -> int:
@@ -119,7 +131,14 @@ def record_episode(
         spans.append((first, frames.steps))
         if not record.success and episode.judged == "chain":
             break
-    _write(take, episode, frames, records, spans)
+    looks: list[Frames] = []
+    if take.looks and _kept(take, records, spans):
+        generator = np.random.default_rng(episode.seed(seed, LOOK))
+        for look in look_around(simulation, episode.start.scene, frames.robot_obs, take.looks, generator):
+            looks.append(Frames(tuple(take.cameras)).of_one_step(*look))
+            meter.stepped(1)
+        parts.lap("rendering")
+    _write(take, episode, frames, records, spans, looks)
     return EpisodeRecord(
         index=episode.index,
         episode=episode.episode,
@@ -247,10 +266,8 @@ def path_of(folder: str | Path, episode: str) -> Path:
     return Path(folder) / f"{file_name(episode)}.npz"
 
 
-def _write(
-    take: Take, episode: EpisodeSpec, frames: Frames, records: list[SubtaskRecord], spans: list[tuple[int, int]]
-) -> None:
-    kept: list[dict[str, Any]] = [
+def _kept(take: Take, records: list[SubtaskRecord], spans: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    return [
         {
             "start": start,
             "end": end,
@@ -261,6 +278,17 @@ def _write(
         for record, (start, end) in zip(records, spans, strict=True)
         if end > start and (record.success or take.kept == "all")
     ]
+
+
+def _write(
+    take: Take,
+    episode: EpisodeSpec,
+    frames: Frames,
+    records: list[SubtaskRecord],
+    spans: list[tuple[int, int]],
+    looks: list[Frames],
+) -> None:
+    kept = _kept(take, records, spans)
     path = path_of(take.folder, episode.episode)
     if not kept:
         path.unlink(missing_ok=True)
@@ -271,8 +299,12 @@ def _write(
         )
     about = {"scene": episode.start.scene, "subtasks": kept, "notes": {"episode": episode.episode}}
     part = path.with_name(f".{path.name}.{os.getpid()}")
+    arrays = frames.arrays(kept[-1]["end"])
+    if looks:
+        each = [look.arrays(1) for look in looks]
+        arrays |= {f"{LOOKED}{name}": np.stack([one[name] for one in each]) for name in each[0]}
     with part.open("wb") as file:
-        np.savez(file, **{"about": np.array(json.dumps(about)), **frames.arrays(kept[-1]["end"])})  # type: ignore[arg-type]
+        np.savez(file, **{"about": np.array(json.dumps(about)), **arrays})  # type: ignore[arg-type]
     part.replace(path)
 
 
@@ -286,6 +318,8 @@ class RecordedEpisode:
     arrays: Mapping[str, np.ndarray]
     """``robot_obs`` (n + 1, 15), ``scene_obs`` (n + 1, 24), ``rgb_*`` (n + 1, H, W, 3) uint8, ``commanded`` and
     ``targets`` (n, 7), ``pushed`` (n,)."""
+    looks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The same of the tables that were only looked at, (looks, …), of one step each."""
 
     @property
     def steps(self) -> int:
@@ -298,7 +332,8 @@ class RecordedEpisode:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files if name != "about"}
             about = json.loads(str(file["about"]))
-        return cls(about["scene"], tuple(about["subtasks"]), arrays)
+        looks = {name.removeprefix(LOOKED): arrays.pop(name) for name in list(arrays) if name.startswith(LOOKED)}
+        return cls(about["scene"], tuple(about["subtasks"]), arrays, looks)
 
 
 def sized_sensors(policy_sensors: Any, cameras: Mapping[str, int]) -> Any:

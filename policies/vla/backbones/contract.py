@@ -111,6 +111,11 @@ class Backbone:
         """The same for the gripper camera, where a backbone has other eyes for it; V must be the same."""
         return self.encode_images(pixels)
 
+    def pointing(self) -> dict[str, tuple[nn.Module, float, int]]:
+        """What turns pixels into places by a soft maximum, by camera: the layer that gives the maps (N, maps, h, w),
+        the maximum's sharpness, and how many maps make one token. Empty where a backbone has no such maps."""
+        return {}
+
     def image_bounds(self) -> tuple[int, int] | None:
         """Ids of the tokens that stand before and after every image, if the model wants them."""
         return None

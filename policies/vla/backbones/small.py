@@ -60,16 +60,21 @@ class SmallVlmConfig(PretrainedConfig):
         pooled: int = 16,
         sharpness: float = 12.0,
         tokens: int = 8,
+        apart: bool = False,
+        place_scale: float = 1.0,
         **kwargs: Any,
     ):
         """Of an encoder, ``channels``: of its stem and of the ``layers`` convolutions after it; multiples of 16 are
         fast. ``maps``: places it points at, with a soft maximum of that ``sharpness``. ``pooled``: numbers it reads
-        at each. ``tokens``: V, among which the maps are divided."""
+        at each. ``tokens``: V, among which the maps are divided. ``apart``: each token is made by a matrix of its own.
+        ``place_scale``: size of the places among what is read, image edge to middle. (The last two are what they are
+        not by default in checkpoints from before there was a choice.)"""
         if not isinstance(text_config, LlamaConfig):
             text_config = LlamaConfig(**(text_config or TEXT))
         self.text_config = text_config
         self.channels, self.layers = tuple(channels), layers
         self.maps, self.pooled, self.sharpness, self.tokens = maps, pooled, sharpness, tokens
+        self.apart, self.place_scale = apart, place_scale
         super().__init__(**kwargs)
 
 
@@ -93,8 +98,12 @@ class PointingEncoder(nn.Module):
         self.values = nn.Conv2d(other, config.pooled, 1)
         self.sharpness = config.sharpness
         self.tokens = config.tokens
-        width = config.text_config.hidden_size
-        self.project = nn.Linear(config.maps // config.tokens * (config.pooled + 2), width)
+        width, read = config.text_config.hidden_size, config.maps // config.tokens * (config.pooled + 2)
+        self.place_scale, self.apart = config.place_scale, config.apart
+        if config.apart:
+            self.project = nn.Parameter(torch.empty(config.tokens, read, width).uniform_(-(read**-0.5), read**-0.5))
+        else:
+            self.project = nn.Linear(read, width)
         self.norm = nn.LayerNorm(width)
         self.place = nn.Parameter(torch.zeros(config.tokens, width))
 
@@ -108,9 +117,10 @@ class PointingEncoder(nn.Module):
         side_y, side_x = x.shape[-2:]
         y = torch.linspace(-1, 1, side_y, device=x.device).repeat_interleave(side_x)
         across = torch.linspace(-1, 1, side_x, device=x.device).repeat(side_y)
-        values = torch.cat([values, torch.stack([across, y]).expand(len(values), -1, -1)], dim=1)
-        read = weights @ values.transpose(1, 2)
-        tokens = self.project(read.unflatten(1, (self.tokens, -1)).flatten(2))
+        places = self.place_scale * torch.stack([across, y]).expand(len(values), -1, -1)
+        read = weights @ torch.cat([values, places], dim=1).transpose(1, 2)
+        read = read.unflatten(1, (self.tokens, -1)).flatten(2)
+        tokens = torch.einsum("ntf,tfd->ntd", read, self.project) if self.apart else self.project(read)
         return self.norm(tokens) * SCALE + self.place
 
     def start(self) -> None:
@@ -164,7 +174,7 @@ class Small(Backbone):
 
     @classmethod
     def tiny_config(cls) -> SmallVlmConfig:
-        return SmallVlmConfig()
+        return SmallVlmConfig(apart=True, place_scale=3.0)
 
     @classmethod
     def tiny_image_size(cls) -> int:
@@ -182,6 +192,12 @@ class Small(Backbone):
 
     def vision_tower(self) -> nn.Module:
         return self.model.encoders
+
+    def pointing(self) -> dict[str, tuple[nn.Module, float, int]]:
+        return {
+            camera: (encoder.maps, encoder.sharpness, self.model.config.maps // encoder.tokens)
+            for camera, encoder in self.model.encoders.items()
+        }
 
     def language_model(self) -> nn.Module:
         return self.model.language_model

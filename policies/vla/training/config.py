@@ -28,6 +28,8 @@ class TrainingConfig:
     """Highest rate of AdamW; the paper's grid is 1e-4, 2e-5, 1e-5."""
     backbone_rate: float = 1.0
     """The backbone's rate as a multiple of learning_rate, which is then the head's."""
+    vision_rate: float | None = None
+    """The vision tower's rate as a multiple of learning_rate; null takes backbone_rate."""
     weight_decay: float = 0.1
     """Of matrices, not of biases and norms; with compat=released of everything. The paper's grid: 0, 0.1."""
     beta1: float = 0.9
@@ -66,6 +68,8 @@ class TrainingConfig:
     """Where smooth_l1 goes from a parabola to a line; the original's Huber loss has 1."""
     scene_loss: float = 0.0
     """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
+    scene_frames: int = 0
+    """Further frames that each step looks at for scene_loss: of no annotation where the data have such, else any."""
     waypoint_loss: float = 0.0
     """Weight of a loss that asks the action head's input where the gripper next opens or closes; 0 for none."""
     normalise: Normalisation = "quantiles"
@@ -133,6 +137,10 @@ class TrainingConfig:
             if not (math.isfinite(value) and value > 0):
                 what = "nothing would be learnt: " if name == "learning_rate" and value == 0 else ""
                 raise PolicyError(f"train.{name}={value:g}: {what}a number above 0 is wanted{_EXAMPLES.get(name, '')}")
+        if self.vision_rate is not None and not (math.isfinite(self.vision_rate) and self.vision_rate > 0):
+            raise PolicyError(f"train.vision_rate={self.vision_rate:g}: a number above 0 is wanted, or null")
+        if self.scene_frames and not self.scene_loss:
+            raise PolicyError("train.scene_frames are looked at for train.scene_loss, which is 0; type one, e.g. 0.3")
         for name in ("weight_decay", "clip", "warmup_epochs", "colour", "scene_loss", "waypoint_loss"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -162,6 +170,7 @@ _WHOLE = {
     "steps": 1,
     "stride": 1,
     "skip_frames": 1,
+    "scene_frames": 0,
     "rgb_pad": 0,
     "gripper_pad": 0,
     "train_decoder_layers": -1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from vla_bench.policies.vla.prompts import prompt_ids
 from vla_bench.policies.vla.token_targets import token_targets
 from vla_bench.policies.vla.training.augmentation import PADS, RELEASED_SIZE, draw_shifts, jitter, shift
 from vla_bench.policies.vla.training.config import TrainingConfig
-from vla_bench.policies.vla.training.step import TrainingBatch
+from vla_bench.policies.vla.training.sampling import LOOKS
+from vla_bench.policies.vla.training.step import Looks, TrainingBatch
 from vla_bench.policies.vla.training.waypoint import waypoints
 
 CAMERAS = ("static", "gripper")
@@ -46,6 +48,8 @@ class Item:
     instruction: str
     scene: np.ndarray | None = None
     """(W, 24) ``scene_obs``, for the loss that asks for it."""
+    tool: np.ndarray | None = None
+    """(W, 6) pose of the tool, likewise."""
     waypoint: np.ndarray | None = None
     """(W, 5) where the tool goes next (:func:`waypoints`), likewise."""
 
@@ -126,7 +130,7 @@ class WindowItems:
         if not real.all() and not self.dataset.has(annotation.end):
             acted = np.minimum(acted, annotation.end - 1)  # never counts: it is masked
         numbers = ["rel_actions"]
-        numbers += ["robot_obs"] if self._needs_state else []
+        numbers += ["robot_obs"] if self._needs_state or self.training.scene_loss else []
         numbers += ["scene_obs"] if self.training.scene_loss else []
         read = self.dataset.frames(acted, numbers)
         chunks = sliding_chunks(self._scaled(read["rel_actions"]), span, shape.chunk)[::stride]
@@ -137,10 +141,11 @@ class WindowItems:
         if generator is None and seed is not None:
             generator = torch.Generator().manual_seed(seed)
         scene = read["scene_obs"][:span:stride] if self.training.scene_loss else None
+        tool = read["robot_obs"][:span:stride, :6] if self.training.scene_loss else None
         waypoint = (
             self._waypoints(window.first, annotation.end, span)[::stride] if self.training.waypoint_loss else None
         )
-        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction, scene, waypoint)
+        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction, scene, tool, waypoint)
 
     def _waypoints(self, first: int, end: int, span: int) -> np.ndarray:
         read = self.dataset.frames(np.arange(first, end), ["rel_actions", "robot_obs"])
@@ -168,7 +173,10 @@ class WindowItems:
             return world_to_tcp(chunks, own)
         return world_to_tcp(chunks, at[:, None, :])
 
-    def _images(self, frames: np.ndarray, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def _images(
+        self, frames: np.ndarray, generator: torch.Generator | None, augment: bool | None = None
+    ) -> dict[str, Tensor]:
+        augment = self.augment if augment is None else augment
         recipe = self.adapter.pixels
         if self.structure.blind:
             return {
@@ -181,12 +189,12 @@ class WindowItems:
         read = self.dataset.frames(frames, [f"rgb_{camera}" for camera in self.cameras])
         made: dict[str, Tensor] = {}
         for camera in CAMERAS if released else self.cameras:
-            pad = self._pad(camera) if self.augment else 0
+            pad = self._pad(camera) if augment else 0
             shifts = draw_shifts(drawn, pad, self.training.shifts, generator) if pad else None
             if camera not in self.cameras:
                 continue
             pictures = read[f"rgb_{camera}"]
-            colour = self.training.colour if self.augment else 0.0
+            colour = self.training.colour if augment else 0.0
             if colour:
                 plain = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
                 pictures = (jitter(plain, colour, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -217,6 +225,7 @@ class WindowItems:
         mask = torch.from_numpy(np.stack([item.mask for item in items]))
         states = [item.state for item in items if item.state is not None]
         scenes = [item.scene for item in items if item.scene is not None]
+        tools = [item.tool for item in items if item.tool is not None]
         going = [item.waypoint for item in items if item.waypoint is not None]
         text, text_mask, labels = self._text(items)
         return TrainingBatch(
@@ -224,6 +233,7 @@ class WindowItems:
             gripper=images.get("gripper"),
             state=torch.from_numpy(np.stack(states)) if states else None,
             scene=torch.from_numpy(np.stack(scenes)) if scenes else None,
+            tool=torch.from_numpy(np.stack(tools)) if tools else None,
             waypoint=torch.from_numpy(np.stack(going)) if going else None,
             text=text,
             text_mask=text_mask,
@@ -236,6 +246,26 @@ class WindowItems:
     def batch(self, numbers: Sequence[int], seeds: Sequence[int | None]) -> TrainingBatch:
         """A batch of these windows."""
         return self.collate([self.item(number, seed) for number, seed in zip(numbers, seeds, strict=True)])
+
+    def looks(self, number: int, place: tuple[int, int]) -> Looks | None:
+        """The further frames of a batch, drawn by its number; those of one process among several.
+
+        They are frames of no annotation where the data have such, as CALVIN's own mostly are, else any.
+        """
+        count = self.training.scene_frames
+        if not count:
+            return None
+        drawn = np.random.default_rng([self.training.seed, LOOKS, number]).integers(len(self._free), size=count)
+        frames = self._free[drawn][place[0] :: place[1]]
+        read = self.dataset.frames(frames, ["scene_obs", "robot_obs"])
+        images = self._images(frames, None, augment=False)
+        scene, tool = (torch.from_numpy(read[key]) for key in ("scene_obs", "robot_obs"))
+        return Looks(images["static"], images.get("gripper"), scene, tool[:, :6])
+
+    @cached_property
+    def _free(self) -> np.ndarray:
+        held = [(each.start, each.end) for each in self.dataset.annotations]
+        return free_frames(self.dataset.recordings, held)
 
     def _text(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor | None]:
         prompts = [self.prompt(item.instruction) for item in items]
@@ -269,6 +299,15 @@ class WindowItems:
         """What rows of text are filled up with."""
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.tokenizer.eos_token_id or 0
+
+
+def free_frames(recordings: np.ndarray, annotations: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Frames of no annotation, given (E, 2) first and last frames and annotations' ends; all frames, where fewer than
+    a twentieth are free: then they are no more than what happened to be left over."""
+    every = np.concatenate([np.arange(first, last + 1) for first, last in recordings])
+    held = [np.arange(start, end + 1) for start, end in annotations]
+    free = np.setdiff1d(every, np.concatenate(held)) if held else every
+    return free if len(free) * 20 >= len(every) else every
 
 
 def pad_rows(rows: Sequence[Tensor], value: int) -> tuple[Tensor, Tensor]:

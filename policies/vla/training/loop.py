@@ -121,7 +121,9 @@ class _Loop:
         self.per_epoch = self.order.per_epoch / config.accumulate
         self.steps = run.total_steps
         self._check()
-        optimiser = make_optimiser(self.model.named_parameters(), config)
+        optimiser = make_optimiser(
+            self.model.named_parameters(), config, list(self.model.adapter.vision_tower().parameters())
+        )
         self.module, self.optimiser = self.processes.prepare(Losses(self.model, tokens, config), optimiser)
         self.progress = Progress()
 

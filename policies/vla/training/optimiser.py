@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
@@ -34,30 +34,34 @@ SHARE = "share"
 """Key of a parameter group: its rate as a multiple of the step's."""
 
 
-def make_optimiser(parameters: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimiser(
+    parameters: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig, vision: Collection[nn.Parameter] = ()
+) -> torch.optim.AdamW:
     """AdamW over what trains.
 
     The released training has one group, in which biases and norms decay too; here parameters of fewer than two
-    dimensions (biases, norms, the action token) have a group without decay.
+    dimensions (biases, norms, the action token) have a group without decay, and backbone and vision tower may have
+    rates of their own.
+
+    Args:
+        parameters: of the network, by name.
+        vision: those of the vision tower.
     """
     trained = [(name, each) for name, each in parameters if each.requires_grad]
     if config.compat == "released":
         groups = [{"params": [each for _, each in trained], "weight_decay": config.weight_decay}]
     else:
+        eyes = {id(each) for each in vision}
+        made: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for share in _shares(config):
+            made |= {(share, True): [], (share, False): []}
+        for name, each in trained:
+            backbone = config.backbone_rate if name.startswith("backbone.") else 1.0
+            share = config.vision_rate if id(each) in eyes and config.vision_rate is not None else backbone
+            made[share, each.dim() >= 2].append(each)
         groups = [
-            {
-                "params": [
-                    each
-                    for name, each in trained
-                    if (each.dim() >= 2) == matrices
-                    and (config.backbone_rate == 1 or name.startswith("backbone.") == backbone)
-                ],
-                "weight_decay": config.weight_decay if matrices else 0.0,
-                SHARE: config.backbone_rate if backbone else 1.0,
-            }
-            # With one rate for all, the second pair would be the first again.
-            for backbone in ((False, True) if config.backbone_rate != 1 else (False,))
-            for matrices in (True, False)
+            {"params": members, "weight_decay": config.weight_decay if matrices else 0.0, SHARE: share}
+            for (share, matrices), members in made.items()
         ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -65,3 +69,9 @@ def make_optimiser(parameters: Iterable[tuple[str, nn.Parameter]], config: Train
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,
     )
+
+
+def _shares(config: TrainingConfig) -> list[float]:
+    """Multiples of the rate, in the order in which a saved optimiser has their groups: head, backbone, eyes."""
+    shares = [1.0, config.backbone_rate, *([] if config.vision_rate is None else [config.vision_rate])]
+    return list(dict.fromkeys(shares))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -31,7 +32,8 @@ class _Numbered(Dataset):
 
     def __getitem__(self, number: int) -> TrainingBatch:
         chosen, seeds = self._order.batch(self._first + number)
-        return self._items.batch(share(chosen, *self._place), share(seeds, *self._place))
+        batch = self._items.batch(share(chosen, *self._place), share(seeds, *self._place))
+        return dataclasses.replace(batch, looks=self._items.looks(self._first + number, self._place))
 
 
 class Reader:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-ORDER, ITEM, STEP, VALIDATION = range(4)
+ORDER, ITEM, STEP, VALIDATION, LOOKS = range(5)
 """Streams of random numbers that must not meet."""
 
 

@@ -22,6 +22,25 @@ TAUGHT = (SCENE_HEAD, WAYPOINT_HEAD)
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """M frames that nobody acts on: they only teach what is where."""
+
+    static: Tensor
+    """(M, 3, S, S)."""
+    gripper: Tensor | None
+    """(M, 3, G, G)."""
+    scene: Tensor
+    """(M, 24)."""
+    tool: Tensor
+    """(M, 6)."""
+
+    def to(self, device: torch.device) -> Looks:
+        """The same on a device."""
+        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Looks(**{name: None if value is None else value.to(device) for name, value in held.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingBatch:
     """B windows of W frames."""
 
@@ -42,6 +61,10 @@ class TrainingBatch:
     """(B, W, C), 1 open, 0 closed."""
     scene: Tensor | None = None
     """(B, W, 24) ``scene_obs``, for a model with a scene head."""
+    tool: Tensor | None = None
+    """(B, W, 6) pose of the tool, likewise."""
+    looks: Looks | None = None
+    """Further frames for the scene head alone."""
     waypoint: Tensor | None = None
     """(B, W, 5) where the tool goes next, for a model with a waypoint head."""
     chunk_mask: Tensor | None = None
@@ -52,13 +75,14 @@ class TrainingBatch:
     """(B, e) CLIP text features of the instructions, for the regularising head."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is there, by name."""
-        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        """What is there, by name, further frames aside."""
+        held = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "looks"}
         return {name: value for name, value in held.items() if value is not None}
 
     def to(self, device: torch.device) -> TrainingBatch:
         """The same on a device."""
-        return TrainingBatch(**{name: value.to(device) for name, value in self.tensors().items()})
+        moved = {name: value.to(device) for name, value in self.tensors().items()}
+        return TrainingBatch(**moved, looks=None if self.looks is None else self.looks.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +116,16 @@ def forward(
         mark_embeds: is shown the embeddings of the rows before the language model runs.
     """
     windows, frames = batch.static.shape[:2]
-    images = model.encode_frames(
-        batch.static.flatten(0, 1), None if batch.gripper is None else batch.gripper.flatten(0, 1)
-    ).unflatten(0, (windows, frames))
+    static, gripper = batch.static.flatten(0, 1), None if batch.gripper is None else batch.gripper.flatten(0, 1)
+    looks = batch.looks
+    if looks is not None:
+        static = torch.cat([static, looks.static])
+        gripper = None if gripper is None or looks.gripper is None else torch.cat([gripper, looks.gripper])
+    seen = model.encode_frames(static, gripper)
+    looking = _looking(model, batch, seen)
+    images = seen[: windows * frames].unflatten(0, (windows, frames))
     if model.config.generates_tokens:
-        return _forward_tokens(model, batch, images, keep_padding)
+        return _forward_tokens(model, batch, images, looking, keep_padding)
     state = None if batch.state is None or not model.config.state_token else model.encode_state(batch.state)
     text = model.embed_text(batch.text)
     rows = model.join(model.rows(text, batch.text_mask, images, state, keep_padding=keep_padding))
@@ -110,7 +139,7 @@ def forward(
     tokens = model.readout(rows, hidden)
     same = len({len(frame) for frame in tokens}) == 1
     stacked = torch.stack(tokens).unflatten(0, (windows, steps)) if same else None
-    extra = _looking(model, batch, images) | _going(model, batch, features)
+    extra = looking | _going(model, batch, features)
     if model.config.clip_text and batch.clip_text is not None:
         texts = batch.clip_text.repeat_interleave(steps, dim=0)
         extra["clip_text"] = model.clip_norm_head(tokens, texts)
@@ -127,7 +156,9 @@ def token_layout(model: VlaModel, *, video: bool = False) -> Layout:
     )
 
 
-def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor, keep_padding: bool) -> Forward:
+def _forward_tokens(
+    model: VlaModel, batch: TrainingBatch, images: Tensor, looking: dict[str, Tensor], keep_padding: bool
+) -> Forward:
     windows, frames = images.shape[:2]
     text = model.embed_text(batch.text)
     whole = batch.text.shape[-1]
@@ -147,7 +178,7 @@ def _forward_tokens(model: VlaModel, batch: TrainingBatch, images: Tensor, keep_
     hidden = model.hidden(rows)
     logits = model.adapter.logits(hidden)
     labels = None
-    extra = _looking(model, batch, images)
+    extra = looking
     if batch.labels is not None:
         labels = torch.full(rows.kinds.shape, IGNORE, dtype=torch.int64, device=logits.device)
         kept = torch.arange(whole, device=lengths.device) < lengths[..., None]
@@ -167,11 +198,19 @@ def _first_labels(labels: Tensor) -> Tensor:
     return wanted & (wanted.cumsum(-1) == 1)
 
 
-def _looking(model: VlaModel, batch: TrainingBatch, images: Tensor) -> dict[str, Tensor]:
-    """The loss of the scene head (:mod:`vla_bench.policies.vla.training.scene`), if the model has one."""
-    if batch.scene is None or not hasattr(model, SCENE_HEAD):
+def _looking(model: VlaModel, batch: TrainingBatch, seen: Tensor) -> dict[str, Tensor]:
+    """The loss of the scene head (:mod:`vla_bench.policies.vla.training.scene`), if the model has one.
+
+    Args:
+        seen: (B W + M, cameras, V, d) tokens of the windows' frames and of the further ones.
+    """
+    if batch.scene is None or batch.tool is None or not hasattr(model, SCENE_HEAD):
         return {}
-    return {"scene": model.scene_head(images.flatten(0, 1), batch.scene.flatten(0, 1))}
+    scene, tool = batch.scene.flatten(0, 1), batch.tool.flatten(0, 1)
+    if batch.looks is not None:
+        scene, tool = torch.cat([scene, batch.looks.scene]), torch.cat([tool, batch.looks.tool])
+    sides = {camera: model.config.image_side(camera) for camera in ("static", "gripper")}
+    return {"scene": model.scene_head(seen, scene, tool, sides)}
 
 
 def _going(model: VlaModel, batch: TrainingBatch, features: Tensor) -> dict[str, Tensor]:
