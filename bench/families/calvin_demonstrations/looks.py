@@ -31,9 +31,9 @@ def look_around(
     made = []
     tasks = sorted(TASKS)
     while len(made) < count:
-        pose = poses[generator.integers(len(poses))]
+        pose = poses[int(generator.integers(len(poses)))]
         setting = TableSetting(scene_named(scene), generator, varied=True)
-        task = tasks[generator.integers(len(tasks))]
+        task = tasks[int(generator.integers(len(tasks)))]
         try:
             subject = subject_of(setting.scene, task, generator)
             setting.set_table(task)
