@@ -28,7 +28,7 @@ def look_around(
     Returns:
         What is seen before the step, the relative action (7,), the pose that it asks for (7,), what is seen after it.
     """
-    made = []
+    made: list[tuple[Observation, np.ndarray, np.ndarray, Observation]] = []
     tasks = sorted(TASKS)
     while len(made) < count:
         pose = poses[int(generator.integers(len(poses)))]
