@@ -8,14 +8,16 @@ import subprocess
 import sys
 
 import pytest
+from result_sets import write_chains
 from sample_records import chain_record, error_record, header
 
-from vla_bench.bench.cli import watch
+from vla_bench.bench.cli import describe, watch
 from vla_bench.bench.cli.main import main
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.live.watching import WatchedRun
 from vla_bench.bench.records.journal import LOCK, Journal
 from vla_bench.bench.records.journal_tail import JournalTail
+from vla_bench.bench.records.rows import Row, write_rows
 
 
 @pytest.fixture
@@ -114,3 +116,19 @@ def test_a_run_that_stopped_is_not_complete(journal, folder, capsys):
     journal.append(chain_record(0, 3))
     assert main(["watch", str(folder)]) == 130
     assert "the same command finishes the rest" in capsys.readouterr().err
+
+
+def test_an_ablation_is_watched_row_after_row(tmp_path, monkeypatch, capsys):
+    """The next row may begin a while after the last one's end; when all are complete, nobody waits."""
+    folders = [write_chains(tmp_path / "ablation-toy" / name, [5, 3, 1], policy=name) for name in ("a-1", "b-2")]
+    write_rows(tmp_path / "ablation-toy", [Row(each.name[0], each.name) for each in folders])
+    going = iter([[folders[0]], [], [folders[1]], []])
+    seen, complete = [], iter([False, False, True])
+    monkeypatch.setattr(watch, "_going_in", lambda folder: next(going))
+    monkeypatch.setattr(watch, "_watch", lambda folder, once: seen.append(folder))
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0)
+    real = describe.sets_of_rows
+    monkeypatch.setattr(describe, "sets_of_rows", lambda *words: real(*words) if next(complete) else {})
+    assert main(["watch", str(tmp_path / "ablation-toy")]) == 0
+    assert seen == folders
+    assert "an ablation of 2 rows" in capsys.readouterr().out
