@@ -147,7 +147,7 @@ def _words(of: ResultSet) -> list[str] | None:
     words = [word for word in words[begins + 1 :] if not word.startswith("--")]
     if any(word.startswith("ablation=") for word in words):
         row = next((row for row in read_rows(of.folder.parent) if row.folder == of.folder.name), None)
-        if row is None or row.evaluation:
+        if row is None or row.evaluation or not row.words:  # of an earlier version nobody noted them
             return None
         mine = row_of(of.header) or row.name
         own = [word.removeprefix(f"{mine}:") for word in words if word.startswith(f"{mine}:")]

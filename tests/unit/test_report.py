@@ -208,6 +208,9 @@ def test_it_says_what_makes_the_clips_that_are_missing(tmp_path, typed, wanted, 
     )
     said = commands(results, ["seq-0001", "seq-0004"], {})
     assert said == ([wanted.format(folder=folder)] if wanted else [])
+    if "ablation" in typed:
+        (tmp_path / "rows.json").unlink()
+        assert commands(results, ["seq-0001"], {}) == [], "an earlier version did not note what a row is made of"
     (folder / "traces").mkdir()
     (folder / "traces" / "seq-0004.npz").touch()
     said = commands(results, ["seq-0001", "seq-0004"], {})
