@@ -113,12 +113,7 @@ def _check(
     title = family.title or family.name
     for name in levels:
         if name in (*WORLD, *START) and name not in family.stress:
-            has = [
-                axis
-                for axis, fields in AXES.items()
-                if any(f in family.stress or f not in (*WORLD, *START) for f in fields)
-            ]
-            raise ConfigError(f"stress.{name}: {title} cannot change that. Axes it has: {', '.join(has)}")
+            raise ConfigError(f"stress.{name}: {title} cannot change that. Axes it has: {_axes(family)}")
     for name in ("black", "frozen"):
         for camera in getattr(stress, name):
             if camera not in environment.cameras:
@@ -134,8 +129,14 @@ def _check(
         )
 
 
-def _has_any(family: Family, fields: Sequence[str]) -> bool:
-    return any(name in family.stress or name not in (*WORLD, *START) for name in fields)
+def _axes(family: Family) -> str:
+    """The axes that the benchmark has, in words; of those that it has in part the levels as well."""
+    said = []
+    for axis, fields in AXES.items():
+        there = [name for name in fields if name in family.stress or name not in (*WORLD, *START)]
+        if there:
+            said.append(axis if len(there) == len(fields) else f"{axis} ({', '.join(there)})")
+    return ", ".join(said)
 
 
 def _seeded(start: EpisodeStart, seed: int) -> EpisodeStart:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.families.family import BenchmarkConfig
@@ -15,7 +16,7 @@ from vla_bench.bench.protocol import spec_from_plain, to_plain
 from vla_bench.bench.setup.config import benchmark_from_plain
 from vla_bench.bench.setup.plan import environment_of
 from vla_bench.bench.setup.plan import plan as plan_of
-from vla_bench.bench.setup.presets import load_config
+from vla_bench.bench.setup.presets import FOLDER, load_config, presets
 from vla_bench.envs.errors import AssetError, RendererError
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler import vulkan
@@ -244,3 +245,29 @@ def test_without_files_the_error_says_how_to_get_them(tmp_path, monkeypatch):
 
 def test_git_names_are_gits():
     assert git_name(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+
+
+def test_levels_of_stress_are_planned_or_refused_in_a_sentence(assets: Path):
+    """What goes with every benchmark (ablation=stress_anywhere) goes with SimplerEnv; of the rest each says why not."""
+    rows = yaml.safe_load((FOLDER / "ablation" / "stress_anywhere.yaml").read_text(encoding="utf-8"))["rows"]
+    anywhere = {word.removeprefix("stress=") for words in rows.values() for word in words}
+    refused: dict[str, str] = {}
+    for preset in presets("stress"):
+        config = load_config(["benchmark=simpler_bridge", f"stress={preset.name}"])
+        environment = environment_of(config.benchmark)
+        policy = PolicySpec("p", environment.actions[0])
+        try:
+            made = plan_of(config.benchmark, policy, environment, config.stress)
+        except ConfigError as error:
+            refused[preset.name] = str(error)
+        else:
+            assert preset.name == "none" or any("stressed, " in note for note in made.notes)
+    assert not anywhere & set(refused)
+    axes = {name.partition("_")[0] for name in refused}
+    assert axes == {"cameras", "clutter", "image", "light", "start", "surfaces", "words"}
+    assert {name for name in refused if name.startswith("words")} == {"words_annotated", "words_paraphrase"}
+    assert {name for name in refused if name.startswith("image")} >= {"image_black_static", "image_frozen_gripper"}
+    for name, said in refused.items():
+        assert said.startswith("stress."), name
+        assert "SimplerEnv" in said, name
+    assert refused["light_turn"].endswith("Axes it has: words, image, cameras (camera_blur), body, time")
