@@ -10,19 +10,22 @@ import pytest
 import yaml
 
 from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.families import find_family
 from vla_bench.bench.families.family import BenchmarkConfig
 from vla_bench.bench.families.simpler_python import PYTHON_VARIABLE
 from vla_bench.bench.protocol import spec_from_plain, to_plain
-from vla_bench.bench.setup.config import benchmark_from_plain
+from vla_bench.bench.setup.config import benchmark_from_plain, build
 from vla_bench.bench.setup.plan import environment_of
 from vla_bench.bench.setup.plan import plan as plan_of
 from vla_bench.bench.setup.presets import FOLDER, load_config, presets
+from vla_bench.bench.stress.planning import stressed
 from vla_bench.envs.errors import AssetError, RendererError
 from vla_bench.envs.observation import Sensors
 from vla_bench.envs.simpler import vulkan
 from vla_bench.envs.simpler.assets import MODELS, STAGES, VARIABLE, git_name, needed_paths
 from vla_bench.envs.simpler.grids import SETS, STATIONS, eggplant_layouts, heading, spoken, variant_named
 from vla_bench.envs.simpler.tasks import BRIDGE_TASKS, TASKS
+from vla_bench.envs.stress.levels import Stress
 from vla_bench.policies.base import PolicySpec
 
 COUNTS = {
@@ -252,12 +255,15 @@ def test_levels_of_stress_are_planned_or_refused_in_a_sentence(assets: Path):
     rows = yaml.safe_load((FOLDER / "ablation" / "stress_anywhere.yaml").read_text(encoding="utf-8"))["rows"]
     anywhere = {word.removeprefix("stress=") for words in rows.values() for word in words}
     refused: dict[str, str] = {}
+    benchmark = load_config(["benchmark=simpler_bridge", "benchmark.trials=1"]).benchmark
+    environment = environment_of(benchmark)
+    policy = PolicySpec("p", environment.actions[0])
+    plain = plan_of(benchmark, policy, environment)
     for preset in presets("stress"):
-        config = load_config(["benchmark=simpler_bridge", f"stress={preset.name}"])
-        environment = environment_of(config.benchmark)
-        policy = PolicySpec("p", environment.actions[0])
+        content = yaml.safe_load((FOLDER / "stress" / f"{preset.name}.yaml").read_text(encoding="utf-8"))
+        levels = build(Stress, content, "stress")
         try:
-            made = plan_of(config.benchmark, policy, environment, config.stress)
+            made = stressed(plain, levels, find_family("simpler"), benchmark, policy, environment)
         except ConfigError as error:
             refused[preset.name] = str(error)
         else:
