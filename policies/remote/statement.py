@@ -90,7 +90,10 @@ def _ours(statement: Mapping[str, Any], mapping: WireMapping, action: ActionSpec
             against.append(f"its actions have {each.name} {theirs!r}, and the mapping takes {mine!r}")
     chunk = statement.get("chunk")
     if mapping.protocol == "openpi" and isinstance(chunk, int) and chunk < mapping.answer.execute:
-        against.append(f"its chunks have {chunk} actions, and {mapping.answer.execute} are to be executed (execute)")
+        against.append(
+            f"its chunks have {chunk} actions, and {mapping.answer.execute} are to be executed (policy.execute={chunk} "
+            "would do)"
+        )
 
 
 def _openpi(

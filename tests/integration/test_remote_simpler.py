@@ -19,7 +19,7 @@ from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.remote import RemotePolicy
 
 BRIDGE = environment_spec("simpler", {"set": "bridge"})
-TASK, STEPS, CHUNK = "widowx_carrot_on_plate", 14, 4
+TASK, STEPS, CHUNK = "widowx_carrot_on_plate", 8, 4
 
 
 def test_records_are_those_of_the_same_policy_in_process():
