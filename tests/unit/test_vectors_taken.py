@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from extractions import write_extraction
 
 from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.families.calvin_frames import CalvinFrames
+from vla_bench.bench.vectors.comparison import compare
 from vla_bench.bench.vectors.sampling import Episode, allocate, make_plan, strata_of
-from vla_bench.bench.vectors.store import VECTORS, VectorsError, Writer, read
+from vla_bench.bench.vectors.store import VECTORS, Extraction, VectorsError, Writer, common_places, read
+from vla_bench.envs.observation import Sensors
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.stub import StubPolicy
 
@@ -134,3 +139,41 @@ def test_listening_hears_what_the_head_reads_and_changes_nothing():
     np.testing.assert_array_equal(before, decided(policy))
     with pytest.raises(PolicyError, match=r"Did you mean 'model\.act_head'"), listening(policy, ["model.act_heat"]):
         pass
+
+
+def test_what_was_cut_off_ends_in_the_same_bytes(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    for name, steps in (("whole", [(0, 7)]), ("cut", [(0, 2), (2, 5), (5, 7)])):
+        for first, last in steps:
+            writer = Writer(tmp_path / name, ABOUT, 7)
+            assert writer.done == first
+            writer.add({"head": vectors[first:last]}, rows(first, last - first))
+            writer.close()
+        Writer(tmp_path / name, ABOUT, 7).finish()
+    for file in (VECTORS, "rows.parquet"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+
+
+def test_extractions_that_do_not_go_together_are_refused(tmp_path):
+    first, other = (read(write_extraction(tmp_path / name, frames=name)) for name in "ab")
+    with pytest.raises(VectorsError, match="are extractions of other frames; extract both with the same --data"):
+        compare(first, other, "head")
+    elsewhere = Extraction(other.folder, {**other.about, "places": {"layer": [1]}}, other.rows)
+    with pytest.raises(VectorsError, match="no place in common: head and layer; extract both with the same --at"):
+        common_places([first, elsewhere])
+    content = (tmp_path / "a" / "rows.parquet").read_bytes()
+    (tmp_path / "a" / "rows.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(VectorsError, match=r"rows\.parquet is missing, cut off or damaged; extract again"):
+        read(tmp_path / "a")
+    with pytest.raises(VectorsError, match="holds no extraction"):
+        read(tmp_path / "nowhere")
+
+
+def test_a_data_set_without_the_camera_is_refused():
+    frames = object.__new__(CalvinFrames)
+    frames.name, frames._data = "packed", SimpleNamespace(shapes={"rgb_static": (8, 8, 3), "robot_obs": (15,)})
+    frames.check(Sensors.of("static"))
+    with pytest.raises(
+        ConfigError, match="packed has no camera 'gripper', which .* it has static"
+    ):
+        frames.check(Sensors.of("static", "gripper"))
