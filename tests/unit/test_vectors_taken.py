@@ -173,7 +173,5 @@ def test_a_data_set_without_the_camera_is_refused():
     frames = object.__new__(CalvinFrames)
     frames.name, frames._data = "packed", SimpleNamespace(shapes={"rgb_static": (8, 8, 3), "robot_obs": (15,)})
     frames.check(Sensors.of("static"))
-    with pytest.raises(
-        ConfigError, match="packed has no camera 'gripper', which .* it has static"
-    ):
+    with pytest.raises(ConfigError, match=r"packed has no camera 'gripper', which .* it has static"):
         frames.check(Sensors.of("static", "gripper"))
