@@ -9,10 +9,12 @@ from html.parser import HTMLParser
 import pytest
 from result_sets import FACTS, chain_lengths, write_chains
 
+from vla_bench.bench.cli.main import main as command
 from vla_bench.bench.records.comparison import compare
 from vla_bench.bench.records.formats import html
 from vla_bench.bench.records.overview import leaderboard
 from vla_bench.bench.records.result_set import PROVENANCE, ResultSet
+from vla_bench.bench.records.rows import Row, write_rows
 from vla_bench.bench.report import render
 from vla_bench.bench.report.alone import commands, solved_by_one
 from vla_bench.bench.report.chart import survival
@@ -270,3 +272,20 @@ def test_text_and_marks_can_be_told_from_the_ground(thousand, scheme):
         for mark in ("good", "bad", "c0", "c1", "c2", "c3", "c4", "c5"):
             assert contrast(colours[mark], colours[ground]) >= 3, (mark, ground)
     assert contrast(colours["warm-ink"], colours["warm"]) >= 4.5
+
+
+def test_an_ablation_measured_on_two_things_has_a_page_of_each(tmp_path, capsys):
+    """As a trained one: its rows are named with their seeds."""
+    folder = tmp_path / "ablation-learned"
+    rows = []
+    for name, seed, on in ((n, s, e) for e in ("chains", "varied") for n in ("one step", "LSTM") for s in (0, 1)):
+        row = f"{name}, seed {seed}"
+        rows.append(Row(row, f"{name[0]}{seed}-{on}", ("policy.x=1",), on))
+        load(folder / rows[-1].folder, [5, seed, 2], policy="vla")
+    write_rows(folder, rows)
+    assert command(["report", str(folder)]) == 0
+    for on in ("chains", "varied"):
+        page = (folder / f"comparison-{on}.html").read_text()
+        assert "4 rows" in page and all(row.name in page for row in rows)
+    assert command(["describe", str(folder)]) == 0
+    assert "varied" in capsys.readouterr().out
