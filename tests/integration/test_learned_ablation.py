@@ -16,6 +16,7 @@ pytest.importorskip("accelerate")
 from vla_bench.bench.cli.main import main as command
 from vla_bench.bench.cli.run import main
 from vla_bench.bench.errors import ConfigError
+from vla_bench.bench.records.rows import read_rows
 from vla_bench.bench.setup.presets import FOLDER
 from vla_bench.bench.training.ablation_plan import BLIND, plan, read_preset
 from vla_bench.bench.training.ablation_table import NUMBERS, REPORT, TABLE
@@ -123,3 +124,11 @@ def test_rows_are_trained_once_evaluated_and_compared(
     assert len(begun) == 3 * (2 + 2), "trained again"
     assert [journal.read_bytes() for journal in journals] == before
     assert (folder / TABLE).read_text() == text
+    # Folders have the rows' names, and the ablation's folder stands for them.
+    rows = read_rows(folder)
+    assert [row.name for row in rows] == [f"{row['row']}, seed {seed}" for row in numbers for seed in (0, 1)]
+    assert all(row.folder.startswith(f"{row.name.split(',')[0].replace(' ', '-')}-seed-") for row in rows)
+    assert {row.evaluation for row in rows} == {"chains"}
+    assert command(["report", str(folder)]) == 0
+    page = (folder / "comparison.html").read_text()
+    assert "6 rows" in page and all(row.name in page for row in rows)
