@@ -78,7 +78,7 @@ def test_cuts_to_execute_and_to_the_steps_left():
         ((np.zeros(4), {"x": 1}), "a tuple of ndarray, dict"),
         (iter([0.0] * 4), "a list_iterator"),
         (0.5, "0.5 from act"),
-        ([[1.0, 2.0], [3.0]], "list, which is no array"),
+        ([[1.0, 2.0], [3.0]], "a list of parts of different lengths"),
     ],
 )
 def test_refuses_what_is_not_a_chunk(chunk: object, message: str):

@@ -47,7 +47,8 @@ def test_what_is_suggested_can_be_typed(tmp_path, way):
     def type_in(*words):
         return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
 
-    told = type_in(sys.executable, *way, "compare", "one").stderr
+    alone = ROOT / "tests" / "old_sets" / "fake_chains"
+    told = type_in(sys.executable, *way, "compare", str(alone)).stderr
     suggested = shlex.split(told.partition("two result sets or more: ")[2].replace("<A> <B>", "--help"))
     done = type_in(*suggested)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {shlex.join(suggested[:-2])} compare"), done
