@@ -44,7 +44,7 @@ def start_here(workers: int) -> Path:
     _check_folders(folder)
     sweep(folder)
     try:
-        with handlers_kept(), _found_by_workers():
+        with handlers_kept(), _breakpoints_kept(), _found_by_workers():
             context = ray.init(
                 address="local",
                 num_cpus=workers,
@@ -61,6 +61,19 @@ def start_here(workers: int) -> Path:
             f"run.backend=local, which does without; {program()} doctor says what may be missing"
         ) from error
     return Path(context.address_info["session_dir"])
+
+
+@contextlib.contextmanager
+def _breakpoints_kept() -> Iterator[None]:
+    """Leaves ``breakpoint()`` what it was: Ray turns it into its own for the whole process and its children, which
+    fails once Ray is gone."""
+    before = os.environ.get("PYTHONBREAKPOINT")
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONBREAKPOINT", None)
+        if before is not None:
+            os.environ["PYTHONBREAKPOINT"] = before
 
 
 def _check_folders(folder: Path) -> None:
@@ -118,7 +131,7 @@ def join(address: str) -> None:
     if is_checkout():  # which on the other machines is at the same place, or else installed
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": _python_path()}}
     try:
-        with handlers_kept():
+        with handlers_kept(), _breakpoints_kept():
             ray.init(address=address, **options)
     except (OSError, ValueError, RuntimeError) as error:
         advice = "If one runs there with token authentication, set RAY_AUTH_MODE=token; else start one with "

@@ -59,6 +59,12 @@ def test_what_a_class_does_on_its_way_harms_nothing(name, tmp_path, monkeypatch)
         assert results.records[0].subtasks[0].decisions == 3
 
 
+@pytest.fixture(autouse=True)
+def plain_breakpoints(monkeypatch):
+    """Tests that start Ray themselves leave its own in this process."""
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+
+
 def test_a_breakpoint_stops_in_the_terminal(tmp_path):
     words = [f"policy={CASES / 'odd.py'}:Pdb", "run.backend=inline", "benchmark.sequences=1", "benchmark.step_limit=1"]
     command = [sys.executable, str(ROOT / "run_benchmark.py"), *words, f"run.results={tmp_path}"]

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from vla_bench.bench.dispatch import ray_session
@@ -25,3 +27,13 @@ def test_a_folder_that_cannot_be_written_to_is_named(monkeypatch, variable, said
 def test_the_dashboards_address_is_known_as_such(address):
     with pytest.raises(ConfigError, match=r"dashboard.*run\.address=\S+:6379.*ray://\S+:10001"):
         ray_session.join(address)
+
+
+@pytest.mark.parametrize("before", [None, "pudb.set_trace"])
+def test_breakpoints_stay_what_they_were(monkeypatch, before):
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    if before:
+        monkeypatch.setenv("PYTHONBREAKPOINT", before)
+    with ray_session._breakpoints_kept():
+        os.environ["PYTHONBREAKPOINT"] = "ray.util.rpdb._driver_set_trace"
+    assert os.environ.get("PYTHONBREAKPOINT") == before
