@@ -27,6 +27,8 @@ OBJECT_STORE_BYTES = 100 * 2**20
 """Of a Ray started here; episodes and records are small."""
 LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix socket's path on Linux."""
+NO_STACKS = "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
+"""Variable that Ray's native code reads when a process connects (2.60)."""
 _LONGEST_SOCKET_NAME = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 _QUIET: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
 
@@ -44,7 +46,7 @@ def start_here(workers: int) -> Path:
     _check_folders(folder)
     sweep(folder)
     try:
-        with handlers_kept(), _breakpoints_kept(), _found_by_workers():
+        with handlers_kept(), _environment_kept(), _found_by_workers():
             context = ray.init(
                 address="local",
                 num_cpus=workers,
@@ -64,16 +66,20 @@ def start_here(workers: int) -> Path:
 
 
 @contextlib.contextmanager
-def _breakpoints_kept() -> Iterator[None]:
-    """Leaves ``breakpoint()`` what it was: Ray turns it into its own for the whole process and its children, which
-    fails once Ray is gone."""
-    before = os.environ.get("PYTHONBREAKPOINT")
+def _environment_kept() -> Iterator[None]:
+    """Leaves the environment as it was, but has Ray's native code install no handler that prints a stack when a signal
+    comes while it starts. Ray also turns ``breakpoint()`` into its own, for this process and its children, which fails
+    once Ray is gone."""
+    mine = ("PYTHONBREAKPOINT", NO_STACKS)
+    before = {name: os.environ.get(name) for name in mine}
+    os.environ[NO_STACKS] = "1"
     try:
         yield
     finally:
-        os.environ.pop("PYTHONBREAKPOINT", None)
-        if before is not None:
-            os.environ["PYTHONBREAKPOINT"] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _check_folders(folder: Path) -> None:
@@ -131,7 +137,7 @@ def join(address: str) -> None:
     if is_checkout():  # which on the other machines is at the same place, or else installed
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": _python_path()}}
     try:
-        with handlers_kept(), _breakpoints_kept():
+        with handlers_kept(), _environment_kept():
             ray.init(address=address, **options)
     except (OSError, ValueError, RuntimeError) as error:
         advice = "If one runs there with token authentication, set RAY_AUTH_MODE=token; else start one with "

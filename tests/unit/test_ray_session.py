@@ -30,10 +30,13 @@ def test_the_dashboards_address_is_known_as_such(address):
 
 
 @pytest.mark.parametrize("before", [None, "pudb.set_trace"])
-def test_breakpoints_stay_what_they_were(monkeypatch, before):
+def test_the_environment_stays_what_it_was(monkeypatch, before):
     monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    monkeypatch.delenv(ray_session.NO_STACKS, raising=False)
     if before:
         monkeypatch.setenv("PYTHONBREAKPOINT", before)
-    with ray_session._breakpoints_kept():
+    with ray_session._environment_kept():
+        assert os.environ[ray_session.NO_STACKS] == "1"
         os.environ["PYTHONBREAKPOINT"] = "ray.util.rpdb._driver_set_trace"
     assert os.environ.get("PYTHONBREAKPOINT") == before
+    assert ray_session.NO_STACKS not in os.environ

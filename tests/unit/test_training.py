@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+from vla_bench.envs.calvin.dataset.choosing import subset  # noqa: E402
 from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.vla.config import VlaConfig  # noqa: E402
 from vla_bench.policies.vla.options import VlaOptions  # noqa: E402
@@ -105,11 +106,47 @@ def test_further_frames_are_drawn_by_the_batch_and_shared_among_processes(data: 
         TrainingConfig(scene_frames=2)
 
 
+@pytest.mark.parametrize("words", [{"batch": 3}, {"scene_loss": 0.5, "scene_frames": 3}])
+def test_what_processes_cannot_share_is_said_before_the_first_step(
+    data: Path, monkeypatch, words: dict[str, Any]
+) -> None:
+    from vla_bench.policies.vla.training.processes import Processes
+
+    monkeypatch.setattr(Processes, "count", property(lambda self: 2))
+    with pytest.raises(PolicyError, match=r"=3 cannot be shared among 2 processes; type a multiple"):
+        make_run(data, **words).train(None)
+
+
 def test_frames_of_no_annotation_are_free_unless_they_are_mere_leftovers() -> None:
-    recordings = np.array([(0, 9), (20, 39)])
-    assert free_frames(recordings, [(2, 8), (20, 30)]).tolist() == [0, 1, 9, *range(31, 40)]
-    assert free_frames(recordings, [(0, 9), (20, 38)]).tolist() == [*range(10), *range(20, 40)]
-    assert len(free_frames(recordings, [])) == 30
+    spans = np.array([(0, 9), (20, 39)])
+    assert free_frames(spans, [(2, 8), (20, 30)]).tolist() == [0, 1, 9, *range(31, 40)]
+    assert free_frames(spans, [(0, 9), (20, 37)]).tolist() == [38, 39]
+    assert free_frames(np.array([(0, 99)]), [(0, 95)]) is None
+    assert len(free_frames(spans, [])) == 30
+
+
+def test_what_is_looked_at_is_packed_and_not_held_out(data: Path, tmp_path: Path) -> None:
+    """Also where only the frames that annotations reach were packed, and some of these are for validation."""
+    from vla_bench.envs.calvin.dataset import open_dataset
+    from vla_bench.envs.calvin.dataset.packing import pack, plan_packing
+
+    source = open_dataset(data)
+    few = subset(source, source.annotations[:2])
+    packed = pack(few, tmp_path / "packed", plan_packing(few))
+    assert len(packed.spans) and int((packed.spans[:, 1] - packed.spans[:, 0] + 1).sum()) < len(frames_of(source))
+    run = assemble(
+        VlaConfig.from_mapping(SMALL),
+        TrainingConfig(steps=2, batch=4, threads=1, device="cpu", scene_loss=0.5, scene_frames=40),
+        dataset=packed,
+        annotations=[0],
+    )
+    run.train(None)
+    own = packed.annotations[0]
+    assert set(run.items._free) <= set(range(own.start, own.end))
+
+
+def frames_of(dataset: Any) -> np.ndarray:
+    return np.concatenate([np.arange(first, last + 1) for first, last in dataset.recordings])
 
 
 @pytest.mark.parametrize(

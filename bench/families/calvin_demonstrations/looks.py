@@ -1,7 +1,7 @@
 """Tables set at random that are only looked at.
 
 A demonstration shows one table for a while, and a network that learns to see from nothing needs many tables: those of
-500 chains are soon known by heart. A table that is set, looked at twice and left costs a fiftieth of a demonstration.
+500 chains are soon known by heart. A table that is set, looked at twice and left costs a thirtieth of a demonstration.
 """
 
 from __future__ import annotations

@@ -101,6 +101,11 @@ class Subset:
         return self.whole.recordings
 
     @property
+    def spans(self) -> np.ndarray:
+        """The whole's."""
+        return self.whole.spans
+
+    @property
     def label(self) -> str:
         """The whole's."""
         return self.whole.label

@@ -104,6 +104,11 @@ class PackedDataset:
         return read_plain_annotations(self.folder / ANNOTATIONS)
 
     @property
+    def spans(self) -> np.ndarray:
+        """(R, 2) int64, first and last frame of each run that is packed."""
+        return self.ranges[:, :2]
+
+    @property
     def label(self) -> str:
         """As the source's."""
         return str(self.index["label"])

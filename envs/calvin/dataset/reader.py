@@ -119,6 +119,11 @@ class CalvinDataset:
             return {key: array.shape for key, array in frame.items()}
         raise DatasetError(f"frame {int(self.recordings[0, 0])}, with which {self.folder} begins, is missing there")
 
+    @property
+    def spans(self) -> np.ndarray:
+        """The recordings; whether each of their files is there is not looked at."""
+        return self.recordings
+
     def path(self, index: int) -> Path:
         """File of a frame."""
         return self.folder / self.naming.name(index)

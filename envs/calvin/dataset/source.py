@@ -30,6 +30,12 @@ class Dataset(Protocol):
         ...
 
     @property
+    def spans(self) -> np.ndarray:
+        """(S, 2) int64, first and last frame of each run of frames that can be read: the recordings, or what was packed
+        of them."""
+        ...
+
+    @property
     def label(self) -> str:
         """What ``actions`` are: ``achieved`` (CALVIN's own) or ``commanded``."""
         ...

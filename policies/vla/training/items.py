@@ -250,7 +250,8 @@ class WindowItems:
     def looks(self, number: int, place: tuple[int, int]) -> Looks | None:
         """The further frames of a batch, drawn by its number; those of one process among several.
 
-        They are frames of no annotation where the data have such, as CALVIN's own mostly are, else any.
+        They are frames of no annotation where the data have such, as CALVIN's own mostly are, else of the annotations
+        that are trained on.
         """
         count = self.training.scene_frames
         if not count:
@@ -265,7 +266,8 @@ class WindowItems:
     @cached_property
     def _free(self) -> np.ndarray:
         held = [(each.start, each.end) for each in self.dataset.annotations]
-        return free_frames(self.dataset.recordings, held)
+        free = free_frames(self.dataset.spans, held)
+        return np.unique([window.first for window in self.windows]) if free is None else free
 
     def _text(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor | None]:
         prompts = [self.prompt(item.instruction) for item in items]
@@ -301,13 +303,13 @@ class WindowItems:
         return pad if pad is not None else self.tokenizer.eos_token_id or 0
 
 
-def free_frames(recordings: np.ndarray, annotations: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Frames of no annotation, given (E, 2) first and last frames and annotations' ends; all frames, where fewer than
-    a twentieth are free: then they are no more than what happened to be left over."""
-    every = np.concatenate([np.arange(first, last + 1) for first, last in recordings])
+def free_frames(spans: np.ndarray, annotations: Sequence[tuple[int, int]]) -> np.ndarray | None:
+    """Frames of no annotation among those that are there, given (S, 2) first and last frames and annotations' ends;
+    None, where fewer than a twentieth are free: then they are no more than what happened to be left over."""
+    every = np.concatenate([np.arange(first, last + 1) for first, last in spans])
     held = [np.arange(start, end + 1) for start, end in annotations]
     free = np.setdiff1d(every, np.concatenate(held)) if held else every
-    return free if len(free) * 20 >= len(every) else every
+    return free if len(free) * 20 >= len(every) else None
 
 
 def pad_rows(rows: Sequence[Tensor], value: int) -> tuple[Tensor, Tensor]:

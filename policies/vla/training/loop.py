@@ -143,6 +143,11 @@ class _Loop:
             raise PolicyError(
                 f"train.batch={config.batch} cannot be shared among {self.processes.count} processes; type a multiple"
             )
+        if config.scene_frames % self.processes.count:
+            raise PolicyError(
+                f"train.scene_frames={config.scene_frames} cannot be shared among {self.processes.count} processes; "
+                "type a multiple"
+            )
         if self.steps < 1:
             raise PolicyError(
                 f"train.epochs={config.epochs:g} of {self.per_epoch:g} steps makes no step; type train.steps=<n>"
