@@ -25,6 +25,7 @@ from vla_bench.bench.dispatch.ray_session import import_quietly, join, start_her
 from vla_bench.bench.dispatch.supervisor import Supervisor
 from vla_bench.bench.errors import ConfigError, RunFailed
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
+from vla_bench.bench.stopping import handlers_kept
 
 DEATHS = 3
 """Deaths of an actor in a row after which its worker is given up."""
@@ -208,7 +209,8 @@ class RayPool:
         for actor in actors.values():
             ray.kill(actor.handle)
         if self._connected_here:
-            ray.shutdown()
+            with handlers_kept():  # native code sets SIGTERM to its default
+                ray.shutdown()
         if self._session is not None:
             shutil.rmtree(self._session, ignore_errors=True)
             sweep(self._session.parent)

@@ -165,7 +165,7 @@ def _found_by_workers() -> Iterator[None]:
 def import_quietly() -> None:
     """Imports Ray, which in a notebook asks for widgets of its own by a warning and a line of log."""
     logging.getLogger("ray.widgets").setLevel(logging.ERROR)
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"), _environment_kept():  # which native code reads now
         import ray  # noqa: F401
 
 
