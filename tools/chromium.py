@@ -1,6 +1,6 @@
 """A page in a headless Chromium, over a pipe of its own: asked, drawn, printed, and read by axe-core.
 
-    python -m tools.chromium report.html --axe axe.min.js --pictures /tmp/looks
+    python -m tools.chromium report.html --axe axe.min.js --pictures looks
 
 draws the page on a desktop and on a phone, light and dark, and as printed, and says what axe-core finds where that is
 given (``npm pack axe-core``; it is not part of this project). Exit code 1 when it finds something serious.
