@@ -69,7 +69,7 @@ class TrainingConfig:
     scene_loss: float = 0.0
     """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
     scene_frames: int = 0
-    """Further frames a step looks at for scene_loss: of no annotation where there are such, else of those trained on."""
+    """Further frames a step looks at for scene_loss: of no annotation if there are such, else of those trained on."""
     waypoint_loss: float = 0.0
     """Weight of a loss that asks the action head's input where the gripper next opens or closes; 0 for none."""
     normalise: Normalisation = "quantiles"
