@@ -8,7 +8,7 @@ between subtasks (``evaluate_policy.py`` of calvin fa03f01).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -349,6 +349,13 @@ def sentences(benchmark: BenchmarkConfig, kind: str) -> Mapping[str, Sequence[st
     return {task: (text,) for task, text in find_bundle(benchmark.options.assets).instructions.items()}
 
 
+def stress_refused(benchmark: BenchmarkConfig, facts: Mapping[str, Any], levels: Collection[str]) -> str:
+    """Why these levels cannot be had with the environment and the renderer that were chosen."""
+    from vla_bench.envs.calvin.stress import refusal
+
+    return refusal(levels, benchmark.options.backend, facts["renderer"])
+
+
 def stressed_start(
     benchmark: BenchmarkConfig, episode: EpisodeSpec, stress: Stress, generator: np.random.Generator
 ) -> EpisodeStart:
@@ -371,6 +378,7 @@ FAMILY = Family(
     unlike_published=unlike_published,
     old_cluster=old_cluster,
     stress=(*WORLD, *START),
+    stress_refused=stress_refused,
     stressed_start=stressed_start,
     sentences=sentences,
     checks=calvin_checks.CHECKS,

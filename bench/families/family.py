@@ -8,7 +8,7 @@ A family is one folder of an environment (``environment_spec`` and ``build``, se
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -173,6 +173,10 @@ def _no_numbers(_: Mapping[str, np.ndarray]) -> Mapping[str, float]:
     return {}
 
 
+def _no_refusal(*_: Any) -> str:
+    return ""
+
+
 def _own_interpreter(_: Mapping[str, Any]) -> str:
     return ""
 
@@ -217,6 +221,8 @@ class Family:
     stress: tuple[str, ...] = ()
     """Levels (:mod:`vla_bench.envs.stress.levels`) of the world and of the start that its environment knows; it finds
     them among the simulation's options. Those of words, image, body and time every family has."""
+    stress_refused: Callable[[BenchmarkConfig, Mapping[str, Any], Collection[str]], str] = _no_refusal
+    """From the protocol's facts and names of levels to why they cannot be had as it is configured; empty: they can."""
     stressed_start: Callable[[BenchmarkConfig, EpisodeSpec, Stress, np.random.Generator], EpisodeStart] | None = None
     """Where an episode starts under levels of ``start``."""
     sentences: Callable[[BenchmarkConfig, str], Mapping[str, Sequence[str]]] | None = None

@@ -43,6 +43,8 @@ def stressed(
         return plan
     _check(levels, stress, family, policy, environment)
     protocol, names = plan.protocol, tuple(levels)
+    if refusal := family.stress_refused(benchmark, protocol.facts, names):
+        raise ConfigError(refusal)
     episodes: tuple[EpisodeSpec, ...] = protocol.episodes
     if any(name in AXES["words"] for name in names):
         episodes = _reworded(episodes, stress, family, benchmark)

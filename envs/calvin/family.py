@@ -41,7 +41,7 @@ def build(spec: SimulationSpec) -> Any:
     if STRESS in options:
         if options.get("backend") == "calvin_env":
             raise EnvironmentFault(
-                "stress of cameras is made by our own environment: leave benchmark.backend=calvin_env out"
+                "stress of the world is made by our own environment: leave benchmark.backend=calvin_env out"
             )
         options[STRESS] = from_option(options[STRESS])[0]
     if options.pop("backend", BACKENDS[0]) == "calvin_env":

@@ -116,8 +116,9 @@ class CalvinSimulation:
         self._seed = int(start.state.get(STRESS, (0.0,))[0])
         self.world.reset(**vectors, seed=self._seed)
         if self.renderer is not None and self._stress is not None and changes_look(self._stress):
-            levels = self._stress
-            self.renderer.relook(drawn_look(self._seed, levels.light_turn, levels.light_strength, levels.colours))
+            of = self._stress
+            look = drawn_look(self._seed, of.light_turn, of.light_strength, of.colours, of.textures)
+            self.renderer.relook(look)
         self._rule = self._start = None
         self._again = start, seed
 

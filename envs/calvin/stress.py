@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from vla_bench.envs.calvin.cameras import LENSES, View
+from vla_bench.envs.calvin.renderers.look import GIVEN
 from vla_bench.envs.calvin.scenes import Range, scene_named
 from vla_bench.envs.simulation import EpisodeStart
-from vla_bench.envs.stress.levels import Stress
+from vla_bench.envs.stress.levels import WORLD, Stress
 
+_LIGHT = "PyBullet's OpenGL renderer keeps its light where it is, and as strong"
+EGL_CANNOT = {
+    "light_turn": _LIGHT,
+    "light_strength": _LIGHT,
+    "textures": "PyBullet's OpenGL renderer puts textures on other parts than it is told",
+}
+"""By level: why the renderer ``egl`` cannot show it. As to textures, it takes the number of an instance, of which a
+mesh that is loaded twice has two, for that of a shape (``changeShapeTexture``, PyBullet 3.2.7)."""
 _CAMERA = 21
 """Of the seeds: keeps the draws of cameras apart from others."""
 _JOINTS = slice(7, 14)
@@ -50,8 +59,22 @@ def displaced(view: View, levels: Stress, seed: int) -> View:
 
 
 def changes_look(levels: Stress) -> bool:
-    """Whether the scene is lit or coloured otherwise."""
-    return bool(levels.light_turn or levels.light_strength or levels.colours)
+    """Whether the scene is lit, coloured or covered otherwise."""
+    return bool(levels.light_turn or levels.light_strength or levels.colours or levels.textures != GIVEN)
+
+
+def refusal(levels: Collection[str], backend: str, renderer: str) -> str:
+    """Why these levels cannot be had with that environment and that renderer; empty: they can."""
+    if backend == "calvin_env":
+        ours = [name for name in levels if name in WORLD]
+        return (
+            f"stress.{ours[0]} is made by our own environment: leave benchmark.backend=calvin_env out" if ours else ""
+        )
+    if renderer == "egl":
+        for name, why in EGL_CANNOT.items():
+            if name in levels:
+                return f"stress.{name}: {why}; type benchmark.renderer=fast, which shows the same, or tiny"
+    return ""
 
 
 def _direction(generator: np.random.Generator) -> np.ndarray:

@@ -51,6 +51,8 @@ class Stress:
 
     colours: float = 0.0
     """surfaces: 0 to 1, how far table and floor are tinted towards drawn colours."""
+    textures: Literal["given", "any", "checker", "noise", "stripes", "wood"] = "given"
+    """surfaces: drawn patterns on table and floor in place of their textures, of one kind or of any."""
 
     clutter: int = 0
     """clutter: objects that take part in nothing."""
@@ -130,7 +132,7 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "image": ("brightness", "image_noise", "black", "frozen"),
     "cameras": ("camera_shift", "camera_turn", "camera_fov", "camera_blur"),
     "light": ("light_turn", "light_strength"),
-    "surfaces": ("colours",),
+    "surfaces": ("colours", "textures"),
     "clutter": ("clutter",),
     "start": ("arm_shift", "block_shift"),
     "body": ("action_noise", "lost", "repeated", "gain", "slow_gripper"),
@@ -139,12 +141,12 @@ AXES: Mapping[str, tuple[str, ...]] = {
 """Fields of each axis that are levels; ``seed``, ``words_file`` and ``meanwhile`` say how, not how much."""
 PICTURE = ("brightness", "image_noise", "black", "frozen", "camera_blur")
 """Levels that are laid over a rendered picture, whatever made it."""
-WORLD = ("camera_shift", "camera_turn", "camera_fov", "light_turn", "light_strength", "colours", "clutter")
+WORLD = ("camera_shift", "camera_turn", "camera_fov", "light_turn", "light_strength", "colours", "textures", "clutter")
 """Levels that the family's own simulation has to know."""
 START = ("arm_shift", "block_shift")
 """Levels that the family's plan has to know."""
 
-RULES: Mapping[str, int] = {"clutter": 2}
+RULES: Mapping[str, int] = {"clutter": 2, "light_turn": 2}
 """Version of the rule by which what a level stands for is drawn, where it is no longer the first. Raise it with every
 change of what is drawn: it is a fact of the protocol, so that numbers before and after are not taken for the same."""
 

@@ -6,6 +6,7 @@ import pytest
 from vla_bench.bench.families.family import BenchmarkConfig
 from vla_bench.bench.setup.config import benchmark_from_plain
 from vla_bench.bench.setup.plan import plan
+from vla_bench.envs.calvin.renderers.look import Look
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.envs.stress.levels import RULES, Stress
@@ -47,7 +48,9 @@ def plain():
 
 @pytest.mark.parametrize("renderer", ["tiny", "fast"])
 @pytest.mark.parametrize(
-    "levels", [{"camera_turn": 2.0}, {"light_turn": 50.0}, {"light_strength": -0.5}, {"colours": 1.0}], ids=str
+    "levels",
+    [{"camera_turn": 2.0}, {"light_turn": 50.0}, {"light_strength": -0.5}, {"colours": 1.0}, {"textures": "any"}],
+    ids=str,
 )
 def test_what_is_only_seen_changes_pictures_and_no_state(plain, renderer, levels):
     (before, digest), (after, same) = plain[renderer], look(renderer, **levels)
@@ -56,11 +59,54 @@ def test_what_is_only_seen_changes_pictures_and_no_state(plain, renderer, levels
     assert all(np.array_equal(after[name], before[name]) for name in ("robot_obs", "scene_obs"))
 
 
-def test_a_light_of_its_own_strength_and_place_is_the_ordinary_one(plain):
-    before, digest = plain["fast"]
-    after, same = look("fast", colours=1e-12)
-    assert same == digest
-    assert np.array_equal(after["rgb_static"], before["rgb_static"])
+@pytest.mark.parametrize("renderer", ["tiny", "fast"])
+def test_tints_of_nothing_leave_every_part_as_it_was(plain, renderer):
+    assert np.array_equal(look(renderer, colours=1e-12)[0]["rgb_static"], plain[renderer][0]["rgb_static"])
+
+
+@pytest.mark.parametrize("kind", ["checker", "noise", "stripes", "wood"])
+def test_textures_cover_table_and_floor_in_both_renderers_alike(plain, kind):
+    seen = {renderer: look(renderer, textures=kind)[0]["rgb_static"].astype(float) for renderer in ("tiny", "fast")}
+    changed = {name: np.abs(seen[name] - plain[name][0]["rgb_static"]).sum(2) > 30 for name in seen}
+    assert all(each.mean() > 0.5 for each in changed.values()), "the arm, the blocks and the lamps are the rest"
+    ways = {name: (seen[name] - plain[name][0]["rgb_static"]).ravel() for name in seen}
+    other = (
+        look("fast", textures=kind, seed=2)[0]["rgb_static"] - plain["fast"][0]["rgb_static"].astype(float)
+    ).ravel()
+    alike, unlike = np.corrcoef(ways["tiny"], ways["fast"])[0, 1], np.corrcoef(ways["tiny"], other)[0, 1]
+    assert alike > max(0.65, unlike + 0.1)
+
+
+def test_textures_are_drawn_anew_for_each_episode_and_taken_off_again():
+    policy = PolicySpec("blind", CALVIN.actions[0], SENSORS)
+    for renderer in ("tiny", "fast"):
+        made = plan(CONFIG, policy, CALVIN, Stress(textures="any"))
+        simulation = make_simulation(
+            type(made.simulation)("calvin", {**made.simulation.options, "renderer": renderer}, SENSORS, "relative")
+        )
+        try:
+            shown = []
+            for episode in (*made.protocol.episodes, made.protocol.episodes[0]):
+                simulation.reset(episode.start)
+                shown.append(np.array(simulation.observe()["rgb_static"]))
+            assert np.array_equal(shown[0], shown[2])
+            assert not np.array_equal(shown[0], shown[1])
+            simulation.renderer.relook(Look())
+            bare = np.array(simulation.observe()["rgb_static"])
+        finally:
+            simulation.close()
+        assert np.array_equal(bare, first_look(renderer))
+
+
+def first_look(renderer):
+    made = plan(CONFIG, PolicySpec("blind", CALVIN.actions[0], SENSORS), CALVIN)
+    options = {**made.simulation.options, "renderer": renderer}
+    simulation = make_simulation(type(made.simulation)("calvin", options, SENSORS, "relative"))
+    try:
+        simulation.reset(made.protocol.episodes[0].start)
+        return np.array(simulation.observe()["rgb_static"])
+    finally:
+        simulation.close()
 
 
 def test_clutter_is_seen_and_takes_part_in_nothing(plain):

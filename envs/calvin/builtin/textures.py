@@ -16,15 +16,15 @@ def wood(look: Wood, size: int = 256) -> bytes:
     """PNG of sawn wood, ``size`` pixels square, its grain along the picture's x."""
     random = np.random.RandomState(look.seed)
     rows, columns = np.mgrid[0:size, 0:size] / size
-    wander = _noise(random, rows, columns, 3, 1) + 0.35 * _noise(random, rows, columns, 7, 2)
+    wander = smooth_noise(random, rows, columns, 3, 1) + 0.35 * smooth_noise(random, rows, columns, 7, 2)
     rings = rows * look.rings + look.figure * wander
     # A ring grows light in spring and ends in a dark line.
     phase = rings - np.floor(rings)
     growth = 1 - phase**3
     # The seam of the saw tooth is softened over a tenth of a ring.
     growth *= np.clip(phase / 0.12, 0, 1) * 0.5 + 0.5
-    fibre = _noise(random, rows, columns, 96, 4)
-    blotch = _noise(random, rows, columns, 4, 3)
+    fibre = smooth_noise(random, rows, columns, 96, 4)
+    blotch = smooth_noise(random, rows, columns, 4, 3)
     tone = 0.25 + 0.5 * growth + 0.16 * fibre + 0.22 * blotch
     return _png(np.clip(tone, 0, 1), np.array(look.ramp))
 
@@ -35,7 +35,9 @@ def checker(size: int = 64) -> bytes:
     return _png(((rows + columns) % 2).astype(float), np.array(((202, 204, 208), (238, 239, 241))))
 
 
-def _noise(random: np.random.RandomState, rows: np.ndarray, columns: np.ndarray, down: int, across: int) -> np.ndarray:
+def smooth_noise(
+    random: np.random.RandomState | np.random.Generator, rows: np.ndarray, columns: np.ndarray, down: int, across: int
+) -> np.ndarray:
     """Smooth periodic noise within about [-1, 1] on a lattice of ``down`` x ``across`` cells."""
     lattice = random.uniform(-1, 1, (down, across))
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vla_bench.envs.calvin.cameras import View
 from vla_bench.envs.calvin.memory import give_back_free_memory
-from vla_bench.envs.calvin.renderers.look import FLOOR, LIGHT_POSITION, Look
+from vla_bench.envs.calvin.renderers import patterns
+from vla_bench.envs.calvin.renderers.look import FLOOR, LIGHT_POSITION, Look, Pattern
 from vla_bench.envs.calvin.world import World
 
 _DIFFUSE, _SPECULAR = 0.35, 0.05
 """TinyRenderer's defaults (PyBullet 3.2.7)."""
+
+
+class _Surface(NamedTuple):
+    """A visual shape of the table or of the floor."""
+
+    body: int
+    link: int
+    number: int
+    """Among the shapes of its link."""
+    rgba: tuple[float, ...]
+    texture: int
+    """The client's id of its own; below 0: none."""
+    file: Path
+    scale: tuple[float, ...]
 
 
 class Double:
@@ -33,7 +50,10 @@ class Double:
         self._joints = {body: self._movable(body) for body in (world.robot.body, world.table.body)}
         self._lights: dict[str, int] = {}
         self._light: dict[str, Any] = {}
-        self._dyes: dict[tuple[int, int], list[float]] = {}
+        self._parts = self._surfaces()
+        self._textures: dict[tuple[Pattern, patterns.Periods], int] = {}
+        """Patterns that the client holds: it gives none back."""
+        self._tinted = self._patterned = False
         give_back_free_memory()
 
     def _movable(self, body: int) -> list[int]:
@@ -71,17 +91,48 @@ class Double:
                 "lightDiffuseCoeff": _DIFFUSE * look.light_strength,
                 "lightSpecularCoeff": _SPECULAR * look.light_strength,
             }
-        if look.tints is None and not self._dyes:
-            return
-        table = self._world.table
-        lamps = {(table.body, link) for link, _ in table.lamps.values()}
+        tinted, patterned = look.tints is not None, look.patterns is not None
+        whole = self._renderer == p.ER_BULLET_HARDWARE_OPENGL  # which heeds no index: a link is tinted as a whole
+        for part in self._parts:
+            if whole and part.number:
+                continue
+            if tinted or self._tinted:
+                tint = look.tint(part.body, part.link)
+                colour = [*(a * b for a, b in zip(part.rgba, tint, strict=False)), part.rgba[3]]
+                p.changeVisualShape(part.body, part.link, part.number, rgbaColor=colour, physicsClientId=client)
+            if part.texture >= 0 and (patterned or self._patterned):
+                texture = self._texture(part, look.pattern(part.body))
+                p.changeVisualShape(part.body, part.link, part.number, textureUniqueId=texture, physicsClientId=client)
+        self._tinted, self._patterned = tinted, patterned
+
+    def _surfaces(self) -> list[_Surface]:
+        """What table and floor show, but for the lamps, whose colours are those of a state."""
+        p, client, table = self._bullet, self.client, self._world.table
+        lamps = {link for link, _ in table.lamps.values()}
+        found, flags = [], p.VISUAL_SHAPE_DATA_TEXTURE_UNIQUE_IDS
         for body in (table.body, FLOOR):
-            for shape in p.getVisualShapeData(body, physicsClientId=client):
-                if (body, shape[1]) not in lamps:
-                    dye = self._dyes.setdefault((body, shape[1]), list(shape[7]))
-                    tint = look.tint(body, shape[1])
-                    colour = [*(a * b for a, b in zip(dye, tint, strict=False)), dye[3]]
-                    p.changeVisualShape(body, shape[1], rgbaColor=colour, physicsClientId=client)
+            counts: dict[int, int] = {}
+            for shape in p.getVisualShapeData(body, flags, physicsClientId=client):
+                link, number = shape[1], counts.get(shape[1], 0)
+                counts[link] = number + 1
+                if body != table.body or link not in lamps:
+                    file = Path(shape[4].decode())
+                    found.append(_Surface(body, link, number, tuple(shape[7]), shape[8], file, tuple(shape[3])))
+        return found
+
+    def _texture(self, part: _Surface, pattern: Pattern | None) -> int:
+        """The client's id of a part's texture: a pattern, or its own."""
+        if pattern is None:
+            return part.texture
+        key = pattern, patterns.periods_on(pattern, part.file, part.scale)
+        if key not in self._textures:
+            from PIL import Image
+
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "pattern.png"
+                Image.fromarray(patterns.drawn(*key)).save(path)
+                self._textures[key] = self._bullet.loadTexture(str(path), physicsClientId=self.client)
+        return self._textures[key]
 
     def image(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
         """Colours (H, W, 3) uint8 and, if the view asks for it, metric depth (H, W) float32, metres."""

@@ -52,10 +52,11 @@ class EglRenderer:
         self._cold = True
 
     def relook(self, look: Look) -> None:
-        """See :class:`vla_bench.envs.calvin.renderers.Renderer`. The plugin keeps its light where it is."""
-        if look.light_position != LIGHT_POSITION or look.light_strength != 1:
+        """See :class:`vla_bench.envs.calvin.renderers.Renderer`; what is refused is in
+        :data:`vla_bench.envs.calvin.stress.EGL_CANNOT`."""
+        if look.light_position != LIGHT_POSITION or look.light_strength != 1 or look.patterns is not None:
             raise RendererError(
-                "stress of light: the OpenGL renderer's light cannot be moved; type benchmark.renderer=fast"
+                "stress of light or textures: PyBullet's OpenGL renderer shows neither; type benchmark.renderer=fast"
             )
         if self._double is None:
             raise RuntimeError("relook() before load()")

@@ -7,14 +7,19 @@ compared to the last bit.
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vla_bench.envs.calvin.memory import give_back_free_memory
+from vla_bench.envs.calvin.renderers import patterns
 from vla_bench.envs.calvin.renderers.fast.kinematics import Skeleton
 from vla_bench.envs.calvin.renderers.fast.library import Library
-from vla_bench.envs.calvin.renderers.fast.scene import Part, draw_list, parts_of
+from vla_bench.envs.calvin.renderers.fast.scene import Part, draw_list, packed, parts_of
+from vla_bench.envs.calvin.renderers.fast.textures import Texture, mip_pyramid
+from vla_bench.envs.calvin.renderers.look import Look, Pattern
 from vla_bench.envs.calvin.table import LIGHTS, OFF_COLOUR
 from vla_bench.envs.calvin.world import World
 
@@ -56,12 +61,21 @@ class PosedScene:
         self._may_rest = np.logical_not(restless)
         self.places = [(part.body, part.link) for part in parts]
         """Body and link of each part."""
+        self._covers = [(part.body, part.image, part.file, part.scale) for part in parts]
+        self._patterned = False
         self.begin(world)
 
     def begin(self, world: World) -> None:
         """Takes ``world``, loaded anew; it is looked at as it will be at the next ``update``."""
         self._world = world
         self._fresh = True
+
+    def cover(self, look: Look) -> None:
+        """Gives every part that has an image the pattern of its body, or its own image."""
+        patterned = any(look.pattern(body) is not None for body, _ in self.places)
+        if patterned or self._patterned:
+            self.scene = self.scene._replace(**packed([_image(look, *cover) for cover in self._covers]))
+        self._patterned = patterned
 
     @property
     def world(self) -> World:
@@ -106,6 +120,18 @@ class PosedScene:
                 self._resting = resting
                 self.epoch += 1
             self.frame += 1
+
+
+def _image(look: Look, body: int, image: Texture | None, file: Path | None, scale: tuple[float, ...]) -> Texture | None:
+    pattern = look.pattern(body)
+    if image is None or pattern is None or file is None:
+        return image
+    return _pyramid(pattern, patterns.periods_on(pattern, file, scale))
+
+
+@functools.lru_cache(maxsize=64)
+def _pyramid(pattern: Pattern, periods: patterns.Periods) -> Texture:
+    return mip_pyramid(patterns.drawn(pattern, periods)[::-1])
 
 
 def _visible_parts(bullet: Any, world: World, library: Library) -> list[Part]:

@@ -131,7 +131,9 @@ class _Stage:
         self._dyes = posed.scene.colours.copy()
 
     def relook(self, look: Look) -> None:
-        posed, scene = self.posed, self.posed.scene
+        posed = self.posed
+        posed.cover(look)
+        scene = posed.scene
         scene.light[:] = light_table(np.array(look.light_position))
         self._strength = np.float32(look.light_strength)
         tints = [look.tint(body, link) for body, link in posed.places]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,9 @@ class Part:
     """In the frame of the link's centre of mass."""
     image: Texture | None
     rgba: tuple[float, float, float, float]
+    file: Path | None = None
+    """Where the mesh was read from, with ``scale``."""
+    scale: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 class DrawList(NamedTuple):
@@ -54,12 +57,6 @@ class DrawList(NamedTuple):
 
 def draw_list(parts: list[Part]) -> DrawList:
     """Packs ``parts`` for the kernels."""
-    pyramids = list({id(part.image): part.image for part in parts if part.image is not None}.values())
-    numbers = {id(pyramid): number for number, pyramid in enumerate(pyramids)}
-    texel_starts = np.cumsum([0, *(len(pyramid.texels) for pyramid in pyramids)])
-    level_counts = [len(pyramid.levels) for pyramid in pyramids]
-    level_starts = np.cumsum([0, *level_counts])
-    levels = [p.levels + np.array([start, 0, 0]) for p, start in zip(pyramids, texel_starts, strict=False)]
     vertices = np.cumsum([0, *(len(part.mesh.positions) for part in parts)])
     triangles = np.cumsum([0, *(len(part.mesh.triangles) for part in parts)])
     return DrawList(
@@ -74,16 +71,29 @@ def draw_list(parts: list[Part]) -> DrawList:
         triangle_ranges=np.stack([triangles[:-1], triangles[1:]], axis=1).astype(np.int64),
         spheres=np.array([_sphere(part.mesh.positions) for part in parts]),
         colours=np.array([part.rgba for part in parts], dtype=np.float32),
-        textures=np.array([numbers.get(id(part.image), -1) for part in parts], dtype=np.int32),
-        texture_levels=np.array(
-            list(zip(level_starts, level_counts, strict=False)) or np.zeros((0, 2)), dtype=np.int32
-        ).reshape(-1, 2),
-        levels=np.concatenate([*levels, np.zeros((0, 3))]).astype(np.int32),
-        texels=np.concatenate([*(p.texels for p in pyramids), np.zeros((0, 3), dtype=np.uint8)]),
+        **packed([part.image for part in parts]),
         worlds=np.zeros((len(parts), 3, 4)),
         projections=np.zeros((len(parts), 3, 4)),
         light=light_table(),
     )
+
+
+def packed(images: Sequence[Texture | None]) -> dict[str, np.ndarray]:
+    """The fields of a draw list whose parts have these images."""
+    pyramids = list({id(image): image for image in images if image is not None}.values())
+    numbers = {id(pyramid): number for number, pyramid in enumerate(pyramids)}
+    texel_starts = np.cumsum([0, *(len(pyramid.texels) for pyramid in pyramids)])
+    level_counts = [len(pyramid.levels) for pyramid in pyramids]
+    level_starts = np.cumsum([0, *level_counts])
+    levels = [p.levels + np.array([start, 0, 0]) for p, start in zip(pyramids, texel_starts, strict=False)]
+    return {
+        "textures": np.array([numbers.get(id(image), -1) for image in images], dtype=np.int32),
+        "texture_levels": np.array(
+            list(zip(level_starts, level_counts, strict=False)) or np.zeros((0, 2)), dtype=np.int32
+        ).reshape(-1, 2),
+        "levels": np.concatenate([*levels, np.zeros((0, 3))]).astype(np.int32),
+        "texels": np.concatenate([*(p.texels for p in pyramids), np.zeros((0, 3), dtype=np.uint8)]),
+    }
 
 
 def _sphere(positions: np.ndarray) -> tuple[float, float, float, float]:
@@ -113,7 +123,7 @@ def parts_of(
             local = np.empty((3, 4))
             compose(inverse(frame(bullet, *dynamics[3:5])), frame(bullet, *shape[5:7]), local)
             mesh = mesh.transformed(np.ones(3), local[:, :3], local[:, 3])
-            parts.append(Part(body, link, mesh, image, shape[7]))
+            parts.append(Part(body, link, mesh, image, shape[7], Path(file), dimensions))
     return parts
 
 
