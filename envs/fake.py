@@ -31,7 +31,7 @@ import numpy as np
 from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Observation, Sensors
-from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, Outcome, SimulationSpec
+from vla_bench.envs.simulation import EnvironmentSpec, EpisodeStart, Outcome, Part, SimulationSpec
 
 RELATIVE = ActionSpec(
     name="relative",
@@ -293,7 +293,13 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
     """What the toy offers: ``relative`` (default) and ``absolute`` actions, two small cameras."""
     _read(options)
     return EnvironmentSpec(
-        "fake", (RELATIVE, ABSOLUTE), _CAMERAS, control_hz=30.0, roles={"static": "front", "gripper": "wrist"}
+        "fake",
+        (RELATIVE, ABSOLUTE),
+        _CAMERAS,
+        control_hz=30.0,
+        roles={"static": "front", "gripper": "wrist"},
+        vectors={"state": (0.1, 0.2, 0.3, 1.0)},
+        parts={"position": Part("state", 0, 3), "command": Part("state", 3, 4)},
     )
 
 

@@ -125,6 +125,17 @@ class TracedSimulation(Simulation, Protocol):
         ...
 
 
+class Part(NamedTuple):
+    """Numbers within a state vector of an observation."""
+
+    vector: str
+    first: int
+    last: int
+    """Not included."""
+    form: str = ""
+    """Of a rotation: ``euler_xyz``, ``axis_angle``, ``quaternion_xyzw`` or ``quaternion_wxyz``."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
     """What an environment offers to a policy; plain data, known before anything is simulated."""
@@ -147,6 +158,13 @@ class EnvironmentSpec:
     has is left out."""
     expert: str = ""
     """Class path of the policy that is called ``expert`` here; empty: there is none."""
+    vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """State vectors of an observation, each with values that one may have."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Where the numbers are that go by the same name everywhere: ``position`` (3) and ``rotation`` of the tool, which
+    are in the frame of ``base_position`` (3) and ``base_rotation`` where these are there too; ``width`` (1) between the
+    fingers, metres; ``joints`` of the arm; ``command`` (1), the gripper's last, above one half for open;
+    ``closedness`` (1) of the gripper, from 0 to 1. What nothing has is left out."""
 
     def camera(self, role: str) -> str:
         """The camera of that role; the role itself where no camera is said to have it."""

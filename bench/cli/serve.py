@@ -44,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.setup.plan import environment_of
     from vla_bench.bench.setup.presets import load_config
     from vla_bench.policies.registry import make_policy
-    from vla_bench.policies.remote.mapping import load_mapping, raw_mapping
+    from vla_bench.policies.remote.fitting import raw_mapping
+    from vla_bench.policies.remote.mapping import load_mapping
 
     if not 0 <= arguments.port < 65536:
         raise ConfigError(f"--port {arguments.port}: there is no such port")

@@ -16,7 +16,8 @@ from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.errors import MessageFault
-from vla_bench.policies.remote.mapping import WireMapping, check_environment, kind_of
+from vla_bench.policies.remote.fitting import check_environment
+from vla_bench.policies.remote.mapping import WireMapping, kind_of
 
 _PART = re.compile(r"([a-z_0-9]+)\[(\d+)(?::(\d+))?\]")
 _Taker = Callable[[Any, dict[str, np.ndarray]], str | None]
@@ -87,6 +88,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any]) -> _Taker:
     """What takes one place of a request; what can be decided once is decided here, not at each request."""
     name, first, more = "/".join(map(str, path)), path[0], path[1:]
+    series = bool(content.get("history"))  # the newest is last; a policy keeps its own
     optional = path[-1] in ABOUT or first == "states" or "state" in str(path[-1])
 
     def found(request: Any) -> Any:
@@ -105,6 +107,8 @@ def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any]) -> _Tak
 
         def image(request: Any, arrays: dict[str, np.ndarray]) -> None:
             value = found(request)
+            if series and isinstance(value, np.ndarray) and value.ndim == 4 and len(value):
+                value = value[-1]
             if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
                 said = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise MessageFault(f"a request whose {name!r} is {said}; an image (H, W, 3) of uint8 is wanted")
@@ -121,6 +125,8 @@ def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any]) -> _Tak
             if not isinstance(value, np.ndarray | list):
                 return
             numbers = np.asarray(value)
+            if series and numbers.ndim == 2 and len(numbers):
+                numbers = numbers[-1]
             if numbers.dtype.kind not in "fiub" or numbers.ndim != 1:
                 return
             numbers = numbers.astype(np.float64)

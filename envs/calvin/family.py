@@ -10,11 +10,24 @@ from vla_bench.envs.calvin.cameras import LENSES
 from vla_bench.envs.calvin.robot import ACTIONS
 from vla_bench.envs.calvin.world import CONTROL_HZ
 from vla_bench.envs.errors import EnvironmentFault
-from vla_bench.envs.simulation import STRESS, EnvironmentSpec, SimulationSpec
+from vla_bench.envs.simulation import STRESS, EnvironmentSpec, Part, SimulationSpec
 from vla_bench.envs.stress.wrapped import from_option
 
 BACKENDS = ("native", "calvin_env")
 """Implementations of the environment: ours, and the original package where it is installed."""
+
+
+VECTORS = {
+    "robot_obs": (0.03, -0.11, 0.52, 3.1, -0.05, 1.5, 0.08, -1.2, 1.0, 2.1, -2.3, -0.8, 1.6, 0.5, 1.0),
+    "scene_obs": (0.0,) * 24,
+}
+PARTS = {
+    "position": Part("robot_obs", 0, 3),
+    "rotation": Part("robot_obs", 3, 6, "euler_xyz"),
+    "width": Part("robot_obs", 6, 7),
+    "joints": Part("robot_obs", 7, 14),
+    "command": Part("robot_obs", 14, 15),
+}
 
 
 def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
@@ -27,6 +40,8 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         roles={"static": "static", "gripper": "gripper", "state": "robot_obs"},
         expert="vla_bench.policies.expert:ExpertPolicy",
         traced=True,
+        vectors=VECTORS,
+        parts=PARTS,
     )
 
 

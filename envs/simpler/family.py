@@ -8,7 +8,7 @@ from typing import Any
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.simpler.grids import SETS
 from vla_bench.envs.simpler.robots import ROBOTS, Robot
-from vla_bench.envs.simulation import EnvironmentSpec, SimulationSpec
+from vla_bench.envs.simulation import EnvironmentSpec, Part, SimulationSpec
 
 BACKENDS = ("simpler_env", "maniskill3")
 """``simpler_env``: the original package on sapien 2, the reference. ``maniskill3``: the WidowX tasks only."""
@@ -16,6 +16,24 @@ MODERN_NOTE = (
     "ManiSkill3: another release of PhysX and of the renderer, and another model of the WidowX, than the "
     "paper's package; comparable with other ManiSkill3 numbers only"
 )
+
+
+JOINTS = {
+    "widowx": (0.0, -0.2, 0.2, 0.0, 1.5, 0.0, 0.037, 0.037),
+    "google_robot": (-0.26, 0.26, 0.0, 1.36, 0.1, -0.64, 0.0, 0.0, 0.0, -0.02, -0.01),
+}
+VECTORS = {
+    "tcp_pose": (0.3, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0),
+    "base_pose": (0.147, 0.028, 0.87, 0.0, 0.0, 0.0, 1.0),
+    "gripper_closedness": (0.0,),
+}
+PARTS = {
+    "position": Part("tcp_pose", 0, 3),
+    "rotation": Part("tcp_pose", 3, 7, "quaternion_wxyz"),
+    "base_position": Part("base_pose", 0, 3),
+    "base_rotation": Part("base_pose", 3, 7, "quaternion_wxyz"),
+    "closedness": Part("gripper_closedness", 0, 1),
+}
 
 
 def robot_of(options: Mapping[str, Any]) -> Robot:
@@ -38,6 +56,8 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         roles={"static": robot.camera},
         expert="vla_bench.policies.expert_simpler:SimplerExpert",
         depth=options.get("backend", BACKENDS[0]) != "maniskill3",
+        vectors={"robot_obs": JOINTS[robot.name], **VECTORS},
+        parts=PARTS,
     )
 
 

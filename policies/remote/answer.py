@@ -189,9 +189,8 @@ def unnormalised(rows: np.ndarray, answer: Answer) -> np.ndarray:
 
 def thresholded(values: np.ndarray, rule: Gripper, action: ActionSpec) -> np.ndarray:
     """The environment's open or closed number for each value."""
-    above = values > rule.threshold
-    opens = above if rule.opens == "above" else values < rule.threshold
-    return np.where(opens, action.gripper_open, action.gripper_closed)
+    compared = {"above": np.greater, "below": np.less, "at_most": np.less_equal}[rule.opens]
+    return np.where(compared(values, rule.threshold), action.gripper_open, action.gripper_closed)
 
 
 @dataclass(slots=True)

@@ -2,10 +2,11 @@
 
 A mapping is protocol: all of it goes into the hash. ``request`` is the message itself with placeholders in it::
 
-    {image: static, size: [224, 224], resize: pad}   an image; also flip, channels, truncated, axes
-    {state: [position, euler_xyz], dtype: float32}   numbers of the observation (features.py); also axes, follow
+    {image: static, size: [224, 224], resize: pad}   an image; also flip, channels, truncated, history, axes
+    {state: [position, euler_xyz], dtype: float32}   numbers of the observation (features.py); also history, axes,
+                                                     follow, list
     {text: "{instruction}"}                          the instruction, as it is or in lower case (lower: true)
-    {about: episode}                                 episode, position, or seed of what runs
+    {about: episode}                                 episode, position, seed or task of what runs
 
 Anything else in it is sent as it is. docs/remote.md describes every field.
 """
@@ -22,9 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_bench.envs.errors import suggestion
-from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.errors import PolicyError
-from vla_bench.policies.remote.features import check_term
 from vla_bench.policies.remote.images import FLIP, RESIZE
 from vla_bench.policies.remote.rotations import SIZES
 
@@ -41,12 +40,15 @@ GRIPPERS = ("as_is", "threshold", "sticky_value", "sticky_change")
 ENSEMBLES = ("none", "adaptive")
 
 PLACEHOLDERS: Mapping[str, frozenset[str]] = {
-    "image": frozenset({"size", "resize", "flip", "channels", "truncated", "axes"}),
-    "state": frozenset({"dtype", "axes", "follow"}),
+    "image": frozenset({"size", "resize", "flip", "channels", "truncated", "history", "axes"}),
+    "state": frozenset({"dtype", "axes", "follow", "history", "list"}),
     "text": frozenset({"lower", "axes"}),
     "about": frozenset(),
 }
 """What marks a placeholder, and what else it may hold."""
+ABOUT = ("episode", "position", "seed", "task")
+DTYPES = ("float32", "float64", "float16")
+LONGEST_HISTORY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Gripper:
     command, made of a value in [0, 1] (1 = open) or of its change, and held for ``held`` steps."""
     threshold: float = 0.0
     opens: str = "above"
-    """``above`` or ``below`` the threshold the gripper opens; at it, it closes when above opens, else opens."""
+    """``above`` or ``below`` the threshold the gripper opens, and closes at it; ``at_most``: it opens at it, too."""
     held: int = 15
 
 
@@ -114,10 +116,10 @@ class WireMapping:
     source: str
     """Where its choices are from."""
     protocol: str
-    family: str
-    """``calvin``, ``simpler`` or ``fake``."""
     request: Mapping[str, Any]
     answer: Answer
+    family: str = ""
+    """The environment it was made for, e.g. ``calvin``; empty: any that has its cameras, state and convention."""
     dialect: str = ""
     robot: str = ""
     """SimplerEnv: ``widowx`` or ``google_robot``; empty: any."""
@@ -127,21 +129,34 @@ class WireMapping:
     """Whether a chunk runs on over the change of the instruction, as the published evaluation has it."""
     declares: Mapping[str, Any] = field(default_factory=dict)
     """What the server is expected to say of itself; another value is a contradiction."""
+    accepts: Mapping[str, Any] = field(default_factory=dict)
+    """vla-eval: formats of ``position``, ``rotation`` and ``gripper`` that published servers declare of what this
+    mapping reads, though they mean something else by the letter."""
+    benchmark: str = ""
+    """vla-eval: what its hello calls the benchmark."""
+    default: bool = False
+    """Whether it is taken where no mapping is typed."""
     note: str = ""
     """What must stand beside every number made with it."""
 
     def placeholders(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Kind and content of every placeholder in the request."""
-        yield from _placeholders(self.request)
+        yield from placeholders_in(self.request)
 
     def cameras(self) -> list[str]:
         """Cameras in the order in which they are first named."""
         return list(dict.fromkeys(content["image"] for kind, content in self.placeholders() if kind == "image"))
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether images are sent as they are, and the gripper's numbers are taken as they are."""
+        plain = all(set(content) == {"image"} for kind, content in self.placeholders() if kind == "image")
+        return plain and self.answer.gripper.rule == "as_is"
+
     def digest(self) -> str:
         """First 12 hex digits of the SHA-256 of all that may change a number."""
         plain = dataclasses.asdict(self)
-        for told in ("name", "source", "note"):
+        for told in ("name", "source", "note", "accepts", "default", *([] if self.benchmark else ["benchmark"])):
             del plain[told]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -156,37 +171,21 @@ def kind_of(value: Any) -> str:
     return ""
 
 
-def _placeholders(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def placeholders_in(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Kind and content of every placeholder in a part of a request."""
     if kind := kind_of(value):
         yield kind, value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _placeholders(item)
+            yield from placeholders_in(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _placeholders(item)
+            yield from placeholders_in(item)
 
 
-def preset_names(protocol: str = "", family: str = "") -> list[str]:
-    """The presets there are, of a protocol and a family."""
-    return sorted(
-        path.stem
-        for path in FOLDER.glob("*.yaml")
-        if not (protocol or family) or _fits(load_mapping(path.stem), protocol, family)
-    )
-
-
-def _fits(mapping: WireMapping, protocol: str, family: str) -> bool:
-    return protocol in ("", mapping.protocol) and family in ("", mapping.family)
-
-
-def raw_mapping(protocol: str, environment: EnvironmentSpec) -> str:
-    """The preset that sends the environment's observations as they are; PolicyError: there is none."""
-    known = preset_names(protocol, environment.family)
-    fitting = [name for name in known if set(load_mapping(name).cameras()) <= set(environment.cameras)]
-    if not fitting:
-        raise PolicyError(f"there is no mapping of {protocol} for {environment.family}: type --mapping <YAML file>")
-    return min(fitting, key=lambda name: "_raw_" not in name)
+def preset_names() -> list[str]:
+    """All presets there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_mapping(name: str | Mapping[str, Any]) -> WireMapping:
@@ -248,20 +247,6 @@ def mapping_from_plain(plain: Mapping[str, Any], where: str) -> WireMapping:
     return built
 
 
-def check_environment(mapping: WireMapping, environment: EnvironmentSpec) -> None:
-    """PolicyError: the mapping is for another family, or asks for a camera or a convention that is not there."""
-    if mapping.family != environment.family:
-        known = preset_names(mapping.protocol, environment.family)
-        there = f" Presets for it: {', '.join(known)}" if known else ""
-        raise PolicyError(f"the mapping {mapping.name} is for {mapping.family}, not for {environment.family}.{there}")
-    for camera in mapping.cameras():
-        if camera not in environment.cameras:
-            raise PolicyError(
-                f"the mapping {mapping.name} asks for the camera {camera!r}; {environment.family} has "
-                f"{', '.join(environment.cameras)} here"
-            )
-
-
 def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise PolicyError(f"{where} must hold named fields")
@@ -304,12 +289,11 @@ def _check(mapping: WireMapping, where: str) -> None:
     for name, value, known in (
         ("protocol", mapping.protocol, PROTOCOLS),
         ("dialect", mapping.dialect, DIALECTS.get(mapping.protocol, ())),
-        ("family", mapping.family, ("calvin", "simpler", "fake")),
         ("answer.form", answer.form, tuple(SIZES)),
         ("answer.as_form", answer.as_form, ("", "as_is")),
         ("answer.ensemble", answer.ensemble, ENSEMBLES),
         ("answer.gripper.rule", gripper.rule, GRIPPERS),
-        ("answer.gripper.opens", gripper.opens, ("above", "below")),
+        ("answer.gripper.opens", gripper.opens, ("above", "below", "at_most")),
     ):
         if value not in known:
             raise PolicyError(f"{where}: {name} is {value!r}; it is one of {', '.join(known)}")
@@ -323,10 +307,28 @@ def _check(mapping: WireMapping, where: str) -> None:
         if kind == "image":
             _check_image(content, where)
         elif kind == "state":
-            if not isinstance(content["state"], Sequence) or isinstance(content["state"], str):
-                raise PolicyError(f"{where}: a state is a list of terms, not {content['state']!r}")
-            for term in content["state"]:
-                check_term(term, mapping.family)
+            _check_state(content, where)
+        elif kind == "about" and content["about"] not in ABOUT:
+            raise PolicyError(f"{where}: about is {content['about']!r}; it is one of {', '.join(ABOUT)}")
+        _check_numbers(content, where)
+
+
+def _check_state(content: Mapping[str, Any], where: str) -> None:
+    terms, dtype = content["state"], content.get("dtype", DTYPES[0])
+    if not isinstance(terms, Sequence) or isinstance(terms, str) or not terms:
+        raise PolicyError(f"{where}: a state is a list of terms, not {terms!r}")
+    if dtype not in DTYPES:
+        raise PolicyError(f"{where}: a state's dtype is {dtype!r}; it is one of {', '.join(DTYPES)}")
+
+
+def _check_numbers(content: Mapping[str, Any], where: str) -> None:
+    for name, least, most in (("axes", 0, 8), ("history", 1, LONGEST_HISTORY), ("follow", 0, 4096)):
+        value = content.get(name, least)
+        if type(value) is not int or not least <= value <= most:
+            raise PolicyError(f"{where}: {name} is {value!r}; a whole number from {least} to {most} is wanted")
+    for name in ("truncated", "lower", "list"):
+        if not isinstance(content.get(name, False), bool):
+            raise PolicyError(f"{where}: {name} is {content[name]!r}; true or false is wanted")
 
 
 def _check_image(content: Mapping[str, Any], where: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,14 +19,15 @@ from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
 from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.registry import action_named
 from vla_bench.policies.remote.addresses import parse_addresses
 from vla_bench.policies.remote.answer import Interpreter, rows_of
 from vla_bench.policies.remote.connections.base import Connection, Dial
 from vla_bench.policies.remote.connections.tls import check_proxy
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
-from vla_bench.policies.remote.mapping import preset_names
+from vla_bench.policies.remote.fitting import presets_for
 from vla_bench.policies.remote.probe import probe_of
-from vla_bench.policies.remote.request import Requests, merged
+from vla_bench.policies.remote.request import Moment, Requests, merged
 from vla_bench.policies.remote.servers import Servers
 from vla_bench.policies.remote.settled import nameless, settled
 from vla_bench.policies.remote.statement import compare, said
@@ -34,7 +36,6 @@ FIRST_SECONDS = 540.0
 """For a first answer: a server may compile its model then. Below the 600 s after which a worker is taken for hung."""
 LEAST_SECONDS, MARGIN, MOST_SECONDS = 50.0, 15.0, 1500.0
 """For a later one: at least, times the slowest so far, at most. Each below the limit of the worker's deadlines."""
-BENCHMARKS = {"calvin": "CALVINBenchmark", "simpler": "SimplerEnvBenchmark"}
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class _Slot:
     plan: np.ndarray | None = None
     """What is left of a chunk that runs on over the change of the instruction."""
     followed: np.ndarray | None = None
+    past: dict[int, deque[np.ndarray]] = field(default_factory=dict)
+    """What placeholders with a history have sent."""
     model_seconds: float | None = None
 
 
@@ -106,7 +109,7 @@ class RemotePolicy:
             RemoteFault: it cannot be reached, or fails.
         """
         self._mapping, self._spec = settled(environment, protocol, address, mapping, model, execute, extra)
-        self._requests = Requests(self._mapping)
+        self._requests = Requests(self._mapping, environment)
         self._environment = environment
         self._wait, self._timeout = float(wait), float(timeout)
         self._slowest = 0.0
@@ -115,7 +118,7 @@ class RemotePolicy:
             parse_addresses(address, protocol, self._mapping.dialect),
             protocol,
             lambda where, seconds: Dial(
-                where, self._mapping.dialect, seconds, token, ca_file, proxy, BENCHMARKS.get(self._mapping.family, "")
+                where, self._mapping.dialect, seconds, token, ca_file, proxy, self._mapping.benchmark
             ),
         )
         self.statement: Mapping[str, Any] = {}
@@ -131,7 +134,7 @@ class RemotePolicy:
             if word := said(self.statement, protocol):
                 self._spec = dataclasses.replace(self._spec, files={**self._spec.files, "server": word})
             if probe:
-                self._probe(slot)
+                self._probe(slot.connection)
         except BaseException:
             self.close()
             raise
@@ -197,6 +200,7 @@ class RemotePolicy:
             one.plan = rows[executed : self._spec.execute] if executed < self._spec.execute else None
         else:
             one.plan = one.followed = one.rows = None
+            one.past.clear()
             one.interpreter.reset()
         one.instruction, one.context = instruction, context
         one.restarts = context.position > 0
@@ -247,6 +251,7 @@ class RemotePolicy:
         return self._slots[number]
 
     def _connection(self, number: int, seconds: float) -> Connection:
+        until = time.monotonic() + seconds
         connection = self._servers.connect(seconds, number)
         before, now = (said(each, self._mapping.protocol) for each in (self.statement, connection.statement))
         if self.statement and before != now:
@@ -255,12 +260,43 @@ class RemotePolicy:
         found = compare(connection.statement, self._mapping, self._spec.action)
         if found.contradictions:
             connection.close()
-            known = preset_names(self._mapping.protocol, self._mapping.family)
             raise PolicyError(
                 f"the server contradicts the mapping {self._mapping.name}: {'; '.join(found.contradictions)}. Type "
-                f"policy.mapping=<one of {', '.join(known)}, or your own file>"
+                f"policy.mapping={self._instead(connection.statement)}"
             )
+        if self.answer_digest:
+            self._check_answer(connection, until)
         return connection
+
+    def _instead(self, statement: Mapping[str, Any]) -> str:
+        """What to type as mapping for a server that says this of itself."""
+        environment = self._environment
+        known = presets_for(self._mapping.protocol, environment)
+        actions = [action_named(environment, each.answer.convention) for each in known]
+        fitting = [
+            each.name
+            for each, action in zip(known, actions, strict=True)
+            if not compare(statement, each, action).contradictions
+        ]
+        if fitting:
+            return f"{' or '.join(fitting)}, which the server does not contradict, or the path of your own file"
+        return f"<the path of a YAML file>; none of {', '.join(each.name for each in known)} fits"
+
+    def _check_answer(self, connection: Connection, until: float) -> None:
+        """RemoteFault: a server that was connected anew answers the fixed question otherwise than at the start, and
+        twice alike, so that it does not draw at random: it serves another model, and an episode must not have two."""
+        try:
+            first = self._answer_to_probe(connection, until)
+            if first == self.answer_digest or first != self._answer_to_probe(connection, until):
+                return
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        raise RemoteFault(
+            "the server answers the same observation otherwise than before the connection was lost: it is another "
+            "model now"
+        )
 
     def _decide(self, slot: _Slot, observation: Observation) -> np.ndarray:
         if slot.plan is not None and len(slot.plan):
@@ -272,7 +308,7 @@ class RemotePolicy:
         return slot.interpreter.chunk(rows)
 
     def _follow(self, slot: _Slot) -> None:
-        if self._mapping.continues and slot.rows is not None:
+        if self._requests.follows and slot.rows is not None:
             slot.followed = slot.rows[min(len(slot.rows), self._spec.execute) - 1]
 
     def _decide_together(self, asked: list[tuple[_Slot, Observation]]) -> list[np.ndarray]:
@@ -298,7 +334,7 @@ class RemotePolicy:
 
     def _request(self, slot: _Slot, observation: Observation) -> dict[str, Any]:
         assert slot.context is not None
-        request = self._requests(observation, slot.instruction, slot.context, slot.followed)
+        request = self._requests(observation, Moment(slot.instruction, slot.context, slot.followed, slot.past))
         if slot.restarts and self._mapping.protocol == "vla_eval":
             request["episode_restart"] = True
         return request
@@ -342,14 +378,23 @@ class RemotePolicy:
         slot.model_seconds = connection.model_seconds(reply)
         return reply
 
-    def _probe(self, slot: _Slot) -> None:
+    def _probe(self, connection: Connection) -> None:
         """One fixed observation: shows at once whether requests and answers fit, and whether it is the same model."""
-        observation, instruction = probe_of(self._environment, self._mapping)
-        slot.instruction, slot.context, slot.told = instruction, SubtaskContext("probe", 0, 0), False
+        until = time.monotonic() + (self._timeout or FIRST_SECONDS)
         try:
-            rows = self._asked(slot, observation)
+            self.answer_digest = self._answer_to_probe(connection, until)
         except MessageFault as fault:
             raise PolicyError(f"the server's answer does not fit the mapping {self._mapping.name}: {fault}") from None
-        slot.interpreter.chunk(rows)
-        self.answer_digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:12]
-        slot.rows, slot.context, slot.told = None, None, True
+
+    def _answer_to_probe(self, connection: Connection, until: float) -> str:
+        """Digest of what is answered to it."""
+        observation, instruction = probe_of(self._environment, self._mapping)
+        context = SubtaskContext("probe", 0, 0)
+        request = self._requests(observation, Moment(instruction, context))
+        connection.start_episode(context)
+        began = time.monotonic()
+        reply = connection.ask(request, max(0.1, until - began))
+        self._slowest = max(self._slowest, time.monotonic() - began)
+        (rows,) = rows_of(reply, self._mapping.answer, batched=self._mapping.batch)
+        Interpreter(self._mapping.answer, self._spec.action).chunk(rows)
+        return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:12]

@@ -13,13 +13,8 @@ from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.registry import action_named
 from vla_bench.policies.remote.addresses import parse_addresses
-from vla_bench.policies.remote.mapping import (
-    PROTOCOLS,
-    WireMapping,
-    check_environment,
-    load_mapping,
-    preset_names,
-)
+from vla_bench.policies.remote.fitting import check_environment, presets_for
+from vla_bench.policies.remote.mapping import PROTOCOLS, WireMapping, load_mapping
 
 PLACEMENT = ("address", "wait", "timeout", "probe", "token_env", "ca_file", "proxy")
 """Arguments that say where and how it is reached; a run may go on with others."""
@@ -74,13 +69,11 @@ def _spec_of(mapping: WireMapping, action: ActionSpec, model: str) -> PolicySpec
 
 
 def _default(protocol: str, environment: EnvironmentSpec) -> str:
-    known = preset_names(protocol, environment.family)
-    for part in (environment.family, "bridge", "fractal"):
-        if (default := f"{protocol}_{part}") in known and set(load_mapping(default).cameras()) <= set(
-            environment.cameras
-        ):
-            return default
-    there = f"one of {', '.join(known)}, or " if known else ""
+    fitting = presets_for(protocol, environment)
+    for mapping in fitting:
+        if mapping.default:
+            return mapping.name
+    there = f"one of {', '.join(mapping.name for mapping in fitting)}, or " if fitting else ""
     raise PolicyError(
         f"policy.protocol={protocol} on {environment.family} needs to be told what the server wants: type "
         f"policy.mapping=<{there}the path of a YAML file>"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vla_bench.envs.action_spec import ActionSpec
-from vla_bench.policies.remote.mapping import WireMapping
+from vla_bench.policies.remote.mapping import WireMapping, placeholders_in
 
 STARVLA = "starvla_policy_server"
 LONGEST = 240
@@ -26,6 +26,8 @@ _ROTATIONS = {
 _VARYING = frozenset({"request_id", "uptime", "uptime_s", "time", "timestamp", "pid", "port", "host", "hostname"})
 """Keys of a statement that say nothing about the model."""
 STEP_LIMITS = ("ep_len", "max_episode_steps")
+HEEDED = ("send_wrist_image", "send_state", "absolute_action", "control_mode", "gripper_mode")
+"""What of vla-eval's observation_params is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,13 @@ def compare(statement: Mapping[str, Any], mapping: WireMapping, action: ActionSp
     """Contradictions between what the server declares and what the mapping takes for granted, and what is not known."""
     against: list[str] = []
     unknown: list[str] = []
+    wishes = statement.get("observation_params")
+    declared = {**(wishes if isinstance(wishes, Mapping) else {}), **statement}
     for name, expected in mapping.declares.items():
-        if name not in statement:
+        if name not in declared:
             unknown.append(f"the server does not say its {name}, which the mapping takes to be {expected}")
-        elif _plain(statement[name]) != expected:
-            against.append(f"its {name} is {statement[name]}, and the mapping expects {expected}")
+        elif _plain(declared[name]) != expected:
+            against.append(f"its {name} is {declared[name]}, and the mapping expects {expected}")
     ours = statement.get("vla_bench")
     if isinstance(ours, Mapping):
         _ours(ours, mapping, action, against)
@@ -132,27 +136,32 @@ def _vla_eval(
         answers = "absolute poses" if wanted["absolute_action"] else "changes"
         against.append(f"it answers in {answers} (absolute_action), and the mapping takes {action.name}")
     mode = wanted.get("control_mode")
-    if mode is not None and mapping.declares.get("control_mode") != mode:
+    if mode is not None and "control_mode" not in mapping.declares:
         against.append(f"it wants the controller {mode}, and the mapping acts in {action.name}")
-    for name in STEP_LIMITS:
-        if name in wanted:
-            unknown.append(f"the server was published with {wanted[name]} steps ({name}); see benchmark.step_limit")
-    if "success_mode" in wanted:
-        unknown.append(f"the server was published with success_mode={wanted['success_mode']}")
+    sticky, rule = wanted.get("gripper_mode"), mapping.answer.gripper.rule
+    if sticky in ("sticky", "binary") and rule != "as_is" and (sticky == "sticky") != rule.startswith("sticky"):
+        against.append(f"it wants its gripper's numbers taken as {sticky} (gripper_mode), and the mapping's are {rule}")
+    for name, value in wanted.items():
+        if name in STEP_LIMITS:
+            unknown.append(f"the server was published with {value} steps ({name}); see benchmark.step_limit")
+        elif name not in HEEDED and name not in mapping.declares:
+            unknown.append(f"the server was published with {name}={value}, which has no counterpart here")
     spec = statement.get("action_spec")
     if not isinstance(spec, Mapping):
         unknown.append(f"the server has no action_spec: what actions mean is the mapping's word ({mapping.name})")
         return
-    position, rotation = (_format(spec, name) for name in ("position", "rotation"))
-    if position in ("delta_xyz", "absolute_xyz") and (position == "absolute_xyz") != absolute:
+    position, rotation, gripper = (_format(spec, name) for name in ("position", "rotation", "gripper"))
+    accepted = {name: mapping.accepts.get(name, ()) for name in ("position", "rotation", "gripper")}
+    moves = position in ("delta_xyz", "absolute_xyz") and (position == "absolute_xyz") != absolute
+    if moves and position not in accepted["position"]:
         against.append(f"its position is {position}, and the mapping takes {action.name}")
-    form = _ROTATIONS.get(rotation)
-    if form and form != mapping.answer.form and mapping.answer.as_form != "as_is":
-        against.append(f"its rotation is {rotation}, and the mapping reads {mapping.answer.form}")
-    gripper = _format(spec, "gripper")
-    opens = {"binary_close_positive": "below", "binary_close_negative": "above"}.get(gripper)
-    if opens and mapping.answer.gripper.rule == "threshold" and mapping.answer.gripper.opens != opens:
-        against.append(f"its gripper is {gripper}, and the mapping opens {mapping.answer.gripper.opens} the threshold")
+    form, turn = _ROTATIONS.get(rotation), mapping.answer
+    if form and form != turn.form and turn.as_form != "as_is" and rotation not in accepted["rotation"]:
+        against.append(f"its rotation is {rotation}, and the mapping reads {turn.form}")
+    opens, closed_above = mapping.answer.gripper.opens, {"binary_close_positive": True, "binary_close_negative": False}
+    contrary = gripper in closed_above and closed_above[gripper] != (opens != "above")
+    if contrary and rule == "threshold" and gripper not in accepted["gripper"]:
+        against.append(f"its gripper is {gripper}, and the mapping opens {opens} the threshold")
     for name, found in (("position", position), ("rotation", rotation), ("gripper", gripper)):
         if not found:
             unknown.append(f"the server does not declare its {name}; that is the mapping's word ({mapping.name})")
@@ -167,18 +176,22 @@ def _groot(
     nested = mapping.dialect == "n1.6"
     for part in ("video", "state", "language"):
         declared = config.get(part)
-        keys = declared.get("modality_keys") if isinstance(declared, Mapping) else None
-        if not isinstance(keys, list):
+        if not isinstance(declared, Mapping) or not isinstance(keys := declared.get("modality_keys"), list):
             continue
-        sent = (
-            list(mapping.request.get(part) or {})
-            if nested
-            else [name.removeprefix(f"{part}.") for name in mapping.request if name.startswith(f"{part}.")]
-        )
+        if nested:
+            parts = mapping.request.get(part) or {}
+        else:
+            names = [name for name in mapping.request if name.startswith(f"{part}.")]
+            parts = {name.removeprefix(f"{part}."): mapping.request[name] for name in names}
+        sent = list(parts)
         named = {*sent, *mapping.request}  # N1.5 declares "video.image", and language by a name of its own
         missing = [str(key) for key in keys if key not in named and f"{part}.{key}" not in named]
         if missing:
             against.append(f"it wants {part} {', '.join(missing)}, and the mapping sends {', '.join(sent) or 'none'}")
+        steps = declared.get("delta_indices")
+        lengths = {content.get("history", 1) for kind, content in placeholders_in(parts) if kind in ("image", "state")}
+        if isinstance(steps, list) and lengths - {len(steps)}:
+            against.append(f"it wants {part} of {len(steps)} steps, and the mapping sends {max(lengths)} (history)")
     declared = config.get("action")
     if isinstance(declared, Mapping):
         steps = declared.get("delta_indices")

@@ -97,6 +97,7 @@ def replying(*actions, metadata=None, hold=0.0):
 
 
 GOOD = openpi.encode({"actions": np.zeros((4, 4))})
+OTHER = openpi.encode({"actions": np.full((4, 4), 0.5)})
 
 
 def asked(address, **arguments):
@@ -231,6 +232,24 @@ def test_another_model_behind_the_same_port_is_noticed_at_a_reconnection():
 
     with scripted(changing) as address, pytest.raises(PolicyError, match="has become another"):
         asked(address)
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([GOOD, drop, GOOD, GOOD], ""),  # the probe, a decision, the probe again, the decision again
+        ([GOOD, drop, OTHER, OTHER], "another model now"),
+        ([GOOD, drop, OTHER, GOOD, GOOD], ""),  # draws at random, which the table says by the workers' starts
+    ],
+)
+def test_a_silent_server_is_asked_the_fixed_question_again_at_a_reconnection(answers, words):
+    """Its statement is the same, and only an answer tells that it came back with other weights."""
+    with scripted(replying(*answers)) as address:
+        if words:
+            with pytest.raises(RemoteFault, match=words):
+                asked(address, probe=True)
+        else:
+            assert asked(address, probe=True).shape == (4, 4)
 
 
 def test_vla_eval_errors_late_answers_and_episodes():

@@ -23,7 +23,7 @@ from vla_bench.policies.remote.codecs import groot, rest  # noqa: E402
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault  # noqa: E402
 from vla_bench.policies.remote.mapping import load_mapping  # noqa: E402
 from vla_bench.policies.remote.probe import probe_of  # noqa: E402
-from vla_bench.policies.remote.request import Requests  # noqa: E402
+from vla_bench.policies.remote.request import Moment, Requests  # noqa: E402
 
 CALVIN = environment_spec("calvin")
 BRIDGE = environment_spec("simpler", {"set": "bridge"})
@@ -201,9 +201,10 @@ def test_groots_google_robot_is_told_how_closed_its_gripper_is():
     for name, key, expected in (("groot_fractal", "fractal", 0.25), ("groot_bridge", "bridge", 0.75)):
         pytest.importorskip("cv2")
         mapping = load_mapping(name)
-        shown = dict(seen(environment_spec("simpler", {"set": SETS[key]}), mapping))
+        environment = environment_spec("simpler", {"set": SETS[key]})
+        shown = dict(seen(environment, mapping))
         shown["gripper_closedness"] = np.array([0.25])
-        request = Requests(mapping)(Observation(shown), "go", CONTEXT)
+        request = Requests(mapping, environment)(Observation(shown), Moment("go", CONTEXT))
         assert request["state"]["gripper"].item() == expected
 
 
@@ -281,8 +282,33 @@ def test_x_vla_follows_its_own_actions_and_runs_on_over_the_instruction():
     assert [request["language_instruction"] for request in requests] == ["first", "first", "second", "first"]
     assert [float(request["proprio"][0]) for request in requests[1:3]] == [124.0, 224.0]
     fresh = [requests[0]["proprio"], requests[3]["proprio"]]
-    assert np.array_equal(*fresh) and fresh[0][0] == np.float32(observation["robot_obs"][0])
+    assert np.array_equal(*fresh) and fresh[0][0] == observation["robot_obs"][0]
     assert json.loads(heard[0])["image0"].startswith('{"__numpy__"')
+
+
+def test_x_vla_follows_its_own_actions_on_widowx_too():
+    """Its WidowX client does as its CALVIN client, and starts anew with each trial."""
+    count = []
+
+    def answer(body):
+        count.append(1)
+        return 200, json.dumps({"action": x_vla_rows(100.0 * len(count)).tolist()}).encode()
+
+    observation = seen(BRIDGE, load_mapping("x_vla_bridge"))
+    with http_server(answer) as (address, heard):
+        policy = RemotePolicy(BRIDGE, "rest", address, mapping="x_vla_bridge", probe=False, **QUICK)
+        for episode in ("widowx_stack_cube-000", "widowx_stack_cube-001"):
+            policy.reset(0, "stack", SubtaskContext(episode, 0, 0))
+            for _ in range(2):
+                (chunk,) = policy.act((0,), (observation,))
+                assert chunk.shape == (30, 7) and set(chunk[:, 6]) == {-1.0}
+                np.testing.assert_allclose(chunk[0, 3:6], (0, np.pi / 2, 0), atol=1e-12)
+        policy.close()
+    requests = [rest.decode_request(body) for body in heard]
+    assert list(requests[0]) == ["proprio", "language_instruction", "image0", "domain_id", "steps"]
+    first, second, third, _ = (request["proprio"].tolist() for request in requests)
+    assert second[0] == 129.0 and np.float32(second[9]) == np.float32(0.9) and not any(second[10:])
+    assert first == third and first[3:10] == [1, 0, 0, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

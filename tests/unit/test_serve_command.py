@@ -16,9 +16,10 @@ from vla_bench.policies.base import SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import vla_eval
 from vla_bench.policies.remote.errors import MessageFault
-from vla_bench.policies.remote.mapping import load_mapping, raw_mapping
+from vla_bench.policies.remote.fitting import raw_mapping
+from vla_bench.policies.remote.mapping import load_mapping
 from vla_bench.policies.remote.probe import probe_of
-from vla_bench.policies.remote.request import Requests
+from vla_bench.policies.remote.request import Moment, Requests
 
 CALVIN = environment_spec("calvin")
 
@@ -43,7 +44,7 @@ def test_a_request_comes_back_as_the_observation_it_was_made_of():
     for name in ("openpi_raw_calvin", "vla_eval_raw_calvin"):
         mapping = load_mapping(name)
         seen, _ = probe_of(CALVIN, mapping)
-        request = Requests(mapping)(seen, "open the drawer", SubtaskContext("seq-0000", 0, 0))
+        request = Requests(mapping, CALVIN)(seen, Moment("open the drawer", SubtaskContext("seq-0000", 0, 0)))
         asked = Translation(mapping, Waver.describe(CALVIN), CALVIN).asked({**request, "episode": "e", "seed": 3})
         assert asked.instruction == "open the drawer" and asked.about == {"episode": "e", "seed": 3}
         for array in ("rgb_static", "rgb_gripper", "robot_obs"):
@@ -77,7 +78,7 @@ def test_requests_that_are_none(change, words):
     mapping = load_mapping("openpi_raw_calvin")
     translation = Translation(mapping, Waver.describe(CALVIN), CALVIN)
     seen, _ = probe_of(CALVIN, mapping)
-    request = Requests(mapping)(seen, "go", SubtaskContext("seq-0000", 0, 0))
+    request = Requests(mapping, CALVIN)(seen, Moment("go", SubtaskContext("seq-0000", 0, 0)))
     with pytest.raises(MessageFault, match=words):
         translation.asked({**request, **change})
     with pytest.raises(MessageFault, match="without 'prompt'"):

@@ -27,7 +27,7 @@ from vla_bench.policies.remote.codecs import openpi
 from vla_bench.policies.remote.errors import MessageFault
 from vla_bench.policies.remote.mapping import load_mapping
 from vla_bench.policies.remote.probe import probe_of
-from vla_bench.policies.remote.request import Requests
+from vla_bench.policies.remote.request import Moment, Requests
 
 CALVIN = environment_spec("calvin")
 MAPPING = load_mapping("openpi_raw_calvin")
@@ -35,7 +35,7 @@ MAPPING = load_mapping("openpi_raw_calvin")
 
 def request(state: float = 0.0, prompt: str = "go", **more) -> dict:
     seen, _ = probe_of(CALVIN, MAPPING)
-    made = Requests(MAPPING)(seen, prompt, SubtaskContext("seq-0000", 0, 0))
+    made = Requests(MAPPING, CALVIN)(seen, Moment(prompt, SubtaskContext("seq-0000", 0, 0)))
     made["observation/state"] = made["observation/state"] + state
     return {**made, **more}
 

@@ -31,6 +31,7 @@ def environment_spec(options: Mapping[str, Any]) -> EnvironmentSpec:
         control_hz=10.0,
         resizable=False,
         depth=False,
+        vectors={"state": (2.0, 3.0, 1.0, 1.0, 6.0, 1.0, 1.0, 6.0)},
     )
 
 

@@ -17,6 +17,9 @@ import numpy as np
 from vla_bench.policies.remote.codecs.bounds import DEEPEST, LARGEST_MESSAGE, MOST_VALUES, array_from, check_size
 from vla_bench.policies.remote.errors import MessageFault
 
+PROPRIO = "proprio"
+"""X-VLA's CALVIN client sends it as a list, in a string."""
+
 
 def encode(value: Any) -> bytes:
     """A JSON body, arrays in it as objects."""
@@ -29,8 +32,9 @@ def encoded_text(value: Any) -> str:
 
 
 def encode_x_vla(request: Mapping[str, Any]) -> bytes:
-    """A request of X-VLA: every array is a string that holds JSON."""
-    texts = {name: encoded_text(value) if isinstance(value, np.ndarray) else value for name, value in request.items()}
+    """A request of X-VLA: every array, and every list, is a string that holds JSON."""
+    apart = np.ndarray | list
+    texts = {name: encoded_text(value) if isinstance(value, apart) else value for name, value in request.items()}
     return json.dumps(texts).encode()
 
 
@@ -69,7 +73,7 @@ def decode_request(data: bytes, largest: int = LARGEST_MESSAGE) -> Mapping[str, 
         value = decoded_text(value["encoded"])
     if not isinstance(value, dict):
         raise MessageFault(f"a request that is a {type(value).__name__}, not an object")
-    return {name: _opened(item) for name, item in value.items()}
+    return {name: _opened(item, lists=name == PROPRIO) for name, item in value.items()}
 
 
 def decode_reply(data: bytes, largest: int = LARGEST_MESSAGE) -> Any:
@@ -78,8 +82,9 @@ def decode_reply(data: bytes, largest: int = LARGEST_MESSAGE) -> Any:
     return _opened(value)
 
 
-def _opened(value: Any) -> Any:
-    return decoded_text(value) if isinstance(value, str) and value.startswith('{"__numpy__"') else value
+def _opened(value: Any, *, lists: bool = False) -> Any:
+    begins = ('{"__numpy__"', "[") if lists else '{"__numpy__"'
+    return decoded_text(value) if isinstance(value, str) and value.startswith(begins) else value
 
 
 def _plain(value: Any) -> Any:

@@ -55,12 +55,14 @@ class VlaEvalConnection:
         return self._socket.open
 
     def start_episode(self, context: SubtaskContext) -> None:
-        """``episode_start``, which has no reply unless it fails."""
+        """``episode_start``, which has no reply unless it fails; its task as vla-eval's own benchmarks name theirs."""
         name, _, number = context.episode.rpartition("-")
-        task: dict[str, Any] = {"name": context.episode.replace("-", "_")}
-        if name == "seq" and number.isdigit():
-            task["seq_idx"] = int(number)
-        self._started = self._send("episode_start", {"task": {**task, "episode_idx": 0}}, 30.0)
+        place = int(number) if number.isdigit() else 0
+        if name == "seq" or not context.task:  # CALVIN: a whole sequence
+            task: dict[str, Any] = {"name": context.episode.replace("-", "_"), "seq_idx": place, "episode_idx": 0}
+        else:  # SimplerEnv: one trial of a task
+            task = {"name": context.task, "task_name": context.task, "episode_idx": place}
+        self._started = self._send("episode_start", {"task": task}, 30.0)
         self._in_episode = True
 
     def end_episode(self, outcome: EpisodeOutcome) -> None:
