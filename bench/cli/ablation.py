@@ -47,14 +47,15 @@ def run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
     if len(sets) < len(configs) or not sets[last].has(configs[last].run.only):
         print(INTERRUPTION, file=sys.stderr)
         return INTERRUPTED
-    done = _print_comparison(sets)
     from vla_bench.bench.stress.comparing import stress_facts
 
-    if len([each for each in sets.values() if stress_facts(each) is None]) == 1 < len(sets):
+    under_stress = len([each for each in sets.values() if stress_facts(each) is None]) == 1 < len(sets)
+    _print_comparison(sets, tables=not under_stress)
+    if under_stress:  # the same rows, on fewer lines and with Holm's correction
         from vla_bench.bench.cli.stress import show as show_stress
 
         show_stress({"": next(iter(sets.values())).folder.parent})
-    return done
+    return DONE
 
 
 def _evaluate(ready: Preparation) -> ResultSet:
@@ -189,7 +190,7 @@ def _run_learned(choice: str, typed: Sequence[str], *, show: bool) -> int:
     return DONE
 
 
-def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
+def _print_comparison(sets: Mapping[str, ResultSet], *, tables: bool) -> None:
     from rich.console import Console
 
     from vla_bench.bench import ablation
@@ -197,7 +198,7 @@ def _print_comparison(sets: Mapping[str, ResultSet]) -> int:
 
     found = ablation.compare_rows(sets)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    console.print(to_screen(found))
+    if tables:
+        console.print(to_screen(found))
     written = ablation.write(next(iter(sets.values())).folder.parent, sets, found)
     console.print(f"comparison: {' and '.join(map(str, written))}", soft_wrap=True, markup=False)
-    return DONE

@@ -123,7 +123,7 @@ class ResultSet(Numbers):
         if twins:
             header["notes"] = [
                 *header["notes"],
-                f"the policy is shown no picture, so {counted(len(twins), 'episode')} "
+                f"the policy is shown none of what was changed, so {counted(len(twins), 'episode')} "
                 f"{'is' if len(twins) == 1 else 'are'} the unchanged twin's ({', '.join(sorted(set(twins)))})",
             ]
         workers = [worker for each in tries for worker in each.get("workers", ())]

@@ -146,6 +146,10 @@ WORLD = ("camera_shift", "camera_turn", "camera_fov", "light_turn", "light_stren
 START = ("arm_shift", "block_shift")
 """Levels that the family's plan has to know."""
 
+_AWAY, _BESIDE, _COARSE = 4.0, 0.1, 0.9
+"""Degrees, metres and a share of the resolution: cameras that are changed by more may look at nothing, or from within
+something."""
+
 RULES: Mapping[str, int] = {"clutter": 2, "light_turn": 2}
 """Version of the rule by which what a level stands for is drawn, where it is no longer the first. Raise it with every
 change of what is drawn: it is a fact of the protocol, so that numbers before and after are not taken for the same."""
@@ -160,6 +164,13 @@ def changed(stress: Stress) -> dict[str, Any]:
         for name in names
         if getattr(stress, name) != getattr(zero, name)
     }
+
+
+def may_show_nothing(stress: Stress) -> bool:
+    """Whether pictures may be of one colour under these levels: all but black or white, or of a camera that looks
+    away."""
+    dull = not -0.9 < stress.brightness < 2 or not -0.9 < stress.light_strength < 2
+    return dull or stress.camera_turn > _AWAY or stress.camera_shift > _BESIDE or stress.camera_blur > _COARSE
 
 
 def axis_of(field: str) -> str:

@@ -16,7 +16,7 @@ from vla_bench.envs.observation import Observation, Sensors
 from vla_bench.envs.simulation import STRESS, EpisodeStart, Outcome, SceneState, Simulation, SimulationSpec
 from vla_bench.envs.stress.body import Body
 from vla_bench.envs.stress.image import Pictures
-from vla_bench.envs.stress.levels import AXES, PICTURE, WORLD, Stress
+from vla_bench.envs.stress.levels import AXES, PICTURE, WORLD, Stress, may_show_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class StressedSimulation:
         self._pictures = Pictures(levels, cameras) if pictured else None
         self._body = Body(levels, action) if bodily else None
         self._step = 0
-        self.black = levels.black
-        """Cameras that show nothing on purpose."""
+        self.black = tuple(cameras) if may_show_nothing(levels) else levels.black
+        """Cameras that show nothing on purpose, or that may."""
         steps = steps_of(levels, hertz)
         measured = levels.latency == "measured"
         self.clock: Clock | None = None

@@ -82,7 +82,10 @@ def test_a_policy_without_cameras_is_not_run_again_for_other_pictures(tmp_path):
     twin = evaluated(tmp_path / "both", "stress.lost=0.1", "run.only=seq-0000..seq-0003")
     reused = evaluated(tmp_path / "both", *seen, "run.only=seq-0000..seq-0003")
     assert {record.worker for record in reused.records} == {f"twin:{twin.folder.name}"}
-    assert any("shown no picture, so 4 episodes are the unchanged twin's" in note for note in reused.summary.notes)
+    assert any(
+        "shown none of what was changed, so 4 episodes are the unchanged twin's" in note
+        for note in reused.summary.notes
+    )
     assert not any(record.timings.physics for record in reused.records)
     whole = evaluated(tmp_path / "both", *seen)
     assert outcomes(whole) == outcomes(ran)
@@ -98,6 +101,26 @@ def test_a_policy_with_cameras_or_a_changed_body_is_run(tmp_path):
     lost = evaluated(tmp_path, "benchmark.sequences=1", "stress.lost=0.5")
     for ran in (dark, lost):
         assert not any(record.worker.startswith("twin:") for record in ran.records)
+
+
+def test_a_camera_that_the_policy_has_not_costs_nothing_when_it_is_black(tmp_path):
+    sighted = ["benchmark.sequences=1", "policy=stub", "policy.cameras=front"]
+    evaluated(tmp_path, *sighted)
+    for level, twins in (("stress.black=wrist", 1), ("stress.frozen=wrist", 1), ("stress.black=front", 0)):
+        ran = evaluated(tmp_path, *sighted, level)
+        assert sum(record.worker.startswith("twin:") for record in ran.records) == twins, level
+
+
+def test_the_rows_of_an_ablation_take_what_their_twin_has_made(tmp_path, capsys):
+    assert main(["run", "ablation=stress_anywhere", *WORDS, "benchmark.sequences=2", f"run.results={tmp_path}"]) == 0
+    (folder,) = tmp_path.glob("ablation-*")
+    made = {path.parent.name.rpartition("-")[0]: path.read_text(encoding="utf-8") for path in folder.glob("*/*.jsonl")}
+    assert len(made) == 19
+    taken = {name for name, text in made.items() if text.count('"twin:unchanged-') == 2}
+    assert taken == {"image_dark", "image_bright", "image_noise", "image_noise_strong", "cameras_blur"}
+    said = capsys.readouterr().out
+    assert "body: lost 0.1" in said
+    assert "Cannot tell" not in said, "one table is enough"
 
 
 def test_a_folder_without_stress_is_told_so(tmp_path, capsys):

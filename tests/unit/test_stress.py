@@ -356,6 +356,13 @@ def test_a_black_camera_is_no_fault_of_the_renderer():
     assert not policy.seen[0]["rgb_front"].any()
 
 
+@pytest.mark.parametrize("levels", [{"brightness": -1.0}, {"brightness": 4.0}, {"camera_blur": 0.99}], ids=str)
+def test_pictures_of_nothing_on_purpose_are_no_fault_either(levels):
+    record, policy, _ = play(Stress(**levels), sensors=Sensors.of("front"))
+    assert record.status == "done"
+    assert policy.seen
+
+
 @pytest.mark.parametrize("late", [1, 3, 7])
 def test_actions_arrive_exactly_so_many_steps_late(late):
     _, _, plain = play(execute=10)
