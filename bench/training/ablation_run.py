@@ -20,13 +20,11 @@ from vla_bench.bench.training.ablation_plan import LearnedAblation, LearnedRow, 
 from vla_bench.bench.training.journal import STEPS, TrainingJournalContents, read_training
 from vla_bench.bench.training.setup import folder_of, identity_of, load_training
 from vla_bench.policies.vla.training.sources import data_digest
+from vla_bench.policies.vla.training.taught import taught_shares
 
 if TYPE_CHECKING:
     from vla_bench.bench.records.result_set import ResultSet
     from vla_bench.bench.setup.config import Config
-
-_TAUGHT = {"scene": "scene_loss", "waypoint": "waypoint_loss"}
-"""Losses that only teach, and the fields of ``train`` that weigh them: they do not rank rates."""
 
 
 class Interrupted(Exception):
@@ -177,11 +175,10 @@ def action_loss(contents: TrainingJournalContents) -> float:
         raise ConfigError(
             "rates are chosen on held-out data; type train.held_out=0.05, or a single train.learning_rate"
         )
-    weights = contents.header["identity"]["train"]
+    chosen = contents.header["identity"]["train"]
+    taught = taught_shares(chosen.get("scene_loss", 0.0), chosen.get("waypoint_loss", 0.0))
     losses = checks[-1]["losses"]
-    return losses["total"] - sum(
-        weights.get(field, 0.0) * losses[name] for name, field in _TAUGHT.items() if name in losses
-    )
+    return losses["total"] - sum(share * losses[name] for name, share in taught.items() if name in losses)
 
 
 def _train(

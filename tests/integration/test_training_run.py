@@ -108,9 +108,20 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -
     assert lines(tmp_path / "run")["step", STEPS]
 
 
+TAUGHT = (
+    "policy=vla_small",
+    "train.scene_loss=0.3",
+    "train.scene_frames=6",
+    "train.waypoint_loss=0.3",
+    "train.stride=2",
+)
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
-    more = ["train.steps=4", "train.dropout=0"]
+@pytest.mark.parametrize("preset", [(), TAUGHT], ids=["tiny", "taught"])
+def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path, preset: tuple[str, ...]) -> None:
+    """The second's losses are means of things of which the processes hold unequally many."""
+    more = ["train.steps=4", "train.dropout=0", "train.precision=fp32", "train.held_out=0.3", *preset]
     finish(words(data, tmp_path, "one", *more))
     start = [
         sys.executable,
@@ -131,7 +142,9 @@ def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
     for key in one:
         if "losses" in one[key]:
-            assert two[key]["losses"] == pytest.approx(one[key]["losses"], abs=1e-6)
+            assert two[key]["losses"] == pytest.approx(one[key]["losses"], abs=1e-6, rel=1e-6)
+    if preset:
+        assert {"scene", "pointing_static", "pointing_gripper", "waypoint"} <= set(one["step", 1]["losses"])
 
 
 @pytest.mark.slow

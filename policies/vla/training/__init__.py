@@ -8,6 +8,10 @@ conversations.py  vision-language data beside the robot's
 trainable.py      what trains: freezing, LoRA, dropout, gradient checkpointing
 optimiser.py      AdamW and the learning rate
 step.py           the network on one batch, and its losses
+taught.py         losses that only teach: their names and shares
+scene.py          one that asks the eyes where things are
+waypoint.py       one that asks where the tool goes
+weighing.py       what each loss is the mean of, across batches and processes
 loop.py           the run: steps, validation, saving, going on
 state.py          what a run goes on from, and the checkpoints it leaves
 export.py         a checkpoint under RoboVLMs' names

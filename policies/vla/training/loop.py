@@ -22,7 +22,7 @@ from vla_bench.policies.vla.training.conversations import ConversationBatch, Con
 from vla_bench.policies.vla.training.events import Begun, Evaluated, Saved, StepDone, TrainingEvent, Validated
 from vla_bench.policies.vla.training.failure import not_finite
 from vla_bench.policies.vla.training.items import WindowItems
-from vla_bench.policies.vla.training.loss_module import Losses, label_weights, validation_losses
+from vla_bench.policies.vla.training.loss_module import Losses, validation_losses
 from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser, rate_factor
 from vla_bench.policies.vla.training.processes import Processes
 from vla_bench.policies.vla.training.reading import Reader
@@ -37,8 +37,9 @@ from vla_bench.policies.vla.training.state import (
     write_checkpoint,
     write_state,
 )
-from vla_bench.policies.vla.training.step import TrainingBatch, labels_in
+from vla_bench.policies.vla.training.step import TrainingBatch
 from vla_bench.policies.vla.training.trainable import trained
+from vla_bench.policies.vla.training.weighing import LABELS, TALK, batch_weights, counts_in, weighed_total
 
 Evaluate = Callable[[Path, int], Mapping[str, float]]
 """Runs a checkpoint folder after some steps in a simulator; its number ``success`` chooses the best."""
@@ -220,7 +221,7 @@ class _Loop:
         talks = [self._talk(step * config.accumulate + number) for number in range(config.accumulate)]
         waited = time.monotonic() - began
         counts = [
-            [labels_in(batch), 0 if talk is None else talk.labels_kept]
+            counts_in(batch, self.model, 0 if talk is None else talk.labels_kept)
             for batch, talk in zip(batches, talks, strict=True)
         ]
         totals, asked = self._shared(counts, flags)
@@ -235,14 +236,13 @@ class _Loop:
                 talk = None if talk is None else talk.to(self.processes.device)
                 losses, spoken = self.module(batch, talk)
                 self.watch(losses)
-                weights = label_weights(
+                weights = batch_weights(
                     counts, totals, number, processes=self.processes.count, released=config.compat == "released"
                 )
-                loss = losses["total"] * weights[0]
+                loss = weighed_total(losses, weights, self.model)
+                self._note(sums, {**losses, TALK: spoken} if spoken is not None else losses, weights, loss)
                 if spoken is not None:
-                    losses = {**losses, "vl_cotrain": spoken}
-                    loss = loss + spoken * self._cotrain_ratio() * weights[1]
-                self._note(sums, losses, weights)
+                    loss = loss + spoken * self._cotrain_ratio() * weights[TALK]
                 self.processes.backward(loss)
         means = self.processes.mean(sums)
         if not all(math.isfinite(each) for each in means.values()):
@@ -258,16 +258,19 @@ class _Loop:
         return asked
 
     def _shared(self, counts: Sequence[Sequence[int]], flags: Sequence[bool]) -> tuple[list[list[float]], list[bool]]:
-        """Label counts of all processes together, by batch, and the first process's flags."""
+        """Counts of all processes together, by batch, and the first process's flags."""
         own = [float(flag) if self.processes.first else 0.0 for flag in flags]
-        plain = self.processes.sum([*(float(number) for pair in counts for number in pair), *own])
-        pairs = [plain[2 * number : 2 * number + 2] for number in range(len(counts))]
-        return pairs, [each > 0 for each in plain[2 * len(counts) :]]
+        plain = self.processes.sum([*(float(number) for batch in counts for number in batch), *own])
+        kinds = len(counts[0])
+        batches = [plain[kinds * number : kinds * (number + 1)] for number in range(len(counts))]
+        return batches, [each > 0 for each in plain[kinds * len(counts) :]]
 
-    def _note(self, sums: dict[str, float], losses: Mapping[str, Tensor], weights: tuple[float, float]) -> None:
+    def _note(
+        self, sums: dict[str, float], losses: Mapping[str, Tensor], weights: Mapping[str, float], total: Tensor
+    ) -> None:
         for name, value in losses.items():
-            weight = weights[1] if name == "vl_cotrain" else weights[0]
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) * weight
+            counted = float(value.detach()) * weights.get(name, weights[LABELS])
+            sums[name] = sums.get(name, 0.0) + (float(total.detach()) if name == "total" else counted)
 
     def _cotrain_ratio(self) -> float:
         from vla_bench.policies.vla.losses import DISCRETE_COTRAIN_FACTOR

@@ -1,8 +1,6 @@
-"""The network and its losses as one module; what a label counts; losses on held-out data."""
+"""The network and its losses as one module; losses on held-out data."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +13,8 @@ from vla_bench.policies.vla.training.items import WindowItems
 from vla_bench.policies.vla.training.processes import Processes
 from vla_bench.policies.vla.training.reading import share
 from vla_bench.policies.vla.training.sampling import spread
-from vla_bench.policies.vla.training.step import TrainingBatch, labels_in, training_losses
+from vla_bench.policies.vla.training.step import TrainingBatch, training_losses
+from vla_bench.policies.vla.training.weighing import KINDS, LABELS, counts_in
 
 
 class Losses(nn.Module):
@@ -43,35 +42,14 @@ class Losses(nn.Module):
         return losses, None if conversations is None else conversation_loss(self.model, conversations)
 
 
-def label_weights(
-    counts: Sequence[Sequence[int]], totals: Sequence[Sequence[float]], number: int, *, processes: int, released: bool
-) -> tuple[float, float]:
-    """What this process's mean losses of one batch count in the step's gradient: the robot's, the conversations'.
-
-    Every label weighs the same, whichever batch and process it is in: as if all were one batch. The released
-    training takes the mean of its batches' means instead.
-
-    Args:
-        counts: labels of this process, by batch, of both kinds.
-        totals: the same of all processes together.
-        number: of the batch.
-        processes: how many there are.
-        released: whether to weigh as the released training does.
-    """
-    weights = []
-    for kind in (0, 1):
-        everything = totals[number][kind] * len(counts) if released else sum(pair[kind] for pair in totals)
-        weights.append(counts[number][kind] * processes / everything if everything else 0.0)
-    return weights[0], weights[1]
-
-
 def validation_losses(
     module: nn.Module, items: WindowItems, config: TrainingConfig, processes: Processes
 ) -> dict[str, float]:
     """Mean losses of windows spread over held-out data, every label alike, of all processes together."""
     chosen = spread(len(items), config.validation_batches * config.batch)
+    model = processes.bare(module).model
     sums: dict[str, float] = {}
-    count = 0
+    held: dict[str, float] = {}
     with torch.no_grad():
         for start in range(0, len(chosen), config.batch):
             own = share(chosen[start : start + config.batch], processes.rank, processes.count)
@@ -80,9 +58,10 @@ def validation_losses(
             batch = items.batch(own, [None] * len(own)).to(processes.device)
             with processes.autocast():
                 losses = processes.bare(module)(batch)[0]
-            labels = labels_in(batch)
-            count += labels
+            counts = dict(zip(KINDS, counts_in(batch, model), strict=True))
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * labels
-    total = processes.sum([float(count), *sums.values()])
-    return dict(zip(sums, (each / total[0] for each in total[1:]), strict=True))
+                count = counts.get(name, counts[LABELS])
+                sums[name] = sums.get(name, 0.0) + float(value) * count
+                held[name] = held.get(name, 0.0) + count
+    total = processes.sum([*sums.values(), *held.values()])
+    return {name: total[k] / max(total[len(sums) + k], 1.0) for k, name in enumerate(sums)}

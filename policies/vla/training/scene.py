@@ -19,7 +19,7 @@ from torch.nn import functional
 from vla_bench.envs.calvin.cameras import seen_places
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.model import VlaModel
-from vla_bench.policies.vla.training.step import SCENE_HEAD
+from vla_bench.policies.vla.training.taught import POINTING, SCENE, SCENE_HEAD
 
 BETA = 0.2
 HIDDEN = 256
@@ -28,8 +28,6 @@ CENTRE, REACH = (0.05, -0.02, 0.46), 0.15
 SLIDE, DRAWER = 0.28, 0.22
 """Joint positions, roughly, of the door on the left and of the open drawer, metres."""
 TARGETS = 19
-POINTING = 0.1
-"""Weight of the cross-entropy of the maps beside the distance of what is read off."""
 
 
 class SceneHead(nn.Module):
@@ -39,6 +37,7 @@ class SceneHead(nn.Module):
         """``features``: cameras * V * d. ``ratio``: weight of the loss. ``pointing``: as the backbone says it."""
         super().__init__()
         self.ratio = ratio
+        self.cameras = tuple(pointing)
         self.mlp = nn.Sequential(nn.Linear(features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, TARGETS))
         self._maps: dict[str, Tensor] = {}
         for camera, (layer, sharpness, every) in pointing.items():
@@ -51,9 +50,9 @@ class SceneHead(nn.Module):
 
         return hook
 
-    def forward(self, images: Tensor, scene: Tensor, tool: Tensor, sides: dict[str, int]) -> Tensor:
-        """The loss: smooth L1 between what is read off and ``scene`` (N, 24), and how far from the blocks the eyes
-        point.
+    def forward(self, images: Tensor, scene: Tensor, tool: Tensor, sides: dict[str, int]) -> dict[str, Tensor]:
+        """The losses: ``scene``, smooth L1 between what is read off and ``scene`` (N, 24), and by camera how far from
+        the blocks the eyes point.
 
         Args:
             images: tokens of the very images that were encoded last.
@@ -61,24 +60,29 @@ class SceneHead(nn.Module):
             sides: pixels of the images, by camera.
         """
         said = self.mlp(images.flatten(1)).float()
-        loss = functional.smooth_l1_loss(said, scene_targets(scene.to(said.device)), beta=BETA)
+        losses = {SCENE: functional.smooth_l1_loss(said, scene_targets(scene.to(said.device)), beta=BETA)}
         maps, self._maps = self._maps, {}
         for camera, logits in maps.items():
             if len(logits) == len(scene):  # a blind policy's one black image shows no block
-                loss = loss + POINTING * pointing_loss(logits, camera, sides[camera], scene, tool)
-        return loss
+                losses[POINTING[camera]] = pointing_loss(logits, camera, sides[camera], scene, tool)
+        return losses
 
 
 def pointing_loss(logits: Tensor, camera: str, side: int, scene: Tensor, tool: Tensor) -> Tensor:
     """Cross-entropy between maps (N, 3, h, w) and the cells in which the blocks' centres are, shared among the four
     cells around a centre as in bilinear interpolation; blocks outside the picture do not count."""
     cells = logits.shape[-1]
-    blocks = scene[:, 6:].unflatten(1, (3, 6))[..., :3].double().cpu().numpy()
-    places, inside = seen_places(camera, side, blocks, tool.double().cpu().numpy())
+    places, inside = blocks_seen(camera, side, scene, tool)
     wanted = torch.from_numpy(bilinear(places * (cells / side) - 0.5, cells)).to(logits.device)
     lost = -(wanted * logits.flatten(2).log_softmax(-1)).sum(-1)
     counts = torch.from_numpy(inside).to(lost)
     return (lost * counts).sum() / counts.sum().clamp(min=1)
+
+
+def blocks_seen(camera: str, side: int, scene: Tensor, tool: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Where the three blocks are in pictures of a camera: :func:`vla_bench.envs.calvin.cameras.seen_places`."""
+    blocks = scene[:, 6:].unflatten(1, (3, 6))[..., :3].double().cpu().numpy()
+    return seen_places(camera, side, blocks, tool.double().cpu().numpy())
 
 
 def bilinear(places: np.ndarray, cells: int) -> np.ndarray:

@@ -13,12 +13,7 @@ from vla_bench.policies.vla.fusion import VISION, Batch, Frame, Layout, join
 from vla_bench.policies.vla.heads import HeadOutput
 from vla_bench.policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
 from vla_bench.policies.vla.model import VlaModel
-
-SCENE_HEAD, WAYPOINT_HEAD = "scene_head", "waypoint_head"
-"""Attributes of a model that is also asked where things are, or where the tool goes, and beginnings of their
-parameters' names."""
-TAUGHT = (SCENE_HEAD, WAYPOINT_HEAD)
-"""Heads that only training asks."""
+from vla_bench.policies.vla.training.taught import SCENE_HEAD, WAYPOINT, WAYPOINT_HEAD, taught_shares_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +205,7 @@ def _looking(model: VlaModel, batch: TrainingBatch, seen: Tensor) -> dict[str, T
     if batch.looks is not None:
         scene, tool = torch.cat([scene, batch.looks.scene]), torch.cat([tool, batch.looks.tool])
     sides = {camera: model.config.image_side(camera) for camera in ("static", "gripper")}
-    return {"scene": model.scene_head(seen, scene, tool, sides)}
+    return model.scene_head(seen, scene, tool, sides)
 
 
 def _going(model: VlaModel, batch: TrainingBatch, features: Tensor) -> dict[str, Tensor]:
@@ -222,16 +217,7 @@ def _going(model: VlaModel, batch: TrainingBatch, features: Tensor) -> dict[str,
     if batch.waypoint is None or not hasattr(model, WAYPOINT_HEAD):
         return {}
     wanted = batch.waypoint[:, -features.shape[1] :]
-    return {"waypoint": model.waypoint_head(features.flatten(0, 1), wanted.flatten(0, 1))}
-
-
-def labels_in(batch: TrainingBatch) -> int:
-    """Labels that a batch's loss is the mean of; batches that are summed up are weighed by them."""
-    if batch.labels is not None:
-        return int((batch.labels[..., 1:] != IGNORE).sum())
-    if batch.chunk_mask is not None:
-        return int(batch.chunk_mask.sum())
-    return batch.static.shape[0]
+    return {WAYPOINT: model.waypoint_head(features.flatten(0, 1), wanted.flatten(0, 1))}
 
 
 def training_losses(
@@ -283,8 +269,7 @@ def losses_of(
             losses = action_losses(result.output, arm, gripper, mask, arm_loss=arm_loss, beta=beta)
     losses |= result.extra
     total = total_loss(losses, config)
-    if "scene" in losses:
-        total = total + model.scene_head.ratio * losses["scene"]
-    if "waypoint" in losses:
-        total = total + model.waypoint_head.ratio * losses["waypoint"]
+    for name, taught in taught_shares_of(model).items():
+        if name in losses:
+            total = total + taught * losses[name]
     return losses | {"total": total}

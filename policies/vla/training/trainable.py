@@ -11,7 +11,7 @@ from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.config import TrainingConfig
-from vla_bench.policies.vla.training.step import TAUGHT
+from vla_bench.policies.vla.training.taught import TAUGHT
 
 _DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "dropout_p", "layerdrop")
 _BASE = ".base_layer."

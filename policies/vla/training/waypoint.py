@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vla_bench.policies.vla.model import VlaModel
-from vla_bench.policies.vla.training.step import WAYPOINT_HEAD
+from vla_bench.policies.vla.training.taught import WAYPOINT_HEAD
 
 BETA = 0.1
 HIDDEN = 256

@@ -1,0 +1,31 @@
+"""Losses that only teach: their heads and names. The heads are thrown away when training is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from vla_bench.policies.vla.model import VlaModel
+
+SCENE_HEAD, WAYPOINT_HEAD = "scene_head", "waypoint_head"
+"""Attributes of a model that is also asked where things are, or where the tool goes, and beginnings of their
+parameters' names."""
+TAUGHT = (SCENE_HEAD, WAYPOINT_HEAD)
+"""Heads that only training asks."""
+SCENE, WAYPOINT = "scene", "waypoint"
+POINTING = {"static": "pointing_static", "gripper": "pointing_gripper"}
+"""Names of losses; of pointing by camera."""
+POINTING_SHARE = 0.1
+"""Weight of the cross-entropy of the maps beside the distance of what is read off."""
+
+
+def taught_shares(scene: float, waypoint: float) -> dict[str, float]:
+    """What each of these losses counts in the sum that is minimised, for ``train.scene_loss`` and
+    ``train.waypoint_loss``."""
+    return {SCENE: scene, **dict.fromkeys(POINTING.values(), POINTING_SHARE * scene), WAYPOINT: waypoint}
+
+
+def taught_shares_of(model: VlaModel) -> dict[str, float]:
+    """The same, as the model's heads were made; 0 where there is none."""
+    held = [cast(float, getattr(model, head).ratio) if hasattr(model, head) else 0.0 for head in TAUGHT]
+    return taught_shares(*held)
