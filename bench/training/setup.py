@@ -19,7 +19,7 @@ from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.training.config import TrainingConfig
 
 TRAIN_GROUPS = {**GROUPS, "train": TrainingConfig}
-PLACEMENT = ("device", "threads", "workers", "save_every", "save_seconds", "validation_batches")
+PLACEMENT = ("device", "sharded", "threads", "workers", "save_every", "save_seconds", "validation_batches")
 """Fields of ``train`` that may change between tries: they say where and how fast, not what."""
 _OWN = ("backbone_path", "model", "config", "checkpoint", "trust_checkpoint", "allow_missing", "allow_unexpected")
 """Arguments of the policy that say what is trained; others are for running it."""

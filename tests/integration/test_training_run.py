@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+from safetensors import torch as safetensors  # noqa: E402
+
 from vla_bench.start import command  # noqa: E402
 
 KILLS = int(os.environ.get("TRAINING_KILLS", "2"))
@@ -48,6 +50,14 @@ def finish(given: list[str]) -> None:
     process = launch(given)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
+
+
+def finish_together(given: list[str]) -> None:
+    """In two processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29621"]
+    started = [*start, "--no-python", *command("vla_bench.bench.old_name", *given)]
+    done = subprocess.run(started, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def lines(folder: Path) -> dict[tuple[str, int], dict]:
@@ -118,33 +128,46 @@ TAUGHT = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [(), TAUGHT], ids=["tiny", "taught"])
+@pytest.mark.parametrize(
+    "preset",
+    [(), TAUGHT, (*TAUGHT, "train.sharded=true", "train.accumulate=2", "train.lora_r=2")],
+    ids=["tiny", "taught", "sharded"],
+)
 def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path, preset: tuple[str, ...]) -> None:
     """The second's losses are means of things of which the processes hold unequally many."""
     more = ["train.steps=4", "train.dropout=0", "train.precision=fp32", "train.held_out=0.3", *preset]
     finish(words(data, tmp_path, "one", *more))
-    start = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "29621",
-        "--no-python",
-    ]
-    subprocess.run(
-        [*start, *command("vla_bench.bench.old_name", *words(data, tmp_path, "two", *more))],
-        check=True,
-        timeout=300,
-        capture_output=True,
-    )
+    finish_together(words(data, tmp_path, "two", *more))
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
     for key in one:
         if "losses" in one[key]:
             assert two[key]["losses"] == pytest.approx(one[key]["losses"], abs=1e-6, rel=1e-6)
-    if preset:
+    for name in ("last", "best"):
+        tensors = [safetensors.load_file(tmp_path / run / name / "model.safetensors") for run in ("one", "two")]
+        assert tensors[0].keys() == tensors[1].keys()
+        for key, value in tensors[0].items():
+            torch.testing.assert_close(tensors[1][key], value, rtol=0, atol=2e-5)
+    if "train.scene_loss=0.3" in preset:
         assert {"scene", "pointing_static", "pointing_gripper", "waypoint"} <= set(one["step", 1]["losses"])
+
+
+@pytest.mark.slow
+def test_a_run_of_one_process_goes_on_sharded(data: Path, tmp_path: Path) -> None:
+    """And the state that two leave is one's: weights and moments under the same numbers."""
+    more = [f"train.steps={STEPS}", "train.dropout=0"]
+    finish(words(data, tmp_path, "whole", *more))
+    process = launch(words(data, tmp_path, "torn", *more))
+    while process.poll() is None and steps_in(tmp_path / "torn") < 3:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    finish_together(words(data, tmp_path, "torn", *more, "train.sharded=true"))
+    one, other = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "torn"))
+    torch.testing.assert_close(other["model"], one["model"], rtol=0, atol=5e-5)
+    torch.testing.assert_close(other["optimiser"]["state"], one["optimiser"]["state"], rtol=0.05, atol=1e-5)
+    numbers = [[group["params"] for group in each["optimiser"]["param_groups"]] for each in (one, other)]
+    assert numbers[0] == numbers[1]
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ taught.py         losses that only teach: their names and shares
 scene.py          one that asks the eyes where things are
 waypoint.py       one that asks where the tool goes
 weighing.py       what each loss is the mean of, across batches and processes
+processes.py      one process or many
+sharding.py       a network divided among them
 loop.py           the run: steps, validation, saving, going on
 state.py          what a run goes on from, and the checkpoints it leaves
 export.py         a checkpoint under RoboVLMs' names

@@ -124,6 +124,8 @@ class TrainingConfig:
     """Of weights that no checkpoint gives, of the order of the data, of shifts and of dropout."""
     device: str = "auto"
     """cpu, cuda or auto; with several processes each takes its own GPU."""
+    sharded: bool = False
+    """With several processes: divide parameters, gradients and optimiser among them (FSDP2) in place of copies."""
     threads: int | None = None
     """CPU threads of torch; null takes all cores. Another number may change the last bits."""
     workers: int = 0

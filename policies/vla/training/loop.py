@@ -27,6 +27,7 @@ from vla_bench.policies.vla.training.optimiser import SHARE, make_optimiser, rat
 from vla_bench.policies.vla.training.processes import Processes
 from vla_bench.policies.vla.training.reading import Reader
 from vla_bench.policies.vla.training.sampling import STEP, Order, ShuffledOrder, stream_seed
+from vla_bench.policies.vla.training.sharding import load_optimiser, load_whole, whole_tensors
 from vla_bench.policies.vla.training.state import (
     BEST,
     LAST,
@@ -122,10 +123,12 @@ class _Loop:
         self.per_epoch = self.order.per_epoch / config.accumulate
         self.steps = run.total_steps
         self._check()
-        optimiser = make_optimiser(
-            self.model.named_parameters(), config, list(self.model.adapter.vision_tower().parameters())
+        self.module, self.optimiser = self.processes.prepare(
+            Losses(self.model, tokens, config),
+            lambda module: make_optimiser(
+                self.model.named_parameters(), config, list(self.model.adapter.vision_tower().parameters())
+            ),
         )
-        self.module, self.optimiser = self.processes.prepare(Losses(self.model, tokens, config), optimiser)
         self.progress = Progress()
 
     def _check(self) -> None:
@@ -334,12 +337,13 @@ class _Loop:
         if self.folder is None:
             return
         began = time.monotonic()
-        if self.processes.first:
-            tensors = {
-                "model": trained_tensors(self.model),
-                "optimiser": self.optimiser.state_dict(),
-                "scaler": self.processes.scaler_state(),
-            }
+        first = self.processes.first
+        tensors = {
+            "model": whole_tensors(trained_tensors(self.model), keep=first),
+            "optimiser": whole_tensors(self.optimiser.state_dict(), keep=first),
+            "scaler": self.processes.scaler_state(),
+        }
+        if first:
             write_state(self.folder, tensors, self.progress)
         if checkpoint:
             self._checkpoint(LAST)
@@ -356,8 +360,8 @@ class _Loop:
         if found is None:
             return
         content, self.progress = found
-        self.model.load_state_dict(content["model"], strict=False)
-        self.optimiser.load_state_dict(content["optimiser"])
+        load_whole(self.model, content["model"])
+        load_optimiser(self.optimiser, content["optimiser"])
         self.processes.load_scaler(content["scaler"])
 
 

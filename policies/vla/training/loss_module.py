@@ -14,7 +14,7 @@ from vla_bench.policies.vla.training.processes import Processes
 from vla_bench.policies.vla.training.reading import share
 from vla_bench.policies.vla.training.sampling import spread
 from vla_bench.policies.vla.training.step import TrainingBatch, training_losses
-from vla_bench.policies.vla.training.weighing import KINDS, LABELS, counts_in
+from vla_bench.policies.vla.training.weighing import KINDS, LABELS, counts_in, shares_of
 
 
 class Losses(nn.Module):
@@ -48,20 +48,25 @@ def validation_losses(
     """Mean losses of windows spread over held-out data, every label alike, of all processes together."""
     chosen = spread(len(items), config.validation_batches * config.batch)
     model = processes.bare(module).model
+    shares = shares_of(model)
     sums: dict[str, float] = {}
     held: dict[str, float] = {}
     with torch.no_grad():
         for start in range(0, len(chosen), config.batch):
             own = share(chosen[start : start + config.batch], processes.rank, processes.count)
-            if not own:
+            idle = not own
+            if idle and not processes.sharded:
                 continue
+            own = own or chosen[start : start + 1]  # divided layers need every process, also one with nothing to add
             batch = items.batch(own, [None] * len(own)).to(processes.device)
             with processes.autocast():
                 losses = processes.bare(module)(batch)[0]
             counts = dict(zip(KINDS, counts_in(batch, model), strict=True))
+            losses["total"] = losses["total"] - sum(shares[name] * losses[name] for name in shares if name in losses)
             for name, value in losses.items():
-                count = counts.get(name, counts[LABELS])
+                count = 0 if idle else counts.get(name, counts[LABELS])
                 sums[name] = sums.get(name, 0.0) + float(value) * count
                 held[name] = held.get(name, 0.0) + count
     total = processes.sum([*sums.values(), *held.values()])
-    return {name: total[k] / max(total[len(sums) + k], 1.0) for k, name in enumerate(sums)}
+    means = {name: total[k] / max(total[len(sums) + k], 1.0) for k, name in enumerate(sums)}
+    return means | {"total": means["total"] + sum(shares[name] * means[name] for name in shares if name in means)}

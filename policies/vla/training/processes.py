@@ -1,11 +1,11 @@
-"""One process or many, on one device each, through ``accelerate``."""
+"""One process or many, on one device each, through ``accelerate``; divided networks through torch's own FSDP2."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.build import device_named
 from vla_bench.policies.vla.training.config import TrainingConfig
+from vla_bench.policies.vla.training.sharding import ShardedModule, whole_tensors
 
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 LONGEST_WAIT = datetime.timedelta(hours=6)
@@ -49,6 +50,12 @@ class Processes:
             ) from None
         if config.precision == "fp16" and device.type != "cuda":
             raise PolicyError("train.precision=fp16 scales its loss on a GPU, and none is used; type bf16 or fp32")
+        if config.precision == "fp16" and config.sharded:
+            raise PolicyError("train.sharded=true does not scale losses; type train.precision=bf16 or fp32")
+        if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+            raise PolicyError(
+                "FSDP is not taken from accelerate's configuration; leave it there and type train.sharded=true"
+            )
         # accelerate keeps the precision of the first run of a process for good; a grid of runs may have several.
         alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
         AcceleratorState._reset_state(reset_partial_state=alone)
@@ -60,6 +67,8 @@ class Processes:
                 InitProcessGroupKwargs(timeout=LONGEST_WAIT),
             ],
         )
+        self._sharding = config.sharded and self.count > 1
+        self._sharded: ShardedModule | None = None
 
     @property
     def count(self) -> int:
@@ -81,13 +90,28 @@ class Processes:
         """This process's own."""
         return self._accelerator.device
 
-    def prepare(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """Module and optimiser on the device, wrapped for several processes where there are."""
-        return self._accelerator.prepare(module, optimiser)
+    def prepare(
+        self, module: nn.Module, optimiser_of: Callable[[nn.Module], torch.optim.Optimizer]
+    ) -> tuple[nn.Module, Any]:
+        """Module and optimiser on the device, wrapped or divided for several processes where there are.
+
+        Args:
+            optimiser_of: makes the optimiser, when parameters are what they will be.
+        """
+        if not self._sharding:
+            return self._accelerator.prepare(module, optimiser_of(module))
+        module.to(self.device)
+        self._sharded = ShardedModule(module, device=self.device, processes=self.count, first=self.first)
+        return module, optimiser_of(module)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether every pass through the module needs all processes."""
+        return self._sharded is not None
 
     def bare(self, module: nn.Module) -> nn.Module:
         """The module without wrappers."""
-        return self._accelerator.unwrap_model(module)
+        return module if self._sharded else self._accelerator.unwrap_model(module)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Arithmetic in the chosen precision."""
@@ -95,6 +119,8 @@ class Processes:
 
     def quiet(self, module: nn.Module, *, until_last: bool) -> contextlib.AbstractContextManager[None]:
         """Gradients stay in this process where more of the same step follow."""
+        if self._sharded:
+            return self._sharded.quiet(until_last)
         return self._accelerator.no_sync(module) if until_last else contextlib.nullcontext()
 
     def backward(self, loss: Tensor) -> None:
@@ -104,6 +130,9 @@ class Processes:
     def clip(self, module: nn.Module, optimiser: Any, most: float) -> float:
         """L2 norm of all gradients, which are shortened to ``most`` unless it is 0."""
         parameters = [each for each in module.parameters() if each.grad is not None]
+        if self._sharded:
+            norm = torch.nn.utils.clip_grad_norm_(parameters, most or float("inf"))
+            return float(whole_tensors(norm))
         norm = self._accelerator.clip_grad_norm_(parameters, most or float("inf"))
         return float(norm) if norm is not None else 0.0
 
@@ -125,8 +154,8 @@ class Processes:
 
     @contextlib.contextmanager
     def gathered(self, module: nn.Module) -> Iterator[nn.Module]:
-        """The network with whole parameters, also where processes hold shards."""
-        yield self.bare(module).model
+        """The network with whole parameters, in the first process also where processes hold shards. All have to ask."""
+        yield self._sharded.gathered().model if self._sharded else self.bare(module).model
 
     def scaler_state(self) -> dict[str, Any] | None:
         """Of fp16's loss scaling."""

@@ -75,11 +75,15 @@ def batch_weights(
     return weights
 
 
+def shares_of(model: VlaModel) -> dict[str, float]:
+    """What the losses that are no means of action labels count in ``total``."""
+    return {**taught_shares_of(model), CLIP_TEXT: model.config.clip_loss_ratio}
+
+
 def weighed_total(losses: Mapping[str, Tensor], weights: Mapping[str, float], model: VlaModel) -> Tensor:
     """The robot's part of what is minimised: ``total`` of one batch with each of its parts weighed."""
-    shares = {**taught_shares_of(model), CLIP_TEXT: model.config.clip_loss_ratio}
     total = losses["total"] * weights[LABELS]
-    for name, share in shares.items():
+    for name, share in shares_of(model).items():
         if name in losses and weights[name] != weights[LABELS]:
             total = total + losses[name] * (share * (weights[name] - weights[LABELS]))
     return total
