@@ -21,6 +21,7 @@ from vla_bench.bench.dispatch import (
     make_pool,
     run_episodes,
 )
+from vla_bench.bench.dispatch.inline_pool import InlinePool
 from vla_bench.bench.dispatch.worker_log import ShownLogs, keep_output
 from vla_bench.bench.errors import ProtocolMismatch, ResultSetError, RunFailed
 from vla_bench.bench.families import find_family
@@ -86,8 +87,11 @@ def evaluate(
     """
     screen = screen or SilentScreen()
     ready = plan_run(config, live, ready)
-    with StopButton() as stop:
-        result_set = _finish(ready, screen, stop)
+    try:
+        with StopButton() as stop:
+            result_set = _finish(ready, screen, stop)
+    finally:
+        ready.release()
     if result_set.has(config.run.only):
         stop.pass_on()
     return result_set
@@ -99,8 +103,12 @@ def plan_run(config: Config, live: LiveInstance | None = None, ready: Preparatio
     Raises:
         UserError: see :func:`prepare`.
     """
-    ready = ready or prepare(config, live)
-    return ready if ready.identified else _with_its_word(ready) or identified(ready)
+    ready = ready or prepare(config, live, keep=True)
+    try:
+        return ready if ready.identified else _with_its_word(ready) or identified(ready)
+    except BaseException:
+        ready.release()
+        raise
 
 
 def _finish(ready: Preparation, screen: Screen, stop: StopButton) -> ResultSet:
@@ -230,6 +238,7 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
         trial=ready.plan.protocol.episodes[0],
         python=ready.plan.python,
         packages=packages,
+        asked_at=ready.kept.address if ready.kept is not None else "",
     )
     how = {name: getattr(run, name) for name in ("backend", "address", "stop_width")}
     provenance.begin(
@@ -237,6 +246,8 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
     )
     try:
         pool = make_pool(run.backend, workers, run.address, run.gpu_share)
+        if isinstance(pool, InlinePool):
+            pool.asked = ready.built
         if ready.live is not None:
             pool = serving(pool, ready.live.serve(environment_of(ready.config.benchmark), ready.content))
         keep_output(ready.folder, "specification", ready.output)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from vla_bench.interruption import Interruption
+
 AT_ONCE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that leave no time to finish what runs: as Ctrl-C pressed twice."""
 
@@ -66,7 +68,7 @@ class StopButton:
             return
         self.asked += 1
         if self.asked > 2:
-            raise KeyboardInterrupt
+            raise Interruption
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:
@@ -99,7 +101,7 @@ def ignore_signals() -> None:
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
     """A handler that raises KeyboardInterrupt."""
-    raise KeyboardInterrupt
+    raise Interruption
 
 
 @contextlib.contextmanager

@@ -22,8 +22,9 @@ from vla_bench.envs.action_spec import ActionSpec
 from vla_bench.envs.errors import UserError, suggestion
 from vla_bench.envs.observation import Camera, Sensors
 from vla_bench.envs.simulation import EnvironmentSpec
+from vla_bench.interruption import is_interruption
 from vla_bench.policies.base import Policy, PolicySpec
-from vla_bench.policies.errors import PolicyError, TransientFault
+from vla_bench.policies.errors import PolicyError, TransientFault, in_words
 from vla_bench.policies.one_slot import OneSlotPolicy, own
 from vla_bench.policies.user_code import classes_in, import_module, is_class_path, is_path, split
 from vla_bench.program import installing
@@ -67,17 +68,24 @@ def describe_policy(choice: Choice, environment: EnvironmentSpec) -> PolicySpec:
     Cheap when the class has a classmethod ``describe(environment, **arguments)``; otherwise the
     policy is built and closed again. PolicyError: unknown name, class, argument, convention or camera.
     """
+    spec, policy = describe_or_make(choice, environment)
+    if policy is not None:
+        with _blaming(choice, "be closed"):
+            policy.close()
+    return spec
+
+
+def describe_or_make(choice: Choice, environment: EnvironmentSpec) -> tuple[PolicySpec, Policy | None]:
+    """As :func:`describe_policy`; and the policy, where it had to be built, which is not closed."""
     factory = find_policy(choice.target, environment)
     describe = _describer(factory)
     if describe is None:
         policy = _build(factory, choice, environment)
-        with _blaming(choice, "be closed"):
-            policy.close()
-        return checked_spec(policy.spec, environment)
+        return checked_spec(policy.spec, environment), policy
     arguments = _accepted(describe, choice, {"environment": environment})
     with _blaming(choice, "be described"):
         spec = describe(**arguments)
-    return checked_spec(spec, environment)
+    return checked_spec(spec, environment), None
 
 
 def _describer(factory: Callable[..., Any]) -> Callable[..., Any] | None:
@@ -221,7 +229,9 @@ def _build(factory: Callable[..., Any], choice: Choice, environment: Environment
     arguments = _accepted(factory, choice, {"environment": environment})
     with _blaming(choice, "be built"):
         built = factory(**arguments)
-    if isinstance(own(built, "spec"), PolicySpec):
+        full = isinstance(own(built, "spec"), PolicySpec)
+        faced = built if full else OneSlotPolicy(built, environment)
+    if full:
         needed = ["reset", "act", "close"]
         needed += ["see"] if built.spec.privileged else []
         needed += ["ended"] if built.spec.ends else []
@@ -232,8 +242,7 @@ def _build(factory: Callable[..., Any], choice: Choice, environment: Environment
                 "ended": ", which ends=True in its spec asks for",
             }
             raise PolicyError(f"{choice.target} has a spec, but no method {missing[0]}(){why.get(missing[0], '')}")
-        return built
-    return OneSlotPolicy(built, environment)
+    return faced
 
 
 def _accepted(function: Callable[..., Any], choice: Choice, offered: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,10 +281,8 @@ class _blaming:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, UserError | TransientFault):
-            raise PolicyError(
-                f"policy {self._choice.target!r} could not {self._doing}: {type(error).__name__}: {error}"
-            ) from error
+        if error is not None and not isinstance(error, UserError | TransientFault) and not is_interruption(error):
+            raise PolicyError(f"policy {self._choice.target!r} could not {self._doing}: {in_words(error)}") from error
 
 
 def _import(path: str) -> Callable[..., Any]:
@@ -305,8 +312,10 @@ def _import(path: str) -> Callable[..., Any]:
             f"there is no module {error.name!r} for policy {path!r}; modules are looked for among the "
             f"installed packages and in {os.getcwd()}{hint}"
         ) from None
-    except (Exception, SystemExit) as error:
-        raise PolicyError(f"policy {path!r} cannot be imported: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        if is_interruption(error):
+            raise
+        raise PolicyError(f"policy {path!r} cannot be imported: {in_words(error)}") from error
     if not callable(found):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise PolicyError(f"{place!r} has no class {name!r}.{suggestion(name, classes)}")

@@ -1,9 +1,10 @@
-"""Asks a policy what it needs and what it is made of, in a process that is thrown away.
+"""Asks a policy what it needs and what it is made of, in a process of its own.
 
 ``python -m vla_bench.policies.specification RESULT`` imports the user's module and builds the policy if that is
 the only way to know its needs. What that leaves behind (another working directory, a thread that never ends, a
-GPU context, gigabytes of weights) ends with the process. The answer is one line of JSON on the inherited
-descriptor RESULT.
+GPU context, gigabytes of weights) never reaches the process that asks. The answer is one line of JSON on the
+inherited descriptor RESULT. Then the process ends, or is kept and becomes a worker (:mod:`vla_bench.policies.kept`),
+so that nothing is loaded only to be asked.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import EnvironmentSpec, environment_spec
 from vla_bench.lifeline import tie
 from vla_bench.policies.base import PolicySpec, spec_from_plain
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, in_words
 from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import Content, Parts, SpokenProgress, parts_of, read_content
-from vla_bench.policies.registry import BUILT_IN, Choice, describe_policy, find_policy
+from vla_bench.policies.identity.sources import digests_as_loaded, source_files
+from vla_bench.policies.kept import Asked, Kept, Offer, new_address
+from vla_bench.policies.registry import BUILT_IN, Choice, describe_or_make, describe_policy, find_policy
 
 WAIT_SECONDS = 300.0
 """What a policy gets to be imported and built."""
@@ -52,10 +55,14 @@ class Specification:
     content: Content
     output: str = ""
     """What it printed on the way."""
+    kept: Kept | None = None
+    """The process that has built it, when it waits to be claimed; release it."""
+    built: Asked | None = None
+    """The policy itself, when it was built in this process; close it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Chosen:
     target: str
     arguments: Mapping[str, Any]
 
@@ -67,17 +74,19 @@ def ask_policy(
     *,
     left_out: Path | None = None,
     seconds: float = WAIT_SECONDS,
-    environment: Mapping[str, str] | None = None,
+    keep: bool = False,
+    here: bool = False,
 ) -> Specification:
     """What the policy needs, checked against the environment, and the digests of its code and files.
 
-    A policy of the user's own is asked in a process that is thrown away, one of this package here.
+    A policy of the user's own is asked in a process of its own, one of this package here.
 
     Args:
         family, options: the environment's, as for :func:`vla_bench.envs.simulation.environment_spec`.
         left_out: a folder whose files are not the policy's (the results).
         seconds: what importing and building it may take.
-        environment: further variables of that process.
+        keep: whether that process is kept for a worker or a policy server of this machine.
+        here: ask it in this process, and keep it: for debugging.
 
     Raises:
         PolicyError: as :func:`vla_bench.policies.registry.describe_policy`; or the process died or hung.
@@ -89,22 +98,48 @@ def ask_policy(
             spec = describe_policy(choice, where)
             parts = parts_of(factory, choice.arguments, ours=True, stated=spec.files, left_out=left_out)
             return Specification(spec, _read(parts))
+    if here:
+        return _ask_here(choice, where, left_out)
+    address = new_address() if keep else ""
     asked = {
         "target": choice.target,
         "arguments": dict(choice.arguments),
         "family": family,
         "options": dict(options),
         "left_out": None if left_out is None else str(left_out),
+        "address": address,
     }
     try:
         text = json.dumps(asked)
     except TypeError as error:
         raise PolicyError(f"the arguments of policy {choice.target!r} must be plain data: {error}") from None
-    told, output = _in_a_process(choice.target, text, seconds, environment or {})
+    told, output, kept = _in_a_process(choice.target, text, seconds, address)
     if "error" in told:
         raise PolicyError(told["error"])
     parts = Parts(**{**told["parts"], "uncompared": tuple(told["parts"]["uncompared"])})
-    return Specification(spec_from_plain(told["spec"]), _read(parts), output)
+    try:
+        return Specification(spec_from_plain(told["spec"]), _read(parts), output, kept)
+    except BaseException:
+        if kept is not None:
+            kept.release()
+        raise
+
+
+def _ask_here(choice: Choice, where: EnvironmentSpec, left_out: Path | None) -> Specification:
+    there = os.getcwd()
+    try:
+        spec, parts, built = _asked(choice, where, left_out, there)
+    except UserError:
+        raise
+    except Exception as error:
+        raise PolicyError(_undescribed(choice.target, error)) from error
+    finally:
+        os.chdir(there)
+    return Specification(spec, _read(parts), built=built)
+
+
+def _undescribed(target: str, error: BaseException) -> str:
+    return f"policy {target!r} could not be described: {in_words(error)}"
 
 
 def _read(parts: Parts) -> Content:
@@ -121,24 +156,34 @@ def policy_parts(
     spec: PolicySpec,
     loaded_before: set[str] | None,
     left_out: Path | None,
+    folder: str,
 ) -> Parts:
-    """What the policy is made of, in a process that has imported it."""
-    factory = find_policy(choice.target, environment)
-    return parts_of(
-        factory,
-        choice.arguments,
-        ours=choice.target in BUILT_IN,
-        stated=spec.files,
-        loaded_before=loaded_before,
-        opened=opened.files_opened(),
-        left_out=left_out,
-    )
+    """What the policy is made of, in a process that has imported it; its paths are seen from ``folder``, wherever the
+    policy has gone."""
+    gone = os.getcwd()
+    os.chdir(folder)
+    try:
+        factory = find_policy(choice.target, environment)
+        return parts_of(
+            factory,
+            choice.arguments,
+            ours=choice.target in BUILT_IN,
+            stated=spec.files,
+            loaded_before=loaded_before,
+            opened=opened.files_opened(),
+            written=opened.files_written(),
+            left_out=left_out,
+        )
+    finally:
+        os.chdir(gone)
 
 
-def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+def _in_a_process(target: str, asked: str, seconds: float, address: str) -> tuple[dict[str, Any], str, Kept | None]:
+    """What it answered and printed, and the process itself, when it is to be kept."""
     reading, writing = os.pipe()
-    tied, lifeline = os.pipe()
-    with tempfile.TemporaryFile("w+b") as log, open(reading, "rb", buffering=0) as result, open(lifeline, "wb"):
+    tied, life = os.pipe()
+    lifeline, kept = open(life, "wb"), None  # noqa: SIM115 - as long as the process is there
+    with tempfile.TemporaryFile("w+b") as log, open(reading, "rb", buffering=0) as result:
         try:
             process = subprocess.Popen(
                 start.command("vla_bench.policies.specification", writing),
@@ -146,7 +191,7 @@ def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[st
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", **variables},
+                env=start.simulation_environment(),  # a worker's, since it may become one
                 start_new_session=True,  # whatever it starts is ended with it
             )
             tie(tied, -process.pid)  # and with us
@@ -157,12 +202,16 @@ def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[st
             assert process.stdin is not None
             with contextlib.suppress(OSError), process.stdin:
                 process.stdin.write(asked.encode())
-            line = _line(result, process, seconds, _SpokenWait(target))
+            line = _line(result, process, seconds, _SpokenWait(target, again=not address))
+            if line and json.loads(line).get("kept"):
+                kept = Kept(process, lifeline, address)
         finally:
             ended = process.poll()
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            if kept is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                lifeline.close()
         output = _text(log)
     if line is None:
         raise PolicyError(
@@ -171,14 +220,18 @@ def _in_a_process(target: str, asked: str, seconds: float, variables: Mapping[st
     if not line:
         how = f"exited with code {ended}" if ended is None or ended >= 0 else f"was killed by {_signal(-ended)}"
         raise PolicyError(f"policy {target!r} {how} while it was being built{_last_said(output)}")
-    return json.loads(line), output
+    return json.loads(line), output, kept
 
 
 class _SpokenWait:
-    """Says on standard error that the policy is being built, and for how long, when that takes a while."""
+    """Says on standard error that the policy is being built, and for how long, when that takes a while.
 
-    def __init__(self, target: str) -> None:
+    ``again``: whether workers build it once more.
+    """
+
+    def __init__(self, target: str, *, again: bool) -> None:
         self._target = target
+        self._again = again
         self._began = time.monotonic()
         self._next = self._began + PATIENCE_SECONDS
         self._spoke = False
@@ -190,14 +243,15 @@ class _SpokenWait:
         terminal = sys.stderr.isatty()
         self._next = now + (1.0 if terminal else 10.0)
         self._spoke = True
-        text = f"building {self._target} to ask what it needs: {now - self._began:.0f} s"
+        why = " to ask what it needs" if self._again else ""
+        text = f"building {self._target}{why}: {now - self._began:.0f} s"
         print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Takes the line away, and says how to do without when it took long."""
         if self._spoke and sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        if (took := time.monotonic() - self._began) > LONG_SECONDS:
+        if self._again and (took := time.monotonic() - self._began) > LONG_SECONDS:
             print(
                 f"note: it took {took:.0f} s to build {self._target} only to ask what it needs, and workers build it "
                 "again; a classmethod describe() that returns its PolicySpec saves that (docs/identity.md)",
@@ -253,32 +307,56 @@ def main() -> None:
     os.set_inheritable(descriptor, False)
     sys.argv[:] = sys.argv[:1]  # a policy that reads the command line finds nothing of ours
     asked = json.load(sys.stdin)
-    choice = _Asked(asked["target"], asked["arguments"])
-    there = os.getcwd()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the asking process's to answer
+    choice = _Chosen(asked["target"], asked["arguments"])
+    left_out = None if asked["left_out"] is None else Path(asked["left_out"])
+    offer: Offer | None = None
+    built: Asked | None = None
     try:
-        told = _answer(choice, environment_spec(asked["family"], asked["options"]), asked, there)
+        spec, parts, built = _asked(choice, environment_spec(asked["family"], asked["options"]), left_out, os.getcwd())
+        if asked["address"] and built is not None:
+            offer = Offer(asked["address"])
+        else:
+            _close(choice, built)
+        plain = dataclasses.replace(spec, switches=dict(spec.switches), files=dict(spec.files))
+        told = {"spec": dataclasses.asdict(plain), "parts": dataclasses.asdict(parts), "kept": offer is not None}
     except UserError as error:
         told = {"error": str(error)}
         traceback.print_exc()
     except Exception as error:
-        told = {"error": f"policy {choice.target!r} could not be described: {type(error).__name__}: {error}"}
+        told = {"error": _undescribed(choice.target, error)}
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     with open(descriptor, "wb") as result:
         result.write(json.dumps(told).encode() + b"\n")
-    os._exit(0)  # past threads that never end
+    if offer is None or built is None or "error" in told:
+        os._exit(0)  # past threads that never end
+    offer.wait(built)
 
 
-def _answer(choice: Choice, environment: EnvironmentSpec, asked: Mapping[str, Any], there: str) -> dict[str, Any]:
+def _asked(
+    choice: Choice, environment: EnvironmentSpec, left_out: Path | None, there: str
+) -> tuple[PolicySpec, Parts, Asked | None]:
+    """What it needs and is made of, and itself, where it had to be built; the process is ``there`` afterwards."""
     before = set(sys.modules)
     opened.watch()
-    spec = describe_policy(choice, environment)
+    # What was imported counts, whatever is edited while the policy is built.
+    digests_as_loaded(source_files(find_policy(choice.target, environment), before).values())
+    spec, policy = describe_or_make(choice, environment)
+    gone = os.getcwd()
     os.chdir(there)  # a policy may have gone elsewhere
-    left_out = None if asked["left_out"] is None else Path(asked["left_out"])
-    parts = policy_parts(choice, environment, spec, before, left_out)
-    plain = dataclasses.replace(spec, switches=dict(spec.switches), files=dict(spec.files))
-    return {"spec": dataclasses.asdict(plain), "parts": dataclasses.asdict(parts)}
+    parts = policy_parts(choice, environment, spec, before, left_out, there)
+    return spec, parts, None if policy is None else Asked(policy, frozenset(before), gone)
+
+
+def _close(choice: Choice, built: Asked | None) -> None:
+    if built is None:
+        return
+    try:
+        built.policy.close()
+    except BaseException as error:
+        raise PolicyError(f"policy {choice.target!r} could not be closed: {in_words(error)}") from error
 
 
 if __name__ == "__main__":

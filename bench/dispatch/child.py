@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from vla_bench.bench.dispatch.job import Job, RecordEpisode, job_from_plain
 from vla_bench.bench.dispatch.page import Page
 from vla_bench.bench.dispatch.placement import connect
 from vla_bench.bench.dispatch.tracing import run_traced
+from vla_bench.bench.episode.actions import PolicyServerError
 from vla_bench.bench.episode.preflight import AT_BREAKPOINT, TryOut, try_out
 from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.packages import versions
@@ -35,35 +37,46 @@ from vla_bench.envs.simulation import Simulation, environment_spec
 from vla_bench.envs.stress.wrapped import make_simulation
 from vla_bench.lifeline import is_cut, tie
 from vla_bench.policies.base import Policy
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, PolicyQuit
 from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import content_to_plain, read_content
+from vla_bench.policies.kept import Asked
 from vla_bench.policies.specification import policy_parts
 
 
 def main() -> None:
     """Runs the process."""
-    socket_fd, page_fd, lifeline_fd = (int(number) for number in sys.argv[1:4])
+    descriptors = [int(number) for number in sys.argv[1:4]]
     sys.argv[:] = sys.argv[:1]  # a policy that reads the command line finds nothing of ours
-    for descriptor in (socket_fd, page_fd, lifeline_fd):
+    for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
+    _begin(descriptors)
+
+
+def go_on(asked: Asked, descriptors: Sequence[int]) -> None:
+    """The same in a process that has built the policy already."""
+    _begin(descriptors, asked)
+
+
+def _begin(descriptors: Sequence[int], asked: Asked | None = None) -> None:
+    socket_fd, page_fd, lifeline_fd = descriptors
     tie(lifeline_fd, os.getpid())
     if is_cut(lifeline_fd):  # before the kernel was asked to watch it
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     faulthandler.enable()
     faulthandler.register(STACK_SIGNAL)
-    serve(socket.socket(fileno=socket_fd), Page(page_fd))
+    serve(socket.socket(fileno=socket_fd), Page(page_fd), asked)
 
 
-def serve(connection: socket.socket, page: Page) -> None:
+def serve(connection: socket.socket, page: Page, asked: Asked | None = None) -> None:
     """Builds what the job says and runs episodes until the supervisor closes the socket."""
     message = receive(connection)
     if message is None:
         return
     job = job_from_plain(message["job"])
     try:
-        simulation, policy, info = build_worker(job)
+        simulation, policy, info = build_worker(job, asked=asked)
     except Exception as error:
         send(connection, {"start_error": explain(error), "lasting": isinstance(error, UserError)})
         return
@@ -85,18 +98,26 @@ class Started(NamedTuple):
     """What it says of itself."""
 
 
-def build_worker(job: Job, policy: Policy | None = None) -> Started:
-    """Builds what the job says and tries it out, with ``policy`` if it is there already; whatever goes wrong passes
-    through."""
-    began, before = time.perf_counter(), set(sys.modules)
+def build_worker(job: Job, policy: Policy | None = None, asked: Asked | None = None) -> Started:
+    """Builds what the job says and tries it out; whatever goes wrong passes through.
+
+    ``policy``: one that is there already; ``asked``: one that this process has built to ask it what it needs.
+    """
+    began, folder = time.perf_counter(), os.getcwd()
+    before = set(sys.modules) if asked is None else set(asked.modules)
     simulation = make_simulation(job.simulation)
-    opened.watch()
-    policy = connect(job) if policy is None else policy
+    if asked is not None:
+        policy = asked.policy
+        opened.go_on()  # what it opened so far is noted
+        os.chdir(asked.folder)
+    else:
+        opened.watch()
+        policy = connect(job) if policy is None else policy
     trial = TryOut() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
     info = _describe(simulation, policy, job, time.perf_counter() - began)
     if not trial.repeatable:
         info["repeatable"] = False
-    info["content"] = _content(job, policy, before)
+    info["content"] = _content(job, policy, before, folder)
     remarks = (trial.remark, getattr(policy, "remark", ""))
     if remark := "; ".join(each for each in remarks if isinstance(each, str) and each):
         info["remark"] = remark
@@ -156,27 +177,27 @@ def _describe(simulation: Simulation, policy: Policy, job: Job, seconds: float) 
     return info if describe is None else {**info, **to_plain(describe())}
 
 
-def _content(job: Job, policy: Policy, before: set[str]) -> dict[str, Any]:
+def _content(job: Job, policy: Policy, before: set[str], folder: str) -> dict[str, Any]:
     """What the policy is made of, as the process that decides sees it."""
     served = getattr(policy, "content", None) if job.inference == "server" else None
     if served is not None:
         return content_to_plain(served)
     left_out = Path(job.results) if job.results else None
     environment = environment_spec(job.simulation.family, job.simulation.options)
-    parts = policy_parts(job.policy, environment, policy.spec, before, left_out)
+    parts = policy_parts(job.policy, environment, policy.spec, before, left_out, folder)
     return content_to_plain(read_content(parts))
 
 
 def explain(error: Exception) -> dict[str, str]:
     """An error as ``message`` and ``detail`` (the traceback)."""
-    known = isinstance(error, UserError)
+    known = isinstance(error, UserError | PolicyQuit | PolicyServerError)
     if type(error).__name__ == "BdbQuit":
         error = PolicyError(AT_BREAKPOINT)
         known = True
     where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return {
         "message": (str(error) if known else f"{type(error).__name__}: {error}") + where,
-        "detail": "".join(traceback.format_exception(error)),
+        "detail": f"{getattr(error, 'detail', '')}\n{''.join(traceback.format_exception(error))}".lstrip(),
     }
 
 

@@ -25,11 +25,13 @@ from vla_bench.bench.episode.rollout import Phase
 from vla_bench.bench.protocol import EpisodeError
 from vla_bench.bench.wire import STACK_SIGNAL, receive, send
 from vla_bench.lifeline import tie
+from vla_bench.policies.kept import ClaimedProcess, claim
 
 POLL_SECONDS = 0.2
 """How often the page is looked at while the child works."""
 CLOSE_SECONDS = 5.0
 """What a child gets to release its simulation before it is killed."""
+CHILD = "vla_bench.bench.dispatch.child"
 LOG_TAIL = 4000
 """Characters of the child's log that go into an error."""
 
@@ -56,10 +58,11 @@ class ChildProcess:
         self._connection, theirs = socket.socketpair()
         self._page = Page(page_file)
         self._log = WorkerLog(job.folder, worker)
+        self._process: subprocess.Popen[bytes] | ClaimedProcess
         inherited = (theirs.fileno(), page_file, lifeline)
         try:
-            self._process = subprocess.Popen(
-                start.command("vla_bench.bench.dispatch.child", *inherited, python=job.python),
+            self._process = self._claimed(job, inherited) or subprocess.Popen(
+                start.command(CHILD, *inherited, python=job.python),
                 pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log.file,
@@ -78,6 +81,13 @@ class ChildProcess:
             os.close(lifeline)
         with contextlib.suppress(OSError):  # dead already: `wait` will say so
             send(self._connection, {"job": job_to_plain(job)})
+
+    def _claimed(self, job: Job, descriptors: tuple[int, ...]) -> ClaimedProcess | None:
+        """The process that has built the policy already, where there is one for this worker."""
+        if job.inference != "child" or job.python:
+            return None
+        pid = claim(job.asked_at, CHILD, self._log.file.fileno(), descriptors)
+        return None if pid is None else ClaimedProcess(pid)
 
     def ask(self, message: dict[str, Any], deadlines: Mapping[Phase, float]) -> dict[str, Any] | Failure:
         """Sends a message and waits for the answer."""

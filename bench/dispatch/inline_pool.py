@@ -6,6 +6,7 @@ Nothing is supervised here: a hang hangs the command, and a crash of the simulat
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 from vla_bench.envs.errors import UserError
 from vla_bench.policies.base import Policy
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, contained, in_words
+from vla_bench.policies.kept import Asked
 
 NAME = "inline"
 
@@ -49,10 +51,13 @@ class InlinePool:
     def __init__(self) -> None:
         self.policy: Policy | None = None
         """Asked in place of what the job names, which is not built then."""
+        self.asked: Asked | None = None
+        """What the job names, built already."""
         self._started: Started | None = None
         self._task: tuple[EpisodeSpec, int] | None = None
         self._gone = False
         self._where = _Where()
+        self._folder = ""
 
     @property
     def alive(self) -> int:
@@ -74,16 +79,22 @@ class InlinePool:
 
     def wait(self, timeout: float) -> list[PoolEvent]:
         """Builds simulation and policy the first time, then runs the episode that was assigned."""
-        if self._started is None:
-            return [self._build()]
-        if self._task is None:
-            return []
-        (episode, attempt), self._task = self._task, None
-        return [Answered(NAME, self._run(episode, attempt)), Ready(NAME, None)]
+        here = os.getcwd()
+        os.chdir(self._folder or here)  # a policy may have gone elsewhere, which is no affair of the run's
+        try:
+            if self._started is None:
+                return [self._build()]
+            if self._task is None:
+                return []
+            (episode, attempt), self._task = self._task, None
+            return [Answered(NAME, self._run(episode, attempt)), Ready(NAME, None)]
+        finally:
+            self._folder = os.getcwd()
+            os.chdir(here)
 
     def _build(self) -> PoolEvent:
         try:
-            self._started = build_worker(self._job, self.policy)
+            self._started = build_worker(self._job, self.policy, self.asked)
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
@@ -113,6 +124,12 @@ class InlinePool:
     def close(self) -> None:
         """Closes simulation and policy."""
         started, self._started = self._started, None
-        if started is not None:
+        if started is None:
+            return
+        try:
             started.policy.close()
+        except BaseException as raised:
+            error = contained(raised)
+            print(f"note: close() of policy {started.policy.spec.name!r} failed: {in_words(error)}", file=sys.stderr)
+        finally:
             started.simulation.close()

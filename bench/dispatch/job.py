@@ -77,6 +77,8 @@ class Job:
     """Distributions that may change a number; each worker states the versions it has."""
     recording: Recording | None = None
     """Demonstrations are recorded this way; None: episodes are judged."""
+    asked_at: str = ""
+    """By which the process that has built the policy already is claimed (:mod:`vla_bench.policies.kept`)."""
     served_at: str = ""
     """Socket at which the driver itself decides (:mod:`vla_bench.bench.policy_server.live`), for
     ``inference="server"``; empty: servers are started."""

@@ -36,5 +36,6 @@ def connect(job: Job) -> Policy:
         start_seconds=job.run.start_deadline,
         results=job.results,
         logs=os.path.join(job.folder, LOGS) if job.folder else "",
+        asked_at=job.asked_at,
     )
     return ServedPolicy(order, Caller(job.served_at) if job.served_at else None)

@@ -17,7 +17,18 @@ from vla_bench.policies.errors import PolicyError
 
 
 class PolicyServerError(RuntimeError):
-    """The policy of a server has failed in a way that another try may mend."""
+    """The policy of a server has failed in a way that another try may mend.
+
+    Args:
+        message: what it raised, in a line.
+        detail: its traceback, or the end of the server's log.
+        at: the line of the policy's code.
+    """
+
+    def __init__(self, message: str, detail: str = "", at: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.at = at
 
 
 class PolicyServerLost(PolicyServerError):

@@ -6,23 +6,22 @@ on it. The step is that of an episode, made by the same code (:func:`vla_bench.b
 
 from __future__ import annotations
 
-import traceback
 from bdb import BdbQuit
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from vla_bench.bench.episode.actions import PolicyServerLost, chunks_of
+from vla_bench.bench.episode.actions import PolicyServerError, PolicyServerLost, chunks_of
 from vla_bench.bench.episode.rollout import SLOT, Phase, black_of, play_subtask
 from vla_bench.bench.episode.watch import FirstLook
 from vla_bench.bench.protocol import NOT_REPEATABLE, EpisodeSpec
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import Simulation
+from vla_bench.interruption import is_interruption
 from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import Policy, PolicySpec, SubtaskContext
-from vla_bench.policies.errors import PolicyError, TransientFault
+from vla_bench.policies.errors import PolicyError, PolicyQuit, TransientFault, in_words, raised_at
 
 AT_BREAKPOINT = (
     "the policy stops at a breakpoint(), and a worker has no terminal; to stop there in this one, type "
@@ -96,8 +95,8 @@ def try_out(simulation: Simulation, policy: Policy, episode: EpisodeSpec, seed: 
         raise
     except BdbQuit as error:
         raise PolicyError(AT_BREAKPOINT) from error
-    except (Exception, SystemExit) as error:
-        if where.phase is not Phase.DECIDE:
+    except BaseException as error:
+        if where.phase is not Phase.DECIDE or is_interruption(error):
             raise
         raise _blame(policy.spec.name, "act" if look.looked else "reset", error) from error
     repeatable = again is None or np.array_equal(chunk, again)
@@ -136,11 +135,8 @@ def _far_out(spec: PolicySpec, chunk: np.ndarray) -> str:
 
 def _blame(name: str, method: str, error: BaseException) -> PolicyError:
     """What the policy's code raised, as a sentence that says where it was raised."""
-    if isinstance(error.__cause__, StopIteration):  # which a generator on the way has made an error of its own
-        error = error.__cause__
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    said = " ".join(str(error).split())
+    told = isinstance(error, PolicyQuit | PolicyServerError)
+    at = error.at if isinstance(error, PolicyServerError) else raised_at(error)
     return PolicyError(
-        f"policy {name!r} fails in its first {method}(): {type(error).__name__}{f': {said}' if said else ''} "
-        f"({Path(frame.filename).name}, line {frame.lineno})"
+        f"policy {name!r} fails in its first {method}(): {error if told else in_words(error)}{f' ({at})' if at else ''}"
     )

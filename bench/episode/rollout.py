@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from vla_bench.policies.base import (
     TimedPolicy,
     ToldPolicy,
 )
+from vla_bench.policies.errors import contained
 
 OBSERVATION_AGE = "observation_age"
 """Flag of a subtask under latency: mean control steps between what a policy saw and the actions it led to."""
@@ -140,7 +141,10 @@ def run_episode(
         meter.enter(Phase.DECIDE)
         whole = chain_length == (len(episode.subtasks) if episode.judged == "chain" else 1)
         steps = sum(record.steps for record in records)
-        policy.finished(SLOT, EpisodeOutcome(whole, chain_length, steps, clock() - began))
+        try:
+            policy.finished(SLOT, EpisodeOutcome(whole, chain_length, steps, clock() - began))
+        except BaseException as raised:
+            _raise(raised, f"in finished() after {episode.episode}")
         parts.lap("policy")
     return EpisodeRecord(
         index=episode.index,
@@ -193,6 +197,16 @@ def _delay(simulation: Simulation, policy: Policy) -> Delay | None:
     return Delay(clock, policy.spec) if isinstance(clock, Clock) else None
 
 
+def _raise(raised: BaseException, where: str) -> NoReturn:
+    """Raises what the policy raised, with the place it was raised at; one that ends a program as one that does not."""
+    error = contained(raised)
+    if where and hasattr(error, "add_note"):  # a simulator's interpreter may be older
+        error.add_note(where)
+    if error is raised:
+        raise raised
+    raise error from raised
+
+
 def _no_lap(_part: str) -> None:
     """Measures nothing."""
 
@@ -237,7 +251,11 @@ def play_subtask(
 
     enter(Phase.DECIDE)
     context = SubtaskContext(episode.episode, position, episode.seed(seed, position), before, subtask)
-    policy.reset(SLOT, instruction, context)
+    where = f"{subtask!r}, subtask {position + 1} of {episode.episode}"
+    try:
+        policy.reset(SLOT, instruction, context)
+    except BaseException as raised:
+        _raise(raised, "" if step_limit is not None else f"in reset() for {where}")
     lap("policy")
     enter(Phase.SIMULATE)
     simulation.begin(subtask)
@@ -263,11 +281,9 @@ def play_subtask(
             executed = actions.executed(chunk, limit - steps)
             if delay is not None and latency is not None:
                 executed = delay.put_before(chunk, executed, observation, latency.seconds, limit - steps)
-        except Exception as error:
-            if step_limit is None and hasattr(error, "add_note"):  # a simulator's interpreter may be older
-                error.add_note(f"at step {steps} of {subtask!r}, subtask {position + 1} of {episode.episode}")
-            raise
-        through = ended is not None and ended(SLOT)
+            through = ended is not None and ended(SLOT)
+        except BaseException as raised:
+            _raise(raised, "" if step_limit is not None else f"at step {steps} of {where}")
         lap("policy")
         enter(Phase.SIMULATE)
         outcome = simulation.advance(executed)

@@ -168,10 +168,10 @@ class ServedPolicy:
         if isinstance(answer, dict) and "error" in answer:
             if answer["lasting"]:
                 raise PolicyError(answer["error"])
-            raise PolicyServerError(f"{answer['error']}\n{answer['detail']}".rstrip())
+            raise PolicyServerError(answer["error"], answer["detail"], answer["at"])
         return answer
 
     def _died(self) -> PolicyServerLost:
         self._disconnect()
         log = self._node.log_tail(self._number)
-        return PolicyServerLost(f"the policy server died\n{log}".rstrip())
+        return PolicyServerLost("the policy server died", log)

@@ -13,7 +13,7 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import EndingPolicy, Policy
-from vla_bench.policies.errors import TransientFault
+from vla_bench.policies.errors import TransientFault, contained
 
 
 class Decision(NamedTuple):
@@ -70,13 +70,13 @@ class Decisions:
         observations = [self._waiting.pop(slot) for slot in slots]
         try:
             chunks = chunks_of(self.policy.act(slots, observations), len(slots), self.policy.spec.name)
-        except Exception as raised:
-            error = raised
-            self.note(raised)
+        except BaseException as raised:
+            error = contained(raised)
+            self.note(error)
             if len(slots) > 1:
                 self.together = False
-                if isinstance(raised, UserError):  # which nobody would try again
-                    error = RuntimeError(str(raised))
+                if isinstance(error, UserError):  # which nobody would try again
+                    error = RuntimeError(str(error))
             for slot in slots:
                 answer(slot, error)
             return
@@ -99,5 +99,5 @@ class Decisions:
             self._actions.executed(chunk, len(chunk))
             policy = self.policy
             return Decision(chunk, isinstance(policy, EndingPolicy) and policy.spec.ends and bool(policy.ended(slot)))
-        except Exception as error:
-            return error
+        except BaseException as raised:
+            return contained(raised)

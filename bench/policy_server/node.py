@@ -27,6 +27,7 @@ from typing import Any
 
 from vla_bench import start
 from vla_bench.bench.policy_server.server import Busy, pulse, read_pulse
+from vla_bench.policies.kept import claim
 
 HUNG_SECONDS = 60.0
 """How long a decision may take before a server that has lost a worker meanwhile is taken for hung, unless
@@ -35,6 +36,7 @@ SILENT_SECONDS = 10.0
 """How long a server that has nothing to do must at least have been silent to be taken for hung."""
 LONGEST_FOLDER = 70
 """Characters; the path of a Unix socket has 107 at most, 104 on macOS."""
+SERVER = "vla_bench.bench.policy_server.server"
 LOG_TAIL = 4000
 """Characters of a server's log that go into an error."""
 
@@ -61,6 +63,8 @@ class ServerOrder:
     """Folder whose files are not the policy's."""
     logs: str = ""
     """Folder for what they print."""
+    asked_at: str = ""
+    """By which a process that has built the policy already is claimed (:mod:`vla_bench.policies.kept`)."""
 
 
 class Node:
@@ -171,26 +175,33 @@ class Node:
         ):
             listener.bind(str(path))
             listener.listen(1024)
+            reading, writing = os.pipe()
             inherited = (listener.fileno(), page.fileno())
-            process = subprocess.Popen(
-                start.command(
-                    "vla_bench.bench.policy_server.server",
-                    *inherited,
-                    python=order.python if os.path.exists(order.python) else None,
-                ),
-                pass_fds=inherited,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=_environment(number, order.servers),
-                start_new_session=True,  # the end of the worker that starts it is not its own
-            )
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError), process.stdin:
-                told: dict[str, Any] = {"policy": order.policy, "family": order.family, "options": order.options}
-                told |= {"worker": os.getpid(), "results": order.results}
-                process.stdin.write(json.dumps(told).encode())
-        return {"number": number, "pid": process.pid, "workers": []}
+            with open(reading, "rb") as orders, open(writing, "wb") as told:
+                pid = claim(order.asked_at, SERVER, log.fileno(), (*inherited, reading)) if order.servers == 1 else None
+                if pid is None:
+                    pid = subprocess.Popen(
+                        start.command(
+                            SERVER, *inherited, python=order.python if os.path.exists(order.python) else None
+                        ),
+                        pass_fds=inherited,
+                        stdin=orders,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        env=_environment(number, order.servers),
+                        start_new_session=True,  # the end of the worker that starts it is not its own
+                    ).pid
+                orders.close()
+                with contextlib.suppress(BrokenPipeError):
+                    told.write(json.dumps(self._told()).encode())
+                    told.flush()
+        return {"number": number, "pid": pid, "workers": []}
+
+    def _told(self) -> dict[str, Any]:
+        """What a server is told to build."""
+        order = self._order
+        told: dict[str, Any] = {"policy": order.policy, "family": order.family, "options": order.options}
+        return told | {"worker": os.getpid(), "results": order.results}
 
     def _log(self, number: int) -> Path:
         """In the run's folder where this machine has it, else beside the server's socket."""

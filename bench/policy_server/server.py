@@ -20,10 +20,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,9 +35,10 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 from vla_bench.policies.choice import PolicyChoice
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, PolicyQuit, contained, in_words, raised_at
 from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import content_to_plain, read_content
+from vla_bench.policies.kept import Asked
 from vla_bench.policies.one_slot import OneSlotPolicy
 from vla_bench.policies.registry import make_policy
 from vla_bench.policies.specification import policy_parts
@@ -79,24 +79,36 @@ def read_pulse(content: bytes) -> tuple[Busy, float]:
     return Busy(number & (1 << _BITS) - 1), (time.monotonic_ns() - (number >> _BITS)) / 1e9
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Worker:
     connection: socket.socket
-    slot: int
+    slot: int | None = None
+    """From its first word on; whoever only knocks has none."""
     inbox: Inbox = field(default_factory=Inbox)
 
 
 def main() -> None:
     """Runs the process."""
+    descriptors = [int(number) for number in sys.argv[1:3]]
+    sys.argv[:] = sys.argv[:1]  # a policy that reads the command line finds nothing of ours
+    _serve(descriptors, json.load(sys.stdin))
+
+
+def go_on(asked: Asked, descriptors: Sequence[int]) -> None:
+    """The same in a process that has built the policy already; the order comes from the last descriptor."""
+    with open(descriptors[2], "rb") as orders:
+        order = json.load(orders)
+    _serve(descriptors, order, asked)
+
+
+def _serve(descriptors: Sequence[int], order: dict[str, Any], asked: Asked | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     faulthandler.enable()
-    listener, page = socket.socket(fileno=int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), _PULSE.size)
-    sys.argv[:] = sys.argv[:1]  # a policy that reads the command line finds nothing of ours
-    order = json.load(sys.stdin)
+    listener, page = socket.socket(fileno=descriptors[0]), mmap.mmap(descriptors[1], _PULSE.size)
     watcher = _start_watcher(order["worker"])
     content: dict[str, Any] = {}
     try:
-        policy, content, failure = *_build(order), None
+        policy, content, failure = *_build(order, asked), None
     except Exception as error:
         policy, failure = None, error
         traceback.print_exc()
@@ -119,25 +131,32 @@ def _start_watcher(first_worker: int) -> IO[str] | None:
     return watcher.stdin
 
 
-def _build(order: dict[str, Any]) -> tuple[Policy, dict[str, Any]]:
+def _build(order: dict[str, Any], asked: Asked | None) -> tuple[Policy, dict[str, Any]]:
     """The policy, and the digests of what it is made of."""
     choice, before = PolicyChoice(**order["policy"]), set(sys.modules)
     environment = environment_spec(order["family"], order["options"])
-    make = partial(make_policy, choice, environment)
-    opened.watch()
-    policy = make()
+    folder = os.getcwd()
+    if asked is None:
+        opened.watch()
+        policy = make_policy(choice, environment)
+    else:
+        opened.go_on()  # what it opened so far is noted
+        policy, before = asked.policy, set(asked.modules)
     if policy.spec.privileged:
         raise PolicyError(
             f"policy {policy.spec.name!r} is shown the simulator's state, which no policy server gets: type "
             "run.inference=child"
         )
     left_out = Path(order["results"]) if order["results"] else None
-    content = content_to_plain(read_content(policy_parts(choice, environment, policy.spec, before, left_out)))
+    content = content_to_plain(read_content(policy_parts(choice, environment, policy.spec, before, left_out, folder)))
+    gone = os.getcwd() if asked is None else asked.folder
+    os.chdir(gone)
     if not isinstance(policy, OneSlotPolicy):
         return policy, content
 
     def another() -> OneSlotPolicy:
-        made = make()
+        os.chdir(folder)
+        made = make_policy(choice, environment)
         assert isinstance(made, OneSlotPolicy)
         return made
 
@@ -166,6 +185,7 @@ class Server:
         self._policy, self._failure = policy, failure
         self._queue = Decisions(policy) if policy is not None else None
         self._workers: dict[int, _Worker] = {}
+        self._strangers: set[_Worker] = set()
         self._supervisors: dict[int, int] = {}
         self._had_supervisor = False
         self._watcher = watcher
@@ -214,7 +234,7 @@ class Server:
 
     def close(self) -> None:
         """Closes all connections; whoever waits for an answer is told that there is nobody left."""
-        for worker in list(self._workers.values()):
+        for worker in [*self._workers.values(), *self._strangers]:
             self._lose(worker)
         for descriptor in self._supervisors.values():
             os.close(descriptor)
@@ -255,9 +275,8 @@ class Server:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             connection, _ = listener.accept()
-            slot = next(number for number in range(len(self._workers) + 1) if number not in self._workers)
-            worker = _Worker(connection, slot)
-            self._workers[slot] = worker
+            worker = _Worker(connection)
+            self._strangers.add(worker)
             self._selector.register(connection, selectors.EVENT_READ, lambda _: self._hear(worker))
 
     def _hear(self, worker: _Worker) -> None:
@@ -274,6 +293,7 @@ class Server:
         match message["do"]:
             case "hello":
                 self._last_took_leave = False
+                self._welcome(worker)
                 self._watch(message["supervisor"])
                 if self._watcher is not None:
                     with contextlib.suppress(OSError):
@@ -294,8 +314,10 @@ class Server:
                 assert self._policy is not None
                 try:
                     context = SubtaskContext(**message["context"])
+                    assert worker.slot is not None
                     self._policy.reset(worker.slot, message["instruction"], context)
-                except Exception as error:
+                except BaseException as raised:
+                    error = contained(raised)
                     self._decisions.note(error)
                     send(worker.connection, told(error))
                 else:
@@ -305,18 +327,29 @@ class Server:
                 if finished is not None:
                     try:
                         finished(worker.slot, EpisodeOutcome(**message["outcome"]))
-                    except Exception as error:  # the episode is over; the next one will show what is wrong
-                        self._decisions.note(error)
+                    except BaseException as raised:  # the episode is over; the next one will show what is wrong
+                        self._decisions.note(contained(raised))
             case "act":
+                assert worker.slot is not None
                 self._decisions.ask(worker.slot, worker.inbox.take())
             case "leave":
                 self._lose(worker)
                 self._last_took_leave = not self._workers
 
+    def _welcome(self, worker: _Worker) -> None:
+        """Gives it the first slot that is free."""
+        self._strangers.discard(worker)
+        worker.slot = next(number for number in range(len(self._workers) + 1) if number not in self._workers)
+        self._workers[worker.slot] = worker
+
     def _lose(self, worker: _Worker) -> None:
-        if self._workers.pop(worker.slot, None) is None:
+        if worker.slot is None:
+            if worker not in self._strangers:
+                return
+            self._strangers.remove(worker)
+        elif self._workers.pop(worker.slot, None) is None:
             return
-        if self._queue is not None:
+        elif self._queue is not None:
             self._queue.forget(worker.slot)
         self._selector.unregister(worker.connection)
         worker.connection.close()
@@ -346,9 +379,10 @@ def told(error: Exception) -> dict[str, Any]:
     """An error as a message."""
     known = isinstance(error, UserError)
     return {
-        "error": str(error) if known else f"{type(error).__name__}: {error}",
+        "error": str(error) if known or isinstance(error, PolicyQuit) else in_words(error),
         "lasting": known,
         "detail": "".join(traceback.format_exception(error)),
+        "at": raised_at(error),
     }
 
 

@@ -25,6 +25,7 @@ from vla_bench.envs.stress.levels import Stress
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.choice import PolicyChoice
 from vla_bench.policies.identity.content import Content
+from vla_bench.policies.kept import Asked, Kept, can_keep
 from vla_bench.policies.registry import NEED_NUMPY_ONLY, find_policy
 from vla_bench.policies.specification import Specification, ask_policy
 
@@ -48,21 +49,37 @@ class Preparation:
     """What it printed while it was asked."""
     live: LiveInstance | None = None
     """The policy itself, when it lives in this process."""
+    kept: Kept | None = None
+    """The process that has built it, when a worker may claim that."""
+    built: Asked | None = None
+    """The policy as it was built in this process, for ``run.backend=inline``."""
     identified: bool = False
     """Whether what the policy finds out about itself is in the identity."""
     row: str = ""
     """Of an ablation, whose name is in the folder's; empty for a run by itself."""
 
+    def release(self) -> None:
+        """Ends what was kept for the run."""
+        if self.kept is not None:
+            self.kept.release()
 
-def prepare(config: Config, live: LiveInstance | None = None) -> Preparation:
+
+def prepare(config: Config, live: LiveInstance | None = None, *, keep: bool = False) -> Preparation:
     """Plans the run and names its folder; touches nothing, loads no simulator.
+
+    ``keep``: it is run next, so a policy that is built to be asked what it needs is kept for that; release it then.
 
     Raises:
         UserError: the policy, the assets or the benchmark are not as configured; says what to type.
     """
     environment = environment_of(config.benchmark)  # a mistake in the benchmark is told before the policy is asked
-    asked = _asked(config) if live is None else live.specification(environment, Path(config.run.results))
-    return _prepared(config, asked, live, environment)
+    asked = _asked(config, keep) if live is None else live.specification(environment, Path(config.run.results))
+    try:
+        return _prepared(config, asked, live, environment)
+    except BaseException:
+        if asked.kept is not None:
+            asked.kept.release()
+        raise
 
 
 def under(ready: Preparation, stress: Stress) -> Preparation:
@@ -113,7 +130,16 @@ def _prepared(
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, named)
     identity["content"] = asked.content.digests
     return Preparation(
-        config, policy, made, identity, Path(config.run.results) / name, asked.content, asked.output, live
+        config,
+        policy,
+        made,
+        identity,
+        Path(config.run.results) / name,
+        asked.content,
+        asked.output,
+        live,
+        asked.kept,
+        asked.built,
     )
 
 
@@ -125,15 +151,18 @@ def as_row(ready: Preparation, row: str) -> Preparation:
     return dataclasses.replace(ready, config=dataclasses.replace(ready.config, run=run), folder=folder, row=row)
 
 
-def _asked(config: Config) -> Specification:
+def _asked(config: Config, keep: bool) -> Specification:
+    run = config.run
+    # A worker on a GPU of its own, or on another machine, builds its own.
+    same = run.backend == "local" or (run.backend == "ray" and run.address is None and not run.gpu_share)
     return ask_policy(
         PolicyChoice(config.policy.target, config.policy.arguments),
         config.benchmark.family,
         environment_options(config.benchmark),
         left_out=Path(config.run.results),
         seconds=config.run.start_deadline,
-        # Whoever debugs wants to stop in the worker, not in the process that is thrown away.
-        environment={"PYTHONBREAKPOINT": "0"} if config.run.backend == "inline" else None,
+        keep=keep and same and can_keep(),
+        here=keep and run.backend == "inline",
     )
 
 

@@ -80,6 +80,7 @@ def parts_of(
     stated: Mapping[str, str],
     loaded_before: Iterable[str] | None = None,
     opened: Iterable[Path] = (),
+    written: Iterable[Path] = (),
     left_out: Path | None = None,
 ) -> Parts:
     """What a policy is made of.
@@ -92,6 +93,7 @@ def parts_of(
             the argument's name; those arguments are not read again.
         loaded_before: see :func:`vla_bench.policies.identity.sources.source_files`.
         opened: files that were read while it was built (:mod:`vla_bench.policies.identity.opened`).
+        written: files that it wrote to meanwhile; those that arguments name (a log) are not what it is made of.
         left_out: a folder that is not the policy's.
     """
     known = {f"policy.{name}": digest for name, digest in stated.items()}
@@ -114,6 +116,11 @@ def parts_of(
     loaded = digests_as_loaded(sources.values())
     homes = list(dict.fromkeys([Path.cwd(), *(file.parent for file in sources.values())]))
     files, remarks = named_paths(given, homes, left_out)
+    own_writing = {os.path.realpath(file) for file in written if not is_weights(file.name)}
+    for label, file in list(files.items()):
+        if os.path.realpath(file) in own_writing:
+            del files[label]
+            remarks.append(f"{label} is written by the policy itself; its content is not compared")
     opened = list(opened)
     known |= {} if ours else _revisions(opened)
     named = named_files(sources.values())

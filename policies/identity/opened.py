@@ -33,12 +33,24 @@ def watch() -> None:
         sys.addaudithook(_hear)
 
 
+def go_on() -> None:
+    """Notes again what this process opens, beside what was noted until :func:`files_opened`."""
+    global _watching, _mapped_before
+    _mapped_before = set(_mapped())
+    _watching = True
+
+
 def files_opened() -> list[Path]:
     """Files read and not written since :func:`watch`, in their order; ends the watching."""
     global _watching
     _watching = False
-    names = dict.fromkeys([*_read, *(name for name in _mapped() if name not in _mapped_before)])
-    return [Path(name) for name in names if name not in _written and os.path.isfile(name)]
+    _read.update(dict.fromkeys(name for name in _mapped() if name not in _mapped_before))
+    return [Path(name) for name in _read if name not in _written and os.path.isfile(name)]
+
+
+def files_written() -> list[Path]:
+    """Files opened to be written since :func:`watch`: a log that an argument names, for one."""
+    return [Path(name) for name in sorted(_written)]
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
