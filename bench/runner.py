@@ -250,7 +250,8 @@ def _run(ready: Preparation, missing: list[EpisodeSpec], journal: Journal, scree
             pool.asked = ready.built
         if ready.live is not None:
             pool = serving(pool, ready.live.serve(environment_of(ready.config.benchmark), ready.content))
-        keep_output(ready.folder, "specification", ready.output)
+        if ready.kept is None:  # else it begins the log of what that process becomes
+            keep_output(ready.folder, "specification", ready.output)
         shown = ShownLogs(ready.folder) if run.show_output and run.backend != "inline" else contextlib.nullcontext()
         with contextlib.suppress(_Enough), shown:
             run_episodes(job, missing, pool, on_event=take, stop=stop)

@@ -28,6 +28,8 @@ from vla_bench.policies.base import Policy
 
 CLOSE_SECONDS = 10.0
 """What a server that was claimed gets to close its policy after the run."""
+LONGEST_LOG = 1 << 20
+"""Bytes of what it printed that are passed on."""
 ANSWER_SECONDS = 10.0
 """How long a claim may wait for its answer."""
 _MOST_DESCRIPTORS = 16
@@ -97,6 +99,8 @@ class Offer:
         stdin, log, *rest = descriptors
         sys.stdout.flush()
         sys.stderr.flush()
+        with contextlib.suppress(OSError):  # what it printed so far begins the log that it goes on with
+            os.write(log, os.pread(1, LONGEST_LOG, 0))
         for number, there in ((stdin, (0,)), (log, (1, 2))):
             for target in there:
                 os.dup2(number, target)

@@ -71,6 +71,7 @@ def test_a_worker_that_sees_other_code_is_refused(place, monkeypatch):
         return answer
 
     monkeypatch.setattr(preparation, "ask_policy", edited_meanwhile)
+    monkeypatch.setattr(preparation, "can_keep", lambda: False)  # as with workers of a cluster, who build their own
     with pytest.raises(
         ProtocolMismatch, match=r"local-0 .* another state of the policy.*edited_part\.py .* on local-0"
     ):

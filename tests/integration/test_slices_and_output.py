@@ -88,8 +88,7 @@ def talking(tmp_path, monkeypatch):
 def test_what_a_policy_prints_is_kept_and_shown_when_asked_for(talking, tmp_path, capfd):
     done = evaluate(config(tmp_path, talking, backend="local", workers=1, only=("0..0",), name="x"))
     said = (done.folder / "logs" / "local-0.log").read_text()
-    assert "built here" in said and "reset to" in said
-    assert (done.folder / "logs" / "specification.log").read_text() == "built here\n"
+    assert said.count("built here") == 1 and "reset to" in said
     assert "reset to" not in capfd.readouterr().err
     evaluate(config(tmp_path, talking, backend="local", workers=1, only=("1..1",), name="x", show_output=True))
     assert "[local-0] reset to" in capfd.readouterr().err
