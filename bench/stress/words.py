@@ -38,8 +38,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "table": ("tabletop",),
     "slowly": ("gently",),
 }
-"""By word: what may stand in its place. One that begins a two-word verb with ``on`` or ``off`` stays (``turn on``)."""
-_PARTICLES = ("on", "off")
+"""By word: what may stand in its place. One that begins a two-word verb stays (``turn on``, ``put out``)."""
+_PARTICLES = ("on", "off", "out")
 POLITE = ("please {}", "could you {} please", "can you {} for me", "i would like you to {}", "robot, please {}")
 _NEIGHBOURS = {
     **{"q": "wa", "w": "qes", "e": "wrd", "r": "etf", "t": "ryg", "y": "tuh", "u": "yij", "i": "uok", "o": "ipl"},

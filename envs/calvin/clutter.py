@@ -35,6 +35,10 @@ y, lie on it: not in the drawer nor behind the door."""
 _TRIES = 300
 _PARKED = -3.0
 """z of what has no place, metres."""
+_NEAR = 0.04
+"""An object stands fast until the arm, a block or another object that does not is so near, metres, by their boxes: the
+tool moves by 0.02 m in a control step. So the world is the unchanged one, almost to the last bit, until then:
+everything that can move is in one system of equations, which is solved to a residual."""
 _CLUTTER = 31
 """Of the seeds: keeps the draws of clutter apart from others."""
 
@@ -68,6 +72,8 @@ class Clutter:
         """Makes them where nobody sees them."""
         self._bullet, self._client = bullet, client
         self.bodies = [self._make(THINGS[index % len(THINGS)], visuals) for index in range(count)]
+        self._fast: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        """Boxes around those that stand fast, a little larger than they are."""
 
     def _make(self, thing: Thing, visuals: bool) -> int:
         p, client = self._bullet, self._client
@@ -79,7 +85,7 @@ class Clutter:
             solid, seen = {"radius": radius, "height": height}, {"radius": radius, "length": height}
         visual = p.createVisualShape(shape, rgbaColor=thing.colour, physicsClientId=client, **seen) if visuals else -1
         collision = p.createCollisionShape(shape, physicsClientId=client, **solid)
-        body: int = p.createMultiBody(MASS, collision, visual, (0, 0, _PARKED), physicsClientId=client)
+        body: int = p.createMultiBody(0, collision, visual, (0, 0, _PARKED), physicsClientId=client)
         return body
 
     def place(self, world: World, seed: int) -> None:
@@ -87,7 +93,9 @@ class Clutter:
         p, client = self._bullet, self._client
         generator = np.random.default_rng((seed, _CLUTTER))
         standing: list[np.ndarray] = []
+        self._fast = {}
         for index, body in enumerate(self.bodies):
+            p.changeDynamics(body, -1, mass=0, physicsClientId=client)
             half = THINGS[index % len(THINGS)].half_sizes[2]
             for (x, y, height), _ in itertools.product((_TOP, _CUPBOARD), range(_TRIES)):
                 place = np.array([generator.uniform(*x), generator.uniform(*y), height + half])
@@ -95,12 +103,22 @@ class Clutter:
                 if self._is_free(world, place, standing):
                     p.resetBasePositionAndOrientation(body, place, turn, physicsClientId=client)
                     if not self._touches(world, body):
-                        p.changeDynamics(body, -1, mass=MASS, physicsClientId=client)  # it may have been parked
                         standing.append(place)
+                        low, high = p.getAABB(body, physicsClientId=client)
+                        self._fast[body] = np.array(low) - _NEAR, np.array(high) + _NEAR
                         break
             else:
                 p.resetBasePositionAndOrientation(body, (0, 0, _PARKED), (0, 0, 0, 1), physicsClientId=client)
-                p.changeDynamics(body, -1, mass=0, physicsClientId=client)
+
+    def loosen(self, world: World) -> None:
+        """Lets those move that something has come near to. To be called before each control step."""
+        p, client = self._bullet, self._client
+        movers = {world.robot.body, *world.blocks, *(body for body in self.bodies if body not in self._fast)}
+        for body, (low, high) in list(self._fast.items()):
+            near = p.getOverlappingObjects(low, high, physicsClientId=client) or ()
+            if any(other in movers for other, _ in near):
+                p.changeDynamics(body, -1, mass=MASS, physicsClientId=client)
+                del self._fast[body]
 
     def _is_free(self, world: World, place: np.ndarray, standing: list[np.ndarray]) -> bool:
         blocks = [np.array(world.position(body)) for body in world.blocks]

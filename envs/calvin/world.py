@@ -137,6 +137,8 @@ class World:
 
     def step(self, action: np.ndarray) -> None:
         """One control step: the action's targets, eight substeps, the lights."""
+        if self.clutter is not None:
+            self.clutter.loosen(self)
         self.robot.command(action)
         for _ in range(SUBSTEPS):
             self._bullet.stepSimulation(physicsClientId=self._client)

@@ -23,6 +23,9 @@ REST_EULER = np.array((math.pi, 0.0, 1.5))
 """Orientation of the tool at the rest pose, nearly, radians."""
 ARRIVED_POSITION, ARRIVED_ANGLE = 1e-4, 1e-3
 """The commanded target is at its goal when closer than this (metres, radians)."""
+SLACK, WIDEST = 8, 0.012
+"""A leg that takes so many steps more than its way needs never gets so near, since noise is put on its actions: from
+then on twice the distance will do at each step, up to this one (metres; the angle goes with it)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +63,7 @@ class Follower:
         self._arrived = arrived
         self._index = 0
         self._steps = 0
+        self._needed = 0
         self._waited = 0
 
     @property
@@ -79,6 +83,8 @@ class Follower:
             self._steps = self._waited = 0
         if phase is None:
             return None
+        if not self._steps and phase.pose is not None:
+            self._needed = _steps_to(phase, state)
         self._steps += 1
         return np.concatenate((steer(phase, state), (phase.gripper,)))
 
@@ -89,8 +95,9 @@ class Follower:
             return True
         shift, turn = _remaining(phase.pose, state)
         final = phase.tolerance < POSITION_UNIT
-        near = self._arrived if final else phase.tolerance
-        turned_enough = ARRIVED_ANGLE * self._arrived / ARRIVED_POSITION
+        arrived = self._near_enough()
+        near = arrived if final else phase.tolerance
+        turned_enough = ARRIVED_ANGLE * arrived / ARRIVED_POSITION
         if np.abs(shift).max() > near or np.abs(turn).max() > (turned_enough if final else 0.3):
             return False
         self._waited += 1
@@ -101,6 +108,18 @@ class Follower:
             return False
         turned = angle_between(phase.pose.rotation, matrix_of_euler(state.robot_obs[3:6]))
         return turned <= phase.turn_tolerance or not final
+
+    def _near_enough(self) -> float:
+        late = min(self._steps - self._needed - SLACK, 30)
+        return max(self._arrived, min(self._arrived * 2.0**late, WIDEST)) if late > 0 else self._arrived
+
+
+def _steps_to(phase: Phase, state: CalvinState) -> int:
+    """Actions that bring the commanded target to the phase's pose when each does what it says."""
+    assert phase.pose is not None
+    shift, turn = _remaining(phase.pose, state)
+    most = max(float(np.abs(shift).max()) / POSITION_UNIT, float(np.abs(turn).max()) / ROTATION_UNIT)
+    return math.ceil(most / phase.speed)
 
 
 def steer(phase: Phase, state: CalvinState) -> np.ndarray:

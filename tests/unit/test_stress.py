@@ -197,6 +197,10 @@ def test_paraphrases_are_there_for_all_tasks_and_each_for_one_task():
 def test_words_in_other_words():
     generator = np.random.default_rng(0)
     assert words.synonyms("turn on the light bulb", generator) == "turn on the lamp"
+    assert (
+        words.synonyms("move the lever down to put out the bulb", generator)
+        == "shift the handle down to put out the lamp"
+    )
     assert words.synonyms("push the red block left", generator) == "shove the red cube left"
     assert words.reordered("lift the red block") == "the red block lift"
     assert "lift it" in words.polite("lift it", generator)
