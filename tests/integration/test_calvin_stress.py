@@ -131,11 +131,11 @@ def test_clutter_that_is_run_into_gives_way():
         simulation.reset(plan(config, policy, CALVIN, Stress(clutter=6)).protocol.episodes[1].start)
         simulation.begin("turn_off_led")
         world = simulation.world
-        place = np.array(world.position(world.clutter.bodies[2]))
+        place = np.array(world.position(world.clutter.bodies[2])) + np.array((0.0, 0.0, 0.01))
         before = [world.position(body) for body in world.clutter.bodies]
         for _ in range(90):
             tool = np.array(simulation.observe()["robot_obs"][:3])
-            away = place + (0, 0, 0.01) - tool
+            away = place - tool
             simulation.advance(np.array([[*np.clip(away / 0.02, -1, 1), 0, 0, 0, -1.0]]))
         after = [world.position(body) for body in world.clutter.bodies]
     finally:

@@ -142,6 +142,20 @@ def test_a_blocked_arm_does_not_hold_up_the_plan_for_ever():
     assert steps >= 5 + 12
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.5])
+def test_a_leg_ends_also_under_noise_on_every_action(noise):
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        phase = Phase("go", Pose(np.array((0.1, -0.1, 0.5)), DOWN), OPEN, tolerance=0.006)
+        follower, state, steps = Follower([phase]), arm((0.0, 0.0, 0.6), REST_EULER), 0
+        while (action := follower.action(state)) is not None:
+            noisy = np.append(action[:6] + noise * generator.standard_normal(6), action[6])
+            obey(state, noisy, lag=0.3)
+            steps += 1
+            assert steps < 120, "it never ended"
+        assert np.linalg.norm(state.robot_obs[:3] - phase.pose.position) < 0.006 + 3 * noise * POSITION_UNIT
+
+
 def test_distances_to_boxes():
     boxes = [axis_aligned((-1, -1, -1), (1, 1, 1)), Box(np.array((5.0, 0, 0)), np.eye(3), np.full(3, 0.5))]
     points = np.array(((0.0, 0.0, 3.0), (0.0, 0.9, 0.0), (4.0, 0.0, 0.0)))
