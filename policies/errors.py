@@ -10,7 +10,14 @@ from vla_bench.interruption import is_interruption
 
 
 class TransientFault(RuntimeError):
-    """Something that another try may mend: a server that is being restarted, a network that is away."""
+    """Something that another try may mend: a server that is being restarted, a network that is away.
+
+    Its message says what a user needs; ``detail`` is what the other side said in full, where it said more.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class PolicyQuit(RuntimeError):

@@ -98,9 +98,8 @@ def scripted(handler: Callable, **options) -> Iterator[str]:
     thread = Thread()
 
     async def start():
-        return await serve(
-            handler, "127.0.0.1", 0, compression=None, max_size=None, ping_interval=None, close_timeout=0.2, **options
-        )
+        plain = {"compression": None, "max_size": None, "ping_interval": None, "close_timeout": 0.2}
+        return await serve(handler, "127.0.0.1", 0, **{**plain, **options})
 
     async def stop(server):
         server.close()

@@ -37,7 +37,7 @@ from vla_bench.envs.simulation import Simulation, environment_spec
 from vla_bench.envs.stress.wrapped import make_simulation
 from vla_bench.lifeline import is_cut, tie
 from vla_bench.policies.base import Policy
-from vla_bench.policies.errors import PolicyError, PolicyQuit
+from vla_bench.policies.errors import PolicyError, PolicyQuit, TransientFault
 from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import content_to_plain, read_content
 from vla_bench.policies.kept import Asked
@@ -78,7 +78,10 @@ def serve(connection: socket.socket, page: Page, asked: Asked | None = None) -> 
     try:
         simulation, policy, info = build_worker(job, asked=asked)
     except Exception as error:
-        send(connection, {"start_error": explain(error), "lasting": isinstance(error, UserError)})
+        why = explain(error)
+        if isinstance(error, TransientFault):
+            why["detail"] = ""  # it is printed, and is another program's traceback
+        send(connection, {"start_error": why, "lasting": isinstance(error, UserError)})
         return
     try:
         page.enter(Phase.IDLE)
@@ -189,12 +192,14 @@ def _content(job: Job, policy: Policy, before: set[str], folder: str) -> dict[st
 
 
 def explain(error: Exception) -> dict[str, str]:
-    """An error as ``message`` and ``detail`` (the traceback)."""
-    known = isinstance(error, UserError | PolicyQuit | PolicyServerError)
+    """An error as ``message`` and ``detail``: the traceback, or what somebody else's server said in full."""
+    known = isinstance(error, UserError | PolicyQuit | PolicyServerError | TransientFault)
     if type(error).__name__ == "BdbQuit":
         error = PolicyError(AT_BREAKPOINT)
         known = True
     where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    if isinstance(error, TransientFault):
+        return {"message": str(error) + where, "detail": error.detail}
     return {
         "message": (str(error) if known else f"{type(error).__name__}: {error}") + where,
         "detail": f"{getattr(error, 'detail', '')}\n{''.join(traceback.format_exception(error))}".lstrip(),

@@ -23,7 +23,7 @@ from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.protocol import EpisodeError, EpisodeRecord, EpisodeSpec
 from vla_bench.envs.errors import UserError
 from vla_bench.policies.base import Policy
-from vla_bench.policies.errors import PolicyError, contained, in_words
+from vla_bench.policies.errors import PolicyError, TransientFault, contained, in_words
 from vla_bench.policies.kept import Asked
 
 NAME = "inline"
@@ -96,7 +96,7 @@ class InlinePool:
         try:
             self._started = build_worker(self._job, self.policy, self.asked)
         except Exception as error:
-            if not isinstance(error, UserError):
+            if not isinstance(error, UserError | TransientFault):
                 traceback.print_exc()
             self._gone = True
             return Gone(NAME, EpisodeError("exception", **explain(error)), lasting=isinstance(error, UserError))
@@ -109,7 +109,8 @@ class InlinePool:
             started = self._started
             record = run_traced(started.simulation, started.policy, episode, self._job, meter=self._where)
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            if not isinstance(error, TransientFault):
+                traceback.print_exc(file=sys.stderr)
             kind: Literal["policy", "exception"] = "policy" if self._where.phase is Phase.DECIDE else "exception"
             return Failure(EpisodeError(kind, **explain(error)), lasting=isinstance(error, PolicyError))
         return dataclasses.replace(record, worker=NAME, attempt=attempt)

@@ -18,7 +18,7 @@ from vla_bench.bench.policy_server.node import Node, ServerOrder
 from vla_bench.bench.wire import send
 from vla_bench.envs.observation import Observation
 from vla_bench.policies.base import EpisodeOutcome, PolicySpec, SubtaskContext, spec_from_plain
-from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.errors import PolicyError, TransientFault
 from vla_bench.policies.identity.content import Content, content_from_plain
 
 LOOK_SECONDS = 1.0
@@ -168,6 +168,8 @@ class ServedPolicy:
         if isinstance(answer, dict) and "error" in answer:
             if answer["lasting"]:
                 raise PolicyError(answer["error"])
+            if answer.get("transient"):
+                raise TransientFault(answer["error"], answer["detail"])
             raise PolicyServerError(answer["error"], answer["detail"], answer["at"])
         return answer
 

@@ -35,7 +35,7 @@ from vla_bench.envs.errors import UserError
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 from vla_bench.policies.choice import PolicyChoice
-from vla_bench.policies.errors import PolicyError, PolicyQuit, contained, in_words, raised_at
+from vla_bench.policies.errors import PolicyError, PolicyQuit, TransientFault, contained, in_words, raised_at
 from vla_bench.policies.identity import opened
 from vla_bench.policies.identity.content import content_to_plain, read_content
 from vla_bench.policies.kept import Asked
@@ -377,6 +377,8 @@ class Server:
 
 def told(error: Exception) -> dict[str, Any]:
     """An error as a message."""
+    if isinstance(error, TransientFault):
+        return {"error": str(error), "lasting": False, "transient": True, "detail": error.detail}
     known = isinstance(error, UserError)
     return {
         "error": str(error) if known or isinstance(error, PolicyQuit) else in_words(error),

@@ -34,6 +34,9 @@ from vla_bench.policies.remote.statement import compare, said
 
 FIRST_SECONDS = 540.0
 """For a first answer: a server may compile its model then. Below the 600 s after which a worker is taken for hung."""
+TRIES, PAUSE = 8, 0.05
+"""Of one question whose connection breaks, and seconds before the second try, doubled each time. Whatever ends the
+connection at each of them is not chance."""
 LEAST_SECONDS, MARGIN, MOST_SECONDS = 50.0, 15.0, 1500.0
 """For a later one: at least, times the slowest so far, at most. Each below the limit of the worker's deadlines."""
 
@@ -134,7 +137,7 @@ class RemotePolicy:
             if word := said(self.statement, protocol):
                 self._spec = dataclasses.replace(self._spec, files={**self._spec.files, "server": word})
             if probe:
-                self._probe(slot.connection)
+                self._probe(slot)
         except BaseException:
             self.close()
             raise
@@ -345,23 +348,33 @@ class RemotePolicy:
         seconds = self._timeout or (
             FIRST_SECONDS if first else min(max(MARGIN * self._slowest, LEAST_SECONDS), MOST_SECONDS)
         )
-        began = time.monotonic()
-        until = began + seconds
-        while True:
+        until = time.monotonic() + seconds
+        for number in range(TRIES):
             try:
                 return self._try(slot, request, until)
             except RemoteFault as fault:
-                connection = slot.connection
-                lost = connection is None or not connection.open
                 stateless = self._mapping.protocol != "vla_eval"
-                left = until - time.monotonic()
-                if not (lost and stateless) or isinstance(fault, ServerFault | MessageFault) or left <= 0.5:
+                if not stateless or not self._may_try_again(slot, fault, number, until):
                     raise
-                try:
-                    slot.connection = self._connection(slot.number, left)
-                    slot.told = False
-                except RemoteFault as second:
-                    raise RemoteFault(f"{fault}; {second}") from None
+                self._connect_again(slot, fault, until)
+                slot.told = False
+        raise AssertionError("unreachable")
+
+    def _may_try_again(self, slot: _Slot, fault: RemoteFault, number: int, until: float) -> bool:
+        """Whether it was the connection's fault, of which there is time and hope to have another."""
+        lost = slot.connection is None or not slot.connection.open
+        chance = lost and not isinstance(fault, ServerFault | MessageFault)
+        pause = PAUSE * 2**number
+        if not chance or number + 1 == TRIES or until - time.monotonic() <= pause + 0.5:
+            return False
+        time.sleep(pause if number else 0.0)
+        return True
+
+    def _connect_again(self, slot: _Slot, fault: RemoteFault, until: float) -> None:
+        try:
+            slot.connection = self._connection(slot.number, max(0.5, until - time.monotonic()))
+        except RemoteFault as second:
+            raise RemoteFault(f"{fault}; {second}") from None
 
     def _try(self, slot: _Slot, request: Mapping[str, Any], until: float) -> Any:
         connection = slot.connection
@@ -378,13 +391,21 @@ class RemotePolicy:
         slot.model_seconds = connection.model_seconds(reply)
         return reply
 
-    def _probe(self, connection: Connection) -> None:
+    def _probe(self, slot: _Slot) -> None:
         """One fixed observation: shows at once whether requests and answers fit, and whether it is the same model."""
         until = time.monotonic() + (self._timeout or FIRST_SECONDS)
-        try:
-            self.answer_digest = self._answer_to_probe(connection, until)
-        except MessageFault as fault:
-            raise PolicyError(f"the server's answer does not fit the mapping {self._mapping.name}: {fault}") from None
+        for number in range(TRIES):
+            assert slot.connection is not None
+            try:
+                self.answer_digest = self._answer_to_probe(slot.connection, until)
+                return
+            except MessageFault as fault:
+                name = self._mapping.name
+                raise PolicyError(f"the server's answer does not fit the mapping {name}: {fault}") from None
+            except RemoteFault as fault:
+                if not self._may_try_again(slot, fault, number, until):
+                    raise
+                self._connect_again(slot, fault, until)
 
     def _answer_to_probe(self, connection: Connection, until: float) -> str:
         """Digest of what is answered to it."""

@@ -1,6 +1,7 @@
 """The real openpi-client and vla-eval packages, in an environment of their own, against ours on CALVIN.
 
-``REMOTE_PYTHON`` names an interpreter that has them; else one is made. ``REMOTE_SEQUENCES`` says how many sequences.
+``REMOTE_PYTHON`` names an interpreter that has them; else one is made. ``REMOTE_SEQUENCES`` and ``REMOTE_STEPS`` say
+how many sequences, and how many steps of each subtask; ``REMOTE_RENDERER`` which renderer draws what is sent.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SCRIPT = Path(__file__).parents[1] / "their_packages.py"
 PACKAGES = ("openpi-client==0.1.2", "vla-eval==0.8.0", "typing_extensions")
 SEQUENCES = int(os.environ.get("REMOTE_SEQUENCES", "2"))
 STEPS = int(os.environ.get("REMOTE_STEPS", "12"))
+RENDERER = os.environ.get("REMOTE_RENDERER", "tiny")
 CALVIN = environment_spec("calvin")
 PROTOCOLS = ("openpi", "vla_eval")
 
@@ -55,10 +57,10 @@ def their_python(tmp_path_factory):
 
 
 def records(policy):
-    """Outcomes of the first sequences; with the smallest renderer, and few steps."""
+    """Outcomes of the first sequences; of few steps, unless more are asked for."""
     benchmark = benchmark_from_plain({"sequences": SEQUENCES, "step_limit": STEPS})
     episodes = _chains(benchmark, find_bundle("builtin"), _sequences(benchmark.options))
-    options = {"assets": "builtin", "renderer": "tiny"}
+    options = {"assets": "builtin", "renderer": RENDERER}
     simulation = make_simulation(SimulationSpec("calvin", options, Sensors.of("static", "gripper")))
     try:
         found = [run_episode(simulation, policy, episode, seed=0).outcome() for episode in episodes]

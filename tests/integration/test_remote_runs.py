@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("websockets")
 
-from remote_servers import Waver, served
+from remote_servers import Waver, scripted, served
 
 from tools import remote_fuzz, remote_torture
 from vla_bench.bench.cli import run as command_line
 from vla_bench.envs.fake import environment_spec
+from vla_bench.policies.remote.codecs import openpi
 
 FAKE = environment_spec({})
 
@@ -55,6 +56,40 @@ def test_a_run_belongs_to_the_model_that_the_server_says_it_is(tmp_path, capsys)
     capsys.readouterr()
     assert run(tmp_path, "127.0.0.1:9", name="new", wait=1) == 1
     assert "Is the server running?" in capsys.readouterr().err
+
+
+WORDS = "Traceback (most recent call last):\n  File 'serve.py', line 7\nKeyError: 'observation/state'"
+
+
+@pytest.mark.parametrize("inference", ["child", "server"])
+def test_what_a_server_says_of_its_failure(tmp_path, capfd, inference):
+    """The sentence on the screen; its whole words with the episode that met them."""
+    fails = {"at once": True}
+
+    async def failing(connection):
+        await connection.send(openpi.encode({"name": "failing"}))
+        count = 0
+        async for _ in connection:
+            count += 1
+            if fails["at once"] or count > 3:
+                await connection.send(WORDS)
+                await connection.close(1011, "Internal server error. Traceback included in previous frame.")
+                return
+            await connection.send(openpi.encode({"actions": [[0.0] * 4] * 5}))
+
+    words = ("run.workers=1", "run.max_attempts=1", "run.only=seq-0000", f"run.inference={inference}")
+    with scripted(failing) as address:
+        assert run(tmp_path, address, *words, name="one") == 2
+        shown = capfd.readouterr()
+        assert f"ws://{address} failed: KeyError: 'observation/state'" in shown.err
+        assert "Traceback" not in shown.out + shown.err
+        fails["at once"] = False
+        run(tmp_path, address, *words, name="two")
+    shown = capfd.readouterr()
+    assert "Traceback" not in shown.out + shown.err
+    report = (tmp_path / "two/errors.md").read_text()
+    assert f"ws://{address} failed: KeyError: 'observation/state'" in report
+    assert "File 'serve.py', line 7" in report and "websocket.py" not in report
 
 
 def test_a_small_torture(tmp_path):

@@ -103,6 +103,14 @@ def test_fortran_and_byte_order_survive_npy():
         assert decoded.flags.f_contiguous == original.flags.f_contiguous and decoded.flags.writeable
 
 
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("decode", [openpi.decode, openpi.Decoder(), vla_eval.decode, groot.decode])
+def test_no_pickle_passes(decode, protocol):
+    for value in (None, {"actions": [1.0] * 7}, {"actions": np.zeros((10, 7))}):
+        with pytest.raises(MessageFault, match="pickle"):
+            decode(pickle.dumps(value, protocol=protocol))
+
+
 def test_pickles_are_named():
     for data in (b"PK\x03\x04" + b"\0" * 100, pickle.dumps({"a": 1})):
         with pytest.raises(MessageFault, match="pickle"):

@@ -63,6 +63,8 @@ def check_msgpack(
         MessageFault: too large, too many values, too deep, cut short, followed by other bytes, or an extension type.
     """
     check_size(len(data), largest)
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and data[-1:] == b".":
+        raise MessageFault("a pickle, which is never unpickled: it would run whatever code the other side puts in")
     end, at, values = len(data), 0, 0
     pending = [1]  # values that are still to come, by level
     try:

@@ -11,6 +11,7 @@ from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.addresses import Address
 from vla_bench.policies.remote.codecs.bounds import LARGEST_MESSAGE
+from vla_bench.policies.remote.errors import ServerFault
 from vla_bench.program import installing
 
 LIBRARIES = {"openpi": "websockets", "vla_eval": "websockets", "groot": "zmq", "rest": "httpx"}
@@ -84,6 +85,17 @@ def dial(protocol: str, how: Dial) -> Connection:
             f"installed: {installing('remote')}"
         ) from error
     return getattr(found, name)(how)
+
+
+LONGEST_WORDS = 8000
+"""Characters of a server's own words that are kept."""
+
+
+def failed(where: str, text: str, how: str = "") -> ServerFault:
+    """What a server says of its failure: the last line as the message, and all of it where there is more."""
+    text = text.strip()
+    line = last_line(text)
+    return ServerFault(f"{where} failed{how}: {line}", "" if text == line else text[-LONGEST_WORDS:])
 
 
 def last_line(text: str, most: int = 500) -> str:

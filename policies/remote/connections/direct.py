@@ -23,6 +23,9 @@ from vla_bench.policies.remote.connections.frames import Wire
 
 IDLE_SECONDS = 5.0
 """Between two looks at a connection that nobody asks; servers of the field drop a client after 20 to 40 s."""
+PING_SECONDS = 20.0
+"""Of silence before a ping, so that a proxy keeps the connection; they drop idle ones after 50 to 60 s. No answer is
+waited for: a server that infers in its event loop gives none."""
 WAITING_MESSAGES = 16
 """Unasked messages kept; behind these nothing more is read."""
 
@@ -44,6 +47,8 @@ class DirectConnection(Wire):
         super().__init__(sock, protocol)
         self._close_seconds = close_timeout
         self._busy = threading.Lock()
+        self._spoken = time.monotonic()
+        """When something was sent last."""
         self._ended = threading.Event()
         self.recv_events_thread = threading.Thread(target=self._look_after, daemon=True, name="websocket pings")
         self.recv_events_thread.start()
@@ -53,7 +58,7 @@ class DirectConnection(Wire):
         return self
 
     def start_keepalive(self) -> None:
-        """No pings of our own: a server that infers in its event loop answers none."""
+        """None of the library's, which wait for an answer."""
 
     def handshake(
         self, additional_headers: Mapping[str, str] | None, user_agent_header: str | None, timeout: float | None
@@ -81,7 +86,8 @@ class DirectConnection(Wire):
     def send(self, data: bytes | memoryview, timeout: float) -> None:
         """Sends one binary message."""
         with self._busy:
-            self._wait_until(time.monotonic() + timeout)
+            self._spoken = time.monotonic()
+            self._wait_until(self._spoken + timeout)
             self.send_binary(data)
 
     def recv(self, timeout: float) -> bytes | bytearray | str:
@@ -127,11 +133,17 @@ class DirectConnection(Wire):
             self.socket.settimeout(seconds)
 
     def _look_after(self) -> None:
-        """Answers pings while nobody asks."""
+        """Answers pings while nobody asks, and sends one now and then."""
         while not self._ended.wait(IDLE_SECONDS):
             if not self._busy.acquire(blocking=False):
                 continue
             try:
+                if time.monotonic() - self._spoken >= PING_SECONDS and self.protocol.state is State.OPEN:
+                    self._spoken = time.monotonic()
+                    self._wait_until(self._spoken + 1.0)
+                    with self._sending:
+                        self.protocol.send_ping(b"")
+                        self.flush()
                 while self.protocol.state is State.OPEN and len(self.messages) < WAITING_MESSAGES:
                     self.socket.settimeout(1e-4)
                     self.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +14,13 @@ from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import rest
 from vla_bench.policies.remote.connections import tls
-from vla_bench.policies.remote.connections.base import Dial, last_line
-from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
+from vla_bench.policies.remote.connections.base import Dial, failed
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault
 
 ROUTE = "/act"
+AWAY = (502, 503, 504)
+"""What a proxy says for a server that is loading or has gone."""
+_TAG = re.compile(r"<[^>]*>")
 
 
 class RestConnection:
@@ -41,15 +45,18 @@ class RestConnection:
             headers=headers, trust_env=by_environment, proxy=proxy, verify=trust, timeout=how.seconds
         )
         self.open = True
-        try:  # whether anybody is there at all; what it says to GET is of no interest
-            with self._client.stream("GET", f"{address.scheme}://{address.host}:{address.port}/"):
-                pass
+        try:  # whether anybody is there at all; what else it says to GET is of no interest
+            with self._client.stream("GET", f"{address.scheme}://{address.host}:{address.port}/") as response:
+                status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self.close()
             if lasting := tls.distrust(self.where, error):
                 raise lasting from None
             words = f"{error or type(error).__name__}{tls.hint(how, error)}"
             raise RemoteFault(f"{self.where} cannot be reached: {words}") from None
+        if status in AWAY:
+            self.close()
+            raise RemoteFault(f"{self.where} cannot be reached: a proxy before it answers HTTP {status}")
 
     def start_episode(self, context: SubtaskContext) -> None:
         """The protocol has no word for it."""
@@ -64,20 +71,28 @@ class RestConnection:
         status, content = self._post(body, seconds)
         if 300 <= status < 400:
             raise PolicyError(f"{self.where} sends us elsewhere (HTTP {status}), and only addresses of yours are asked")
+        if status == 413:
+            raise PolicyError(
+                f"{self.where}, or a proxy before it, does not take a request of {len(body):,} bytes (HTTP 413): raise "
+                "its limit (nginx: client_max_body_size), or send smaller images"
+            )
+        if status in AWAY:
+            self.close()
+            raise RemoteFault(f"{self.where} is away: a proxy before it answers HTTP {status}")
         if status in (401, 403):
             raise PolicyError(f"{self.where} refuses us (HTTP {status}); it wants a token: policy.token_env")
         try:
             reply = rest.decode_reply(content, self._largest)
         except MessageFault as fault:
             if status >= 400:
-                said = content[:2000].decode(errors="replace")
-                raise ServerFault(f"{self.where} failed (HTTP {status}): {last_line(said)}") from None
+                said = _TAG.sub("\n", content[:2000].decode(errors="replace"))
+                raise failed(self.where, said, f" (HTTP {status})") from None
             raise MessageFault(f"{self.where} sent {fault}") from None
         if isinstance(reply, dict) and "error" in reply:
-            raise ServerFault(f"{self.where} failed: {last_line(str(reply['error']))}")
+            raise failed(self.where, str(reply["error"]))
         if status >= 400 or (isinstance(reply, str) and reply == "error"):  # OpenVLA's way of failing, with status 200
             words = reply.get("detail") if isinstance(reply, dict) else reply
-            raise ServerFault(f"{self.where} failed (HTTP {status}): {last_line(str(words))}")
+            raise failed(self.where, str(words), f" (HTTP {status})")
         return reply
 
     def model_seconds(self, reply: Any) -> float | None:

@@ -11,9 +11,9 @@ from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import vla_eval
 from vla_bench.policies.remote.codecs.vla_eval import PROTOCOL_VERSION, Message
-from vla_bench.policies.remote.connections.base import Dial, last_line
+from vla_bench.policies.remote.connections.base import Dial, failed
 from vla_bench.policies.remote.connections.websocket import WebSocket
-from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault
 
 HARNESS_VERSION = "0.8.0"
 """The release of vla-eval whose messages these are."""
@@ -106,6 +106,6 @@ class VlaEvalConnection:
                 self.close()
                 raise MessageFault(f"{self._socket.where} sent {fault}") from None
             if message.type == "error" and message.seq in (seq, self._started):
-                raise ServerFault(f"{self._socket.where} failed: {last_line(str(message.payload.get('error')))}")
+                raise failed(self._socket.where, str(message.payload.get("error")))
             if message.seq == seq:
                 return message

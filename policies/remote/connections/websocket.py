@@ -20,12 +20,14 @@ from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import openpi
 from vla_bench.policies.remote.connections import tls
-from vla_bench.policies.remote.connections.base import Dial, last_line
+from vla_bench.policies.remote.connections.base import Dial, failed
 from vla_bench.policies.remote.connections.direct import DirectConnection, Redirected
-from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault
 
 STARVLA = "starvla_policy_server"
 CLOSE_SECONDS = 1.0
+TOO_BIG = 1009
+"""Close code (RFC 6455) of whoever has met a message beyond its limit."""
 
 
 class WebSocket:
@@ -74,9 +76,12 @@ class WebSocket:
             words = f"{error or type(error).__name__}{tls.hint(how, error)}"
             raise RemoteFault(f"{self.where} cannot be reached: {words}") from None
         self.open = True
+        self._sent = 0
+        """Bytes of the last message."""
 
     def send(self, data: bytes | memoryview, seconds: float) -> None:
         """Sends one binary message, or gives up after ``seconds``."""
+        self._sent = len(data)
         try:
             self._socket.send(data, seconds)
         except (OSError, WebSocketException) as error:
@@ -92,12 +97,17 @@ class WebSocket:
         except (OSError, WebSocketException) as error:
             raise self.lost(error) from None
 
-    def lost(self, error: Exception) -> RemoteFault:
-        """Closes, and says why the connection is gone."""
+    def lost(self, error: Exception) -> RemoteFault | PolicyError:
+        """Closes, and says why the connection is gone. A PolicyError: another try would end as this one."""
         self.close()
         if isinstance(error, ConnectionClosed):
             frame = error.rcvd or error.sent
-            if error.sent is not None and error.sent.code == 1009:
+            if error.rcvd is not None and error.rcvd.code == TOO_BIG:
+                return PolicyError(
+                    f"{self.where}, or a proxy before it, does not take a message of {self._sent:,} bytes ({TOO_BIG}"
+                    f"{f', {error.rcvd.reason}' if error.rcvd.reason else ''}): raise its limit, or send smaller images"
+                )
+            if error.sent is not None and error.sent.code == TOO_BIG:
                 return MessageFault(f"{self.where} sent a message larger than is taken ({error.sent.reason})")
             said = f" ({frame.code}{f', {frame.reason}' if frame.reason else ''})" if frame else ""
             return RemoteFault(f"{self.where} has closed the connection{said}")
@@ -154,7 +164,7 @@ class OpenpiConnection:
         if reply.get("ok") is False or "data" not in reply:
             error = reply.get("error")
             said = error.get("message") if isinstance(error, dict) else error or reply.get("message")
-            raise ServerFault(f"{self._socket.where} failed: {last_line(str(said or 'no data in its answer'))}")
+            raise failed(self._socket.where, str(said or "no data in its answer"))
         return reply["data"]
 
     def model_seconds(self, reply: Any) -> float | None:
@@ -170,7 +180,7 @@ class OpenpiConnection:
     def _decoded(self, message: bytes | bytearray | str) -> Any:
         if isinstance(message, str):  # the server's traceback; it closes the connection behind it
             self.close()
-            raise ServerFault(f"{self._socket.where} failed: {last_line(message)}")
+            raise failed(self._socket.where, message)
         try:
             return self._decoder(message)
         except MessageFault as fault:

@@ -12,8 +12,8 @@ import zmq
 from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.remote.codecs import groot
-from vla_bench.policies.remote.connections.base import Dial, last_line
-from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
+from vla_bench.policies.remote.connections.base import Dial, failed
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault
 
 
 class GrootConnection:
@@ -109,5 +109,5 @@ class GrootConnection:
                     f"{self.where} is of the N1.6 line, and was asked in the words of N1.5 ({said}): type "
                     "policy.mapping= of a mapping with dialect n1.6"
                 )
-            raise ServerFault(f"{self.where} failed: {last_line(said)}")
+            raise failed(self.where, said)
         return reply
