@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 REPEATS = 400
+MOST = 250
+"""Groups of episodes that a jackknife leaves out one after the other."""
 ANY = (-math.inf, math.inf)
 
 
@@ -50,6 +52,13 @@ class Episodes:
         self.draws = generator.multinomial(self.count, np.full(self.count, 1 / self.count), repeats).astype(float)
         """(repeats, G): how often each episode is in each draw."""
 
+    def merged(self) -> Episodes:
+        """The same, with episodes put together at random where there are more than a jackknife needs."""
+        if self.count <= MOST:
+            return self
+        place = np.random.default_rng(0).permutation(self.count) % MOST
+        return Episodes(place[self.group], repeats=0)
+
     def sums(self, per_row: np.ndarray) -> np.ndarray:
         """(n, k) numbers of rows as (G, k) of episodes."""
         return np.add.reduceat(per_row[self._order], self._first, axis=0)
@@ -64,9 +73,15 @@ class Episodes:
         return reach * drawn.std(0, ddof=1)
 
     def estimate(self, value: float, drawn: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
-        """Of (repeats,) drawn values; an interval ends where the number cannot be."""
-        half = float(self.half(drawn))
-        return Estimate(value, max(value - half, min(within[0], value)), min(value + half, max(within[1], value)))
+        """Of (repeats,) drawn values; an interval ends where the number cannot be, and has no end where there is one episode."""
+        return _within(value, float(self.half(drawn)), within)
+
+    def around(self, value: float, error: float, within: tuple[float, float] = ANY) -> Estimate:
+        """Of a number and its standard error; both ends, and the number, are moved to where it can be."""
+        from scipy import stats
+
+        half = float(stats.t.ppf(0.975, self.count - 1)) * error if self.count > 1 else math.inf
+        return _within(value, half, within)
 
     def ratio(self, top: np.ndarray, under: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
         """Of the sums of (n,) rows: a mean where ``under`` is all ones."""
@@ -76,3 +91,10 @@ class Episodes:
         if not whole[1] or there.sum() < 2:
             return Estimate(math.nan, math.nan, math.nan)
         return self.estimate(float(whole[0] / whole[1]), drawn[there, 0] / drawn[there, 1], within)
+
+
+def _within(value: float, half: float, within: tuple[float, float]) -> Estimate:
+    if half == math.inf:
+        return Estimate(value, -math.inf, math.inf)
+    low, high = (min(max(end, within[0]), within[1]) for end in (value - half, value + half))
+    return Estimate(min(max(value, within[0]), within[1]), low, high)

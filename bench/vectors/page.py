@@ -72,13 +72,13 @@ def _verdicts(
         return [enough(overall(values[0], list(found[0].rows["episode"])), len(values[0]))]
     cka, angle = compared.cka, compared.cosine
     first = f"{names[0]} and {names[1]} have a linear CKA of {cka.value:.3f} [{cka.low:.3f}, {cka.high:.3f}]"
-    if compared.by_dimension is None or angle is None:
+    if compared.p is None or angle is None:
         widths = " and ".join(str(each.shape[1]) for each in values)
         return [
             f"{first}. Their widths differ ({widths}), so nothing is said by dimension or by frame.",
             enough_to_compare(compared, len(values[0])),
         ]
-    changed = int((compared.by_dimension.p < 0.05).sum())
+    changed = int((compared.p < 0.05).sum())
     return [
         f"{first}; a frame's two vectors have a mean cosine of {angle.value:.3f} [{angle.low:.3f}, {angle.high:.3f}], "
         f"and {changed} of {values[0].shape[1]} dimensions differ.",

@@ -108,6 +108,7 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
         )
     else:
         assert of.cosine and of.wasserstein and of.js and of.divergence and of.cosines is not None
+        assert of.ks is not None and of.p is not None
         rows += [
             ("cosine of a frame's two vectors, mean", _estimate(of.cosine)),
             ("the same, lowest", Cell(f"{of.cosines.min():.4f}")),
@@ -116,7 +117,7 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
             ("Kullback-Leibler divergence, mean, nats", _estimate(of.divergence)),
             (
                 "dimensions that differ (Kolmogorov-Smirnov, Holm)",
-                Cell(f"{int((by.p < 0.05).sum())} of {len(by.p)}"),
+                Cell(f"{int((of.p < 0.05).sum())} of {len(of.p)}"),
             ),
         ]
     title = f"{first.name} and {second.name}: {place}"
@@ -162,8 +163,8 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
             tuple(
                 (
                     Cell(str(each)),
-                    _estimate(_around(by.wasserstein[each], by.half[each])),
-                    *(Cell(f"{column[each]:.3g}") for column in (by.js, by.divergence, by.ks, by.p)),
+                    _estimate(Estimate(*(float(column[each]) for column in (by.wasserstein, by.low, by.high)))),
+                    *(Cell(f"{column[each]:.3g}") for column in (by.js, by.divergence, of.ks, of.p)),
                 )
                 for each in most
             ),
@@ -173,10 +174,6 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
     note = "Mean length of the change, as a share of the mean length of the first's vectors."
     tables.append(Table("Tasks that changed most", ("task", "frames", "change"), tasks, note))
     return tables
-
-
-def _around(value: float, half: float) -> Estimate:
-    return Estimate(float(value), max(float(value - half), 0.0), float(value + half))
 
 
 def _estimate(of: Estimate) -> Cell:

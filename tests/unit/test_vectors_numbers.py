@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vla_bench.bench.vectors.comparison import cka_estimate, compare_values, divergences, holm, linear_cka
+from vla_bench.bench.vectors.comparison import compare_values, holm
 from vla_bench.bench.vectors.comparison import enough as enough_to_compare
+from vla_bench.bench.vectors.distances import divergences
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
 from vla_bench.bench.vectors.probes import _balanced, probes
+from vla_bench.bench.vectors.similarity import cka_estimate, linear_cka
 from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, overall
 
 
@@ -86,10 +88,10 @@ def test_a_model_is_itself_and_its_rotation(values):
     same = compare_values(values, values, frames(500))
     assert same.cka.value == pytest.approx(1) and same.cka.half == pytest.approx(0, abs=1e-9)
     by = same.by_dimension
-    assert not any(column.any() for column in (by.wasserstein, by.half, by.js, by.divergence, by.ks))
+    assert not any(column.any() for column in (by.wasserstein, by.low, by.high, by.js, by.divergence, same.ks))
     assert all(each.value == each.half == 0 for each in (same.wasserstein, same.js, same.divergence))
     np.testing.assert_allclose(same.cosines, 1)
-    assert same.tasks == (("t", 500, Estimate(0, 0, 0)),) and (by.p == 1).all()
+    assert same.tasks == (("t", 500, Estimate(0, 0, 0)),) and (same.p == 1).all()
     assert all(more == Estimate(0, 0, 0) for _, _, more in same.read) and same.read
     assert "500 frames are enough" in enough_to_compare(same, 500)
     turned = np.linalg.qr(np.random.default_rng(4).normal(size=(12, 12)))[0]
@@ -105,7 +107,7 @@ def test_the_changed_dimension_and_task_come_first(values):
     found = compare_values(values, other, frames(500, ["push"] * 250 + ["lift"] * 250))
     assert int(found.by_dimension.wasserstein.argmax()) == 5
     assert found.tasks[0][0] == "lift" and found.tasks[1][2].value == 0
-    assert [int(each) for each in np.flatnonzero(found.by_dimension.p < 0.05)] == [5]
+    assert [int(each) for each in np.flatnonzero(found.p < 0.05)] == [5]
 
 
 def test_the_interval_of_a_similarity_is_as_wide_as_it_varies():
