@@ -54,6 +54,7 @@ from vla_bench.bench.setup.preparation import (
 from vla_bench.bench.setup.run_folder import check_no_orphans, check_same_run, write_config, writing_to
 from vla_bench.bench.stopping import StopButton
 from vla_bench.bench.stress.reuse import twins_records
+from vla_bench.bench.vectors.heard import HEARD
 from vla_bench.policies.identity.content import Content, content_from_plain, named, shared_differences
 
 SERVER = "policy.server"
@@ -131,7 +132,7 @@ def _finish(ready: Preparation, screen: Screen, stop: StopButton) -> ResultSet:
         if run.overwrite:
             for name in DERIVED:
                 (ready.folder / name).unlink(missing_ok=True)
-            for path in (ready.folder / STATES).glob("*.parquet"):
+            for path in (*(ready.folder / STATES).glob("*.parquet"), *(ready.folder / HEARD).glob("*")):
                 path.unlink(missing_ok=True)
         if reused := twins_records(ready, missing):
             for record in reused:

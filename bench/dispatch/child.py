@@ -116,6 +116,10 @@ def build_worker(job: Job, policy: Policy | None = None, asked: Asked | None = N
     else:
         opened.watch()
         policy = connect(job) if policy is None else policy
+    if job.run.listened:
+        from vla_bench.policies.listening import resolve
+
+        resolve(policy, job.run.listened)  # a place that is not there is told before an episode
     trial = TryOut() if job.trial is None else try_out(simulation, policy, job.trial, job.run.seed)
     info = _describe(simulation, policy, job, time.perf_counter() - began)
     if not trial.repeatable:

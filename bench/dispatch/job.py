@@ -55,7 +55,7 @@ class Job:
     """Sensors and action convention filled in from the policy's spec."""
     policy: PolicyChoice
     run: RunConfig = field(default_factory=RunConfig)
-    """As it was typed; a worker reads its seed, deadlines, servers, video and recycle_mb."""
+    """As it was typed; a worker reads its seed, deadlines, servers, video, vectors and recycle_mb."""
     trial: EpisodeSpec | None = None
     """Tried out for one step before a first episode (:mod:`vla_bench.bench.episode.preflight`); None: no trial."""
     inference: Placement = "child"
@@ -99,7 +99,7 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
             **plain,
             "simulation": SimulationSpec(**{**simulation, "sensors": Sensors(cameras)}),
             "policy": PolicyChoice(**plain["policy"]),
-            "run": RunConfig(**{**plain["run"], "only": tuple(plain["run"]["only"])}),
+            "run": RunConfig(**{**plain["run"], **{name: tuple(plain["run"][name]) for name in ("only", "vectors")}}),
             "packages": tuple(plain["packages"]),
             "trial": spec_from_plain(plain["trial"]) if plain["trial"] else None,
             "recording": Recording(**plain["recording"]) if plain["recording"] else None,

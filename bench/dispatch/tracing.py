@@ -1,4 +1,4 @@
-"""An episode, with the trace of its states where the run wants one."""
+"""An episode, with the trace of its states and the vectors of its policy where the run wants them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,26 @@ def run_traced(
     meter: Meter,
     recorder: Recorder | None = None,
 ) -> EpisodeRecord:
-    """As :func:`vla_bench.bench.episode.rollout.run_episode`. A trace is on the disk before the record is told of, so
-    that an episode that counts has one; a worker that cannot reach the run's folder writes none."""
+    """As :func:`vla_bench.bench.episode.rollout.run_episode`. Trace and vectors are on the disk before the record is
+    told of, so that an episode that counts has them; a worker that cannot reach the run's folder writes none."""
+    if not (job.run.listened and os.path.isdir(job.folder)):
+        return _run(simulation, policy, episode, job, meter, recorder)
+    from vla_bench.bench.vectors.heard import hearing
+
+    with hearing(policy, episode, job, recorder) as heard:
+        record = _run(simulation, policy, episode, job, meter, heard)
+        heard.finish(record)
+    return record
+
+
+def _run(
+    simulation: Simulation,
+    policy: Policy,
+    episode: EpisodeSpec,
+    job: Job,
+    meter: Meter,
+    recorder: Recorder | None,
+) -> EpisodeRecord:
     seed = job.run.seed
     wanted = job.run.trace == "states" and os.path.isdir(job.folder)
     if not (wanted and hasattr(simulation, "step_state")):  # isinstance() does not see what a wrapper passes on

@@ -20,6 +20,7 @@ from vla_bench.bench.episode.delay import Delay
 from vla_bench.bench.episode.watch import Look, Watch
 from vla_bench.bench.latency import Latency
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, SubtaskRecord, Timings
+from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import Outcome, Simulation
 from vla_bench.envs.stress.wrapped import Clock
 from vla_bench.policies.base import (
@@ -71,8 +72,9 @@ class Meter(Protocol):
 class Recorder(Protocol):
     """Is given what is executed."""
 
-    def executed(self, position: int, actions: np.ndarray) -> None:
-        """Called with the actions (k, A) that the subtask at ``position`` has executed."""
+    def executed(self, position: int, actions: np.ndarray, observation: Observation) -> None:
+        """Called after each decision with the actions (k, A) that the subtask at ``position`` has executed of it, and
+        what the policy was shown for it."""
         ...
 
 
@@ -185,6 +187,8 @@ class Piece(NamedTuple):
     """Whether the policy says that the subtask is over for it."""
     late: int = 0
     """How many of ``executed`` passed before the first of this decision."""
+    observation: Observation | None = None
+    """What the policy was shown."""
 
 
 def black_of(simulation: Simulation) -> tuple[str, ...]:
@@ -294,7 +298,7 @@ def play_subtask(
         stopped = outcome.stopped or through
         if delay is not None:
             delay.ran(executed[: outcome.steps])
-        yield Piece(chunk, executed, outcome, through, 0 if delay is None else delay.late)
+        yield Piece(chunk, executed, outcome, through, 0 if delay is None else delay.late, observation)
 
 
 def _judge(
@@ -309,13 +313,13 @@ def _judge(
     steps = decisions = last = 0
     success = ever = False
     flags: Mapping[str, float] = {}
-    for _, executed, outcome, _, late in pieces:
+    for _, executed, outcome, _, late, observation in pieces:
         decisions += 1
         steps += outcome.steps
         last = max(0, outcome.steps - late)
         meter.stepped(outcome.steps)
-        if recorder is not None:
-            recorder.executed(position, executed[: outcome.steps])
+        if recorder is not None and observation is not None:
+            recorder.executed(position, executed[: outcome.steps], observation)
         success, flags = outcome.success, outcome.flags
         ever = ever or outcome.ever or success
 

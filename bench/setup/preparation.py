@@ -129,7 +129,7 @@ def _prepared(
     named = {**identity, **moment}
     name = config.run.name or _slug(config.benchmark.name or config.benchmark.family, policy.name, named)
     identity["content"] = asked.content.digests
-    return Preparation(
+    ready = Preparation(
         config,
         policy,
         made,
@@ -141,6 +141,12 @@ def _prepared(
         asked.kept,
         asked.built,
     )
+    if config.run.listened and placement(ready) != "child":
+        raise ConfigError(
+            "run.vectors listens to a policy in the workers' own processes, and this one decides in another; take its "
+            "vectors after the run: run.video=all, then vla-bench vectors extract --episodes"
+        )
+    return ready
 
 
 def as_row(ready: Preparation, row: str) -> Preparation:

@@ -62,8 +62,15 @@ class RunConfig:
     """Clips of the episodes, made after the run: none, failures, all or first_<n>, e.g. first_20."""
     trace: Literal["none", "states"] = "none"
     """states: robot, scene, action and contacts at every step, a parquet file per episode in states/."""
+    vectors: tuple[str, ...] = ("none",)
+    """Where the policy is listened to while it decides: head, layers or its modules; vectors extract takes from it."""
     recycle_mb: int = 0
     """Resident megabytes above which a worker is replaced between episodes; 0 means never."""
+
+    @property
+    def listened(self) -> tuple[str, ...]:
+        """Places of ``vectors``; none where the policy is not listened to."""
+        return () if self.vectors == ("none",) else self.vectors
 
     def __post_init__(self) -> None:
         if self.workers is not None:
@@ -76,6 +83,12 @@ class RunConfig:
             raise ConfigError(f"run.stop_width: a number of subtasks above 0, got {self.stop_width}")
         if not re.fullmatch(r"none|failures|all|first_[1-9][0-9]{0,6}", self.video):
             raise ConfigError(f"run.video: none, failures, all or first_<n>, e.g. first_20; got {self.video!r}")
+        if not self.vectors or ("none" in self.vectors and len(self.vectors) > 1):
+            raise ConfigError("run.vectors: none, or places: head, layers, or modules of your policy by name")
+        if self.listened and self.inference == "server":
+            raise ConfigError(
+                "run.vectors listens to a policy in the workers' own processes; type run.inference=child, or drop it"
+            )
         if self.servers > 1 and self.inference != "server":
             raise ConfigError("run.servers counts policy servers; type run.inference=server as well")
         if not (0 <= self.gpu_share <= 1 or (self.gpu_share > 0 and self.gpu_share.is_integer())):

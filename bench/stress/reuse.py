@@ -31,13 +31,14 @@ def twins_records(ready: Preparation, missing: Sequence[EpisodeSpec]) -> list[Ep
 
     Only where it is certain that they would come out the same: the policy is shown none of the changed pictures, so
     that its observations and with them its actions are equal, and time does not pass as it is measured. Not where
-    clips or traces are wanted, which the twin may lack, nor where the policy's files are others by now.
+    clips, traces or vectors are wanted, which the twin may lack, nor where the policy's files are others by now.
     """
     config = ready.config
     seen = unseen(config.stress, [camera.name for camera in ready.policy.sensors.cameras])
     if not seen or ready.live is not None or config.stress.latency == "measured":
         return []
-    if config.run.video != "none" or config.run.trace != "none" or (config.run.name and not ready.row):
+    kept = config.run.video != "none" or config.run.trace != "none" or config.run.listened
+    if kept or (config.run.name and not ready.row):
         return []
     zero = Stress()
     plain = dataclasses.replace(config.stress, **{name: getattr(zero, name) for name in seen})

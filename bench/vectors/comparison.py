@@ -20,6 +20,7 @@ from vla_bench.bench.vectors.similarity import cka_estimate, cosine
 from vla_bench.bench.vectors.statistics import ENOUGH, flat, sizes_and_rows
 from vla_bench.bench.vectors.store import Extraction, VectorsError
 
+
 @dataclass(frozen=True)
 class Compared:
     """What differs; only what holds across widths where widths differ."""

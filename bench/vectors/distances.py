@@ -107,7 +107,9 @@ def _between(own: float, twice: float, half: float) -> Estimate:
         return Estimate(own, 0.0, math.inf)
     apart = max(own - max(twice - own, 0) * ALIKE, 0)
     square = 2 * own**2 - twice**2
-    low, alike, high = (math.sqrt(max(each, 0)) for each in (square - 2 * half * twice, square, square + 2 * half * twice))
+    low, alike, high = (
+        math.sqrt(max(each, 0)) for each in (square - 2 * half * twice, square, square + 2 * half * twice)
+    )
     return Estimate((apart + alike) / 2, min(max(apart - half, 0), low), high)
 
 

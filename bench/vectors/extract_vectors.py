@@ -5,6 +5,8 @@ vla-bench vectors extract policy=vla policy.checkpoint=results/laptop/best --epi
 vla-bench vectors extract policy=vla policy.checkpoint=results/laptop/best --data packed --at layers --output vectors/b
 vla-bench vectors extract policy._target_=my_module.MyPolicy --at model.act_head --data packed --output vectors/own
 
+vla-bench vectors extract --episodes results/a --output vectors/heard    kept while the run went on: run.vectors=head
+
 --at is where to listen: head (what the action head of policy=vla reads: the context vector), layers (every layer of
 its language model), or a module of the policy as its attributes name it; * stands for one part of a name.
 The folder holds vectors.safetensors, rows.parquet (which frame each row is) and about.json (digests of both sides).
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vla_bench.bench.records.provenance import now
     from vla_bench.bench.vectors.choosing import choose, open_source
     from vla_bench.bench.vectors.extraction import extract, history_of, identity
+    from vla_bench.bench.vectors.heard import HEARD
     from vla_bench.bench.vectors.store import Writer
     from vla_bench.policies.listening import resolve
 
@@ -53,7 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.history is not None:
         at_least("--history ", arguments.history, 1)
     if not any(word.partition("=")[0] in ("policy", "policy._target_") for word in arguments.words):
-        raise ConfigError("vectors of which policy? Type policy=<name> or policy._target_=<module.Class>")
+        if arguments.episodes is not None and not arguments.words and (arguments.episodes / HEARD).is_dir():
+            return _gather(arguments)
+        raise ConfigError(
+            "vectors of which policy? Type policy=<name> or policy._target_=<module.Class>; none is needed for "
+            "--episodes of a run that was made with run.vectors=head"
+        )
     source, family = open_source(arguments)
     plan, _ = choose(arguments, source)
     policy, config, content = _build(arguments.words, source, family)
@@ -94,6 +102,32 @@ def run(arguments: argparse.Namespace) -> int:
             writer.close()
     finally:
         policy.close()
+    _tell(arguments.output, time.monotonic() - started)
+    return 0
+
+
+def _gather(arguments: argparse.Namespace) -> int:
+    """Takes what was kept while the run went on."""
+    from vla_bench.bench.errors import ConfigError
+    from vla_bench.bench.live.progress import ProgressLine
+    from vla_bench.bench.records.provenance import now
+    from vla_bench.bench.vectors.choosing import choose
+    from vla_bench.bench.vectors.gathering import HeardSource, gather
+
+    if arguments.history is not None or arguments.split is not None:
+        raise ConfigError("--history and --split: were settled when the run was listened to; drop them")
+    source = HeardSource(arguments.episodes)
+    plan, _ = choose(arguments, source)
+    about = {
+        "made": now(),
+        "source": {"kind": source.kind, "name": source.name, "digest": source.digest},
+        "plan": {"by": list(plan.by), "seed": plan.seed, "allocation": plan.allocation},
+    }
+    started = time.monotonic()
+    with ProgressLine("decisions") as progress:
+        gather(source, plan, arguments.output, about, source.chosen(arguments.at), progress)
+    if source.lacking:
+        print(f"{source.lacking} judged episodes of {source.name} were not listened to", file=sys.stderr)
     _tell(arguments.output, time.monotonic() - started)
     return 0
 

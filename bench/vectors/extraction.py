@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from vla_bench.bench.vectors.frames import Seen, Source
-from vla_bench.bench.vectors.sampling import Plan
+from vla_bench.bench.vectors.heard import picture
+from vla_bench.bench.vectors.sampling import Plan, Sample
 from vla_bench.bench.vectors.store import Writer
 from vla_bench.policies.base import Policy, SubtaskContext
 from vla_bench.policies.listening import Listener, Tokens, listening
 from vla_bench.policies.one_slot import OneSlotPolicy
-
-PICTURE = 96
-"""Pixels of the longer side of the pictures that a report shows."""
 
 
 def history_of(policy: Any, places: Sequence[str]) -> int:
@@ -98,28 +95,22 @@ def _groups(seen: Iterator[Seen], size: int) -> Iterator[list[Seen]]:
 
 
 def _row(source: Source, seen: Seen) -> dict[str, Any]:
-    sample, episode = seen.sample, seen.sample.episode
-    row: dict[str, Any] = {
-        "source": source.digest, "episode": episode.name, "frame": sample.frame, "task": episode.task,
-        "instruction": episode.instruction, "scene": episode.scene, "path": episode.path,
-        "position": sample.position, "success": episode.success, "faithful": seen.faithful,
-        "stratum": sample.stratum, "reason": sample.reason,
-    }  # fmt: skip
+    row = row_of(source.digest, seen.sample) | {"faithful": seen.faithful}
     row |= {name: seen.arm[name] for name in ("gripper", "x", "y", "z") if name in seen.arm}
     if seen.picture is not None:
         row["picture"] = base64.b64encode(picture(seen.picture)).decode()
     return row
 
 
-def picture(image: np.ndarray) -> bytes:
-    """A small JPEG of an (H, W, 3) uint8 image."""
-    from PIL import Image
-
-    small = Image.fromarray(image)
-    small.thumbnail((PICTURE, PICTURE))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=70)
-    return content.getvalue()
+def row_of(source: str, sample: Sample) -> dict[str, Any]:
+    """What a row says of a sample, whatever it shows."""
+    episode = sample.episode
+    return {
+        "source": source, "episode": episode.name, "frame": sample.frame, "task": episode.task,
+        "instruction": episode.instruction, "scene": episode.scene, "path": episode.path,
+        "position": sample.position, "success": episode.success, "faithful": True,
+        "stratum": sample.stratum, "reason": sample.reason,
+    }  # fmt: skip
 
 
 def identity(

@@ -73,7 +73,7 @@ class Episodes:
         return reach * drawn.std(0, ddof=1)
 
     def estimate(self, value: float, drawn: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
-        """Of (repeats,) drawn values; an interval ends where the number cannot be, and has no end where there is one episode."""
+        """Of (repeats,) drawn values; an interval ends where the number cannot be; of one episode it has no end."""
         return _within(value, float(self.half(drawn)), within)
 
     def around(self, value: float, error: float, within: tuple[float, float] = ANY) -> Estimate:

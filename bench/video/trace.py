@@ -16,6 +16,7 @@ import numpy as np
 
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import family_names
 
 TRACES = "traces"
@@ -53,7 +54,7 @@ class Trace:
     """``success``, ``steps`` and ``digest`` of each tried subtask."""
     _pieces: list[list[np.ndarray]] = field(default_factory=list)
 
-    def executed(self, position: int, actions: np.ndarray) -> None:
+    def executed(self, position: int, actions: np.ndarray, _observation: Observation) -> None:
         """Takes actions (k, A) that the subtask at ``position`` has executed."""
         while len(self._pieces) <= position:
             self._pieces.append([])

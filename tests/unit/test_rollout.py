@@ -323,7 +323,7 @@ def test_a_recorder_is_given_what_was_executed_and_no_more():
     taken: list[tuple[int, np.ndarray]] = []
 
     class Recorder:
-        def executed(self, position: int, actions: np.ndarray) -> None:
+        def executed(self, position: int, actions: np.ndarray, observation: object) -> None:
             taken.append((position, actions.copy()))
 
     chunk = np.tile(np.arange(3.0)[:, None] / 10, (1, 4))

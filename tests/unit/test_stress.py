@@ -68,7 +68,7 @@ class Spy:
     def __init__(self):
         self.actions = []
 
-    def executed(self, position, actions):
+    def executed(self, position, actions, observation):
         self.actions += [np.array(action) for action in actions]
 
 

@@ -84,7 +84,16 @@ def parse(words: Sequence[str]) -> tuple[RecordingConfig, Config]:
         if isinstance(value, str) and "," in value:
             value = [each.strip() for each in value.split(",")]
         mine[name] = value
-    for name in ("run.seed", "run.name", "run.results", "run.overwrite", "run.extend", "run.only", "run.video"):
+    for name in (
+        "run.seed",
+        "run.name",
+        "run.results",
+        "run.overwrite",
+        "run.extend",
+        "run.only",
+        "run.video",
+        "run.vectors",
+    ):
         if any(word.startswith(f"{name}=") for word in others):
             raise ConfigError(f"{name} is of evaluations; data record has output=<folder> and seed=<number>")
     return build(RecordingConfig, mine, ""), load_config(others)
