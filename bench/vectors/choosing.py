@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vla_bench.bench.errors import ConfigError, UserError
-from vla_bench.bench.vectors.frames import ResultSource, Source
+from vla_bench.bench.vectors.frames import Listed, ResultSource, Source
 from vla_bench.bench.vectors.sampling import Episode, Plan, make_plan, strata_of
 
 
@@ -48,7 +48,7 @@ def open_source(arguments: argparse.Namespace) -> tuple[Source, str]:
     raise refused or ConfigError("no benchmark family that is installed has recordings")
 
 
-def choose(arguments: argparse.Namespace, source: Source) -> tuple[Plan, list[Episode]]:
+def choose(arguments: argparse.Namespace, source: Listed) -> tuple[Plan, list[Episode]]:
     """The plan that was asked for, and all episodes there are. ConfigError: it cannot be made."""
     by = strata_of(arguments.stratify, success=source.kind == "episodes")
     episodes = source.episodes(path="path" in by)

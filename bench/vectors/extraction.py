@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_bench.bench.vectors.frames import Seen, Source
+from vla_bench.bench.vectors.frames import Listed, Seen, Source
 from vla_bench.bench.vectors.heard import picture
 from vla_bench.bench.vectors.sampling import Plan, Sample
 from vla_bench.bench.vectors.store import Writer
@@ -114,7 +114,7 @@ def row_of(source: str, sample: Sample) -> dict[str, Any]:
 
 
 def identity(
-    policy: str, arguments: Mapping[str, Any], content: Mapping[str, str], source: Source, plan: Plan, **settings: Any
+    policy: str, arguments: Mapping[str, Any], content: Mapping[str, str], source: Listed, plan: Plan, **settings: Any
 ) -> dict[str, Any]:
     """What makes an extraction the one it is: the same again goes on where it was, another is refused."""
     return {

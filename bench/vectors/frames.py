@@ -31,8 +31,8 @@ class Seen:
     """Whether the replay so far ended where the run did."""
 
 
-class Source(Protocol):
-    """Episodes and their frames."""
+class Listed(Protocol):
+    """Episodes, of whose frames a plan chooses."""
 
     kind: str
     name: str
@@ -41,6 +41,10 @@ class Source(Protocol):
     def episodes(self, *, path: bool) -> list[Episode]:
         """All of them; ``path`` only when asked for, since it takes reading."""
         ...
+
+
+class Source(Listed, Protocol):
+    """Episodes and their frames."""
 
     def check(self, sensors: Sensors) -> None:
         """ConfigError: a camera that is asked for is not there."""

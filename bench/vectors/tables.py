@@ -155,6 +155,8 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
     )
     if by is None:
         return tables
+    assert of.ks is not None and of.p is not None
+    columns = (by.js, by.divergence, of.ks, of.p)
     most = (-by.wasserstein).argsort(kind="stable")[:10].tolist()
     tables.append(
         Table(
@@ -164,7 +166,7 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
                 (
                     Cell(str(each)),
                     _estimate(Estimate(*(float(column[each]) for column in (by.wasserstein, by.low, by.high)))),
-                    *(Cell(f"{column[each]:.3g}") for column in (by.js, by.divergence, of.ks, of.p)),
+                    *(Cell(f"{column[each]:.3g}") for column in columns),
                 )
                 for each in most
             ),
