@@ -77,14 +77,11 @@ def compare_values(a: np.ndarray, b: np.ndarray, rows: Any, seed: int = 0) -> Co
     if not same:
         return Compared(similarity, read, curve=tuple(points))
     apart, tested = distances(a, b, names, seed), _tested(a, b)
-    cosines, length = cosine(a, b), np.linalg.norm(a, axis=1)
-    change, tasks = np.linalg.norm(b - a, axis=1), rows["task"].to_numpy().astype(str)
-    scale = length.mean() or 1.0
-    by_task = []
-    for task in sorted(set(tasks)):
-        of = tasks == task
-        moved = Episodes(names[of], seed).ratio(change[of] / scale, np.ones(int(of.sum())), (0, math.inf))
-        by_task.append((task, int(of.sum()), moved))
+    cosines, tasks = cosine(a, b), rows["task"].to_numpy().astype(str)
+    by_task = [
+        (task, int((tasks == task).sum()), change_of_task(a, b, names, tasks == task, seed))
+        for task in sorted(set(tasks))
+    ]
     by_task.sort(key=lambda row: -row[2].value)
     return Compared(
         similarity,
@@ -99,6 +96,20 @@ def compare_values(a: np.ndarray, b: np.ndarray, rows: Any, seed: int = 0) -> Co
         tuple(by_task),
         tuple(points),
     )
+
+
+def change_of_task(a: np.ndarray, b: np.ndarray, names: np.ndarray, of: np.ndarray, seed: int = 0) -> Estimate:
+    """Mean length of the change at the (n,) frames ``of`` a task, over the mean length of ``a`` at all frames.
+
+    The interval has both means' errors, taken as independent, each with the episodes that it is of.
+    """
+    lengths = Episodes(names, seed).ratio(np.linalg.norm(a, axis=1), np.ones(len(a)))
+    change = Episodes(names[of], seed).ratio(np.linalg.norm(b - a, axis=1)[of], np.ones(int(of.sum())))
+    if not lengths.value > 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    value = change.value / lengths.value
+    half = math.hypot(change.half, value * lengths.half) / lengths.value
+    return Estimate(value, max(value - half, 0.0) if math.isfinite(half) else -math.inf, value + half)
 
 
 def enough(found: Compared, n: int) -> str:
