@@ -100,13 +100,33 @@ def described(facts: Mapping[str, Any]) -> str:
     return "; ".join(f"{axis}: {', '.join(texts)}" for axis, texts in parts.items()) + seed
 
 
+_SAID: Mapping[str, str] = {
+    "brightness": "brightness {:+.0%}",
+    "image_noise": "noise {:g} of 255",
+    "camera_shift": "shifted {:g} m",
+    "camera_turn": "turned {:g}°",
+    "camera_fov": "field of view {:+.0%}",
+    "camera_blur": "resolution less {:.0%}",
+    "light_turn": "turned {:g}°",
+    "light_strength": "strength {:+.0%}",
+    "clutter": "{:g} objects",
+    "arm_shift": "arm {:g} rad off",
+    "block_shift": "blocks {:g} m off",
+    "slow_gripper": "gripper {:g} steps late",
+}
+"""What a level is called, where its field and its number do not say it."""
+
+
 def _level(name: str, value: Any, facts: Mapping[str, Any]) -> str:
     """One level in words."""
     if name == "latency":
         return f"latency {value}" + ("" if value == "measured" else " steps") + f", {facts['meanwhile']} meanwhile"
+    if name in _SAID:
+        return _SAID[name].format(value).replace("-", "−")
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+    said = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    return f"{name.replace('_', ' ')} {said}"
 
 
 def _check(

@@ -9,6 +9,8 @@ from vla_bench.bench.records.formats import markdown
 from vla_bench.bench.records.tables import Cell, Table
 from vla_bench.bench.stress.comparing import Level
 
+_NAMED = 4
+"""Levels that a verdict names, the worst first."""
 LISTED = 5
 """Broken episodes that are named for each level."""
 CAPTION = (
@@ -74,7 +76,9 @@ def verdicts(policies: Mapping[str, Sequence[Level]]) -> list[str]:
         worst = sorted(
             (each for each in levels if each.breaks), key=lambda each: each.comparison.average.difference.value
         )
-        said = "; ".join(f"{each.name} ({difference_text(each)})" for each in worst)
+        said = "; ".join(f"{each.name} ({difference_text(each)})" for each in worst[:_NAMED])
+        if len(worst) > _NAMED:
+            said += f"; and {len(worst) - _NAMED} more of the {len(levels)} changes"
         lines.append(f"{name} breaks under {said}." if worst else f"{name}: no change made it worse beyond chance.")
     return lines
 

@@ -412,7 +412,7 @@ def test_a_latency_of_nothing_is_the_ordinary_record():
 def test_later_rules_are_facts_and_no_words():
     facts = facts_of(Stress(clutter=2, lost=0.1), 30.0)
     assert facts == {"clutter": 2, "lost": 0.1, "rules": {"clutter": RULES["clutter"]}, "seed": 0}
-    assert described(facts) == "clutter: clutter 2; body: lost 0.1"
+    assert described(facts) == "clutter: 2 objects; body: lost 0.1"
     assert "rules" not in facts_of(Stress(lost=0.1), 30.0)
 
 
@@ -433,5 +433,7 @@ def test_what_is_drawn_is_what_its_rule_drew_before():
 def test_facts_in_words():
     assert described({"lost": 0.1, "black": ["front"], "seed": 0}) == "body: lost 0.1; image: black front"
     assert described({"latency": 6, "meanwhile": "hold", "seed": 2}) == "time: latency 6 steps, hold meanwhile (seed 2)"
+    assert described({"brightness": -0.4, "camera_blur": 0.5}) == "image: brightness −40%; cameras: resolution less 50%"
+    assert described({"wording": "other_task"}) == "words: wording other task"
     assert episode_seed(0, "seq-0001") != episode_seed(0, "seq-0002")
     assert isinstance(FAKE, EnvironmentSpec)

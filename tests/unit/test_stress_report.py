@@ -47,7 +47,7 @@ def levels(monkeypatch):
 
 def test_each_level_is_paired_with_the_unchanged_twin(levels):
     image, body = levels
-    assert (image.name, body.name) == ("image: image noise 10", "body: lost 0.5")
+    assert (image.name, body.name) == ("image: noise 10 of 255", "body: lost 0.5")
     assert image.comparison.average.difference.value == 0
     assert body.comparison.average.difference.value == pytest.approx(
         sum(max(0, n - 3) - n for n in BEFORE) / len(BEFORE)
@@ -76,10 +76,18 @@ def test_tables_name_levels_and_say_where_it_breaks(levels):
 
 def test_the_picture_has_a_mark_for_each_policy_and_level(levels):
     drawn = tree.fromstring(page.picture({"a": levels, "b": levels}))
-    marks = [each for each in drawn.iter("{http://www.w3.org/2000/svg}g")]
+    marks = [each for each in drawn.iter("{http://www.w3.org/2000/svg}g") if "mark" in each.get("class")]
     assert len(marks) == 4
-    filled = [each.get("fill") for g in marks for each in g.iter("{http://www.w3.org/2000/svg}circle")]
-    assert filled.count("#fff") == 2, "what is within chance is hollow"
+    kinds = [each.get("class") for g in marks for each in g.iter("{http://www.w3.org/2000/svg}circle")]
+    assert kinds.count("own hollow") == 2, "what is within chance is hollow"
+
+
+def test_a_verdict_names_the_worst_and_counts_the_others(levels):
+    body = levels[1]
+    assert tables.verdicts({"mine": [body] * 3})[0].count("lost 0.5") == 3
+    (said,) = tables.verdicts({"mine": [body] * 7})
+    assert said.count("lost 0.5") == 4
+    assert said.endswith("; and 3 more of the 7 changes.")
 
 
 def test_without_a_twin_or_with_two_policies_there_is_no_table():
