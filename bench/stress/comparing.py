@@ -52,6 +52,8 @@ class Broken:
     under_stress: int
     subtask: str
     """The first that failed."""
+    instructions: tuple[str, str]
+    """What was said for it, without the change and with it."""
 
 
 def stress_facts(of: ResultSet) -> Mapping[str, Any] | None:
@@ -113,12 +115,20 @@ def _kin(of: ResultSet) -> str:
 def broken_episodes(twin: ResultSet, stressed: ResultSet) -> tuple[Broken, ...]:
     """Episodes of which fewer subtasks were solved under stress than without."""
     before = {record.episode: record for record in twin.records if record.status == "done"}
-    found = [
-        Broken(record.episode, before[record.episode].chain_length, record.chain_length, record.subtasks[-1].subtask)
-        for record in stressed.records
-        if record.status == "done"
-        and record.subtasks
-        and record.episode in before
-        and record.chain_length < before[record.episode].chain_length
-    ]
+    found = []
+    for record in stressed.records:
+        if record.status != "done" or not record.subtasks or record.episode not in before:
+            continue
+        twins, failed = before[record.episode], record.subtasks[-1]
+        if record.chain_length < twins.chain_length:
+            said = next((each.instruction for each in twins.subtasks if each.position == failed.position), "")
+            found.append(
+                Broken(
+                    record.episode,
+                    twins.chain_length,
+                    record.chain_length,
+                    failed.subtask,
+                    (said, failed.instruction),
+                )
+            )
     return tuple(sorted(found, key=lambda each: (each.under_stress - each.solved, each.episode)))

@@ -148,7 +148,8 @@ def render(policies: Mapping[str, Sequence[Level]], folder: Path) -> str:
 
 def _episode(level: Level, broken: Broken, folder: Path) -> str:
     clips = []
-    for what, of in (("unchanged", level.twin), ("changed", level.stressed)):
+    sets = ("unchanged", level.twin), ("changed", level.stressed)
+    for (what, of), text in zip(sets, broken.instructions, strict=True):
         clip = next((each for each in read_index(of.folder) if each.episode == broken.episode), None)
         if clip is not None:
             source = os.path.relpath(of.folder / VIDEOS / clip.file, folder)
@@ -157,7 +158,7 @@ def _episode(level: Level, broken: Broken, folder: Path) -> str:
             clips.append(
                 f'<figure><video controls muted playsinline {poster} src="{escape(source)}" '
                 f'aria-label="{escape(broken.episode)}, {what}"></video>'
-                f"<figcaption>{what}, “{escape(clip.instruction)}”</figcaption></figure>"
+                f"<figcaption>{what}, “{escape(text)}”</figcaption></figure>"
             )
     said = f"{escape(broken.episode)}: {broken.solved} solved unchanged, {broken.under_stress} changed; "
     shown = f'<div class="clips">{"".join(clips)}</div>' if clips else ""

@@ -62,6 +62,7 @@ def test_broken_episodes_are_those_that_went_worse_and_the_worst_is_first(levels
     assert not image.broken
     assert len(body.broken) == len(BEFORE)
     first = body.broken[0]
+    assert first.instructions == ("do it", "do it")
     assert (first.episode, first.solved, first.under_stress, first.subtask) == ("seq-0000", 5, 2, "task2")
 
 
