@@ -1,7 +1,9 @@
 """Levels of stress: each changes what it says and nothing else."""
 
 import dataclasses
+import itertools
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from vla_bench.envs.simulation import EnvironmentSpec, Outcome, environment_spec
 from vla_bench.envs.stress.body import Body
 from vla_bench.envs.stress.image import Pictures, changed_picture, coarser
 from vla_bench.envs.stress.levels import AXES, RULES, Stress, changed, episode_seed
-from vla_bench.envs.stress.wrapped import StressedSimulation, make_simulation, steps_of, to_option
+from vla_bench.envs.stress.wrapped import Clock, StressedSimulation, make_simulation, steps_of, to_option
 from vla_bench.policies.base import PolicySpec
 
 FAKE = environment_spec("fake")
@@ -437,3 +439,69 @@ def test_facts_in_words():
     assert described({"wording": "other_task"}) == "words: wording other task"
     assert episode_seed(0, "seq-0001") != episode_seed(0, "seq-0002")
     assert isinstance(FAKE, EnvironmentSpec)
+
+
+class Countdown:
+    """A simulation whose subtasks are solved after so many control steps, whatever is done; it shows the time."""
+
+    def __init__(self, solved, late, hold):
+        self.clock = Clock(late, 0.0, hold, DELTA)
+        self._left, self.time, self.done = list(solved), 0, []
+        self.begun = []
+
+    def reset(self, start):
+        pass
+
+    def begin(self, subtask):
+        self._rest = self._left.pop(0)
+        self.begun.append(self.time)
+
+    def observe(self):
+        return Observation({"time": np.array([float(self.time)])})
+
+    def advance(self, actions):
+        taken = actions[: self._rest]
+        self.done += [np.array(action) for action in taken]
+        self.time += len(taken)
+        self._rest -= len(taken)
+        return Outcome(len(taken), self._rest == 0, self._rest == 0)
+
+    def privileged(self):
+        return SimpleNamespace(digest=lambda: "")
+
+
+class Teller(Walker):
+    """Commands the time that it saw, and the place of the action in its chunk."""
+
+    def act(self, slots, observations):
+        (observation,) = observations
+        chunk = np.zeros((self.spec.chunk, self.spec.action.size))
+        chunk[:, 0] = (1 + float(observation["time"][0])) / 1000  # actions are at most 1
+        chunk[:, 1] = np.arange(self.spec.chunk) / 1000
+        return [chunk]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("execute", [1, 3, 10])
+@pytest.mark.parametrize("late", [1, 2, 6, 13])
+def test_every_action_of_every_subtask_is_exactly_so_late(late, execute, hold):
+    solved = (17, 23, late, 40)  # the third is over while the policy still thinks
+    simulation = Countdown(solved, late, hold)
+    (episode, *_) = fake_plan(step_limit=60).protocol.episodes
+    names = tuple(f"task{k}" for k in range(len(solved)))
+    episode = dataclasses.replace(episode, subtasks=names, instructions=names)
+    record = run_episode(simulation, Teller(PolicySpec("teller", DELTA, BLIND, 10, execute)), episode, seed=0)
+    assert [each.steps for each in record.subtasks] == list(solved)
+    starts = [*simulation.begun, simulation.time]
+    for begun, over in itertools.pairwise(starts):
+        asked, before = begun, None
+        while asked < over:
+            for place in range(min(late + execute, over - asked)):
+                seen, number = (1000 * simulation.done[asked + place][:2]).round().astype(int)
+                if place >= late:
+                    assert (seen, number) == (1 + asked, place - late)
+                elif before is not None and not hold and execute + place < 10:
+                    assert (seen, number) == (1 + before, execute + place)
+                else:
+                    assert (seen, number) == (0, 0), "it holds"
+            asked, before = asked + late + execute, asked
