@@ -177,6 +177,10 @@ def _parse(typed: Sequence[str], groups: Mapping[str, type], family: Family) -> 
         group, _, field = name.partition(".")
         if group == "benchmark":
             field = field.removeprefix("options.")
+        if text.lstrip("+").startswith("stress=") and "," in raw:
+            words = [word for word in words if (word.key, word.field) != ("stress", "")]
+            words[:0] = _added_up(raw, groups, family)  # what is typed for a field goes before a preset's
+            continue
         _check_name(group, field, raw, groups, family)
         if override.is_sweep_override():
             raw = _as_list(text, field, raw, _kinds(groups[group], family))
@@ -233,6 +237,25 @@ def _check_name(group: str, field: str, raw: str, groups: Mapping[str, type], fa
             raise ConfigError(unknown_option(family, field) if named else unknown_field(group, field, groups))
     elif field in ("target", "arguments") or field.startswith("arguments."):
         raise ConfigError("type policy._target_=<name or class> and policy.<argument>=<value>")
+
+
+def _added_up(raw: str, groups: Mapping[str, type], family: Family) -> list[Word]:
+    """Several presets of stress, as the fields that they set. ConfigError: two set the same."""
+    import json
+
+    import yaml
+
+    found: dict[str, tuple[str, Word]] = {}
+    for name in raw.strip("[]").replace(" ", "").split(","):
+        _check_name("stress", "", name, groups, family)
+        content = yaml.safe_load((FOLDER / "stress" / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+        for field, value in content.items():
+            if field in found:
+                raise ConfigError(
+                    f"stress={found[field][0]} and stress={name} both set stress.{field}; take one of them"
+                )
+            found[field] = name, Word("stress", field, json.dumps(value))
+    return [word for _, word in found.values()]
 
 
 def _as_list(text: str, field: str, raw: str, kinds: Mapping[str, str]) -> str:

@@ -129,6 +129,17 @@ def test_configuration_goes_there_and_back():
     assert "stress" not in config_to_plain(load_config(["benchmark=fake"]))
 
 
+def test_presets_of_several_axes_add_up():
+    words = ["benchmark=fake", "stress.lost=0.2", "stress=image_black_static,body_lost,words_polite,time_200_ms_hold"]
+    wanted = Stress(black=("static",), lost=0.2, wording="polite", latency_seconds=0.2, meanwhile="hold")
+    assert load_config(words).stress == wanted
+    assert load_config([*words[:2], f"stress=[{words[2].partition('=')[2]}]"]).stress == wanted
+    with pytest.raises(ConfigError, match=r"both set stress\.brightness"):
+        load_config(["benchmark=fake", "stress=image_dark,image_bright"])
+    with pytest.raises(ConfigError, match=r"there is no stress=image_drak\. Did you mean 'image_dark'"):
+        load_config(["benchmark=fake", "stress=body_lost,image_drak"])
+
+
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
