@@ -51,7 +51,7 @@ class Translation:
                 f"policy {spec.name!r} looks through {', '.join(missing)}, which the mapping {mapping.name} does not "
                 "send; choose another with --mapping"
             )
-        self._mapping = mapping
+        self.mapping = mapping
         self._scale = _scale(spec.action, environment.action(mapping.answer.convention or environment.actions[0].name))
         self._takers = [_taker(*place) for place in _places(mapping.request)]
 

@@ -111,6 +111,8 @@ class PolicyService:
                 "cameras": [camera.name for camera in self._spec.sensors.cameras],
                 "files": dict(self._spec.files),
                 "switches": dict(self._spec.switches),
+                "mapping": self._translation.mapping.name,
+                "request": self._translation.mapping.requested(),
             },
         }
 

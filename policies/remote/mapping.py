@@ -153,6 +153,11 @@ class WireMapping:
         plain = all(set(content) == {"image"} for kind, content in self.placeholders() if kind == "image")
         return plain and self.answer.gripper.rule == "as_is"
 
+    def requested(self) -> dict[str, str]:
+        """Of each part of the request the first 8 hex digits of its SHA-256: who takes what another sends has these."""
+        parts = {str(name): json.dumps(part, sort_keys=True) for name, part in self.request.items()}
+        return {name: hashlib.sha256(part.encode()).hexdigest()[:8] for name, part in parts.items()}
+
     def digest(self) -> str:
         """First 12 hex digits of the SHA-256 of all that may change a number."""
         plain = dataclasses.asdict(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFa
 from vla_bench.policies.remote.fitting import presets_for
 from vla_bench.policies.remote.probe import probe_of
 from vla_bench.policies.remote.request import Moment, Requests, merged
-from vla_bench.policies.remote.servers import Servers
+from vla_bench.policies.remote.servers import WAITS, Servers
 from vla_bench.policies.remote.settled import nameless, settled
 from vla_bench.policies.remote.statement import compare, said
 
@@ -170,10 +171,13 @@ class RemotePolicy:
     @classmethod
     def identify(cls, environment: EnvironmentSpec, **arguments: Any) -> Identified:
         """Asks the server what it is. Errors as the constructor; PolicyError: nobody says which model it is."""
+        telling = WAITS.set(lambda words: print(words, file=sys.stderr, flush=True))
         try:
             policy = cls(environment, **{**arguments, "probe": False})
         except RemoteFault as fault:
             raise PolicyError(f"{fault}. Is the server running? policy.wait= says how long to wait for it") from None
+        finally:
+            WAITS.reset(telling)
         try:
             found = compare(policy.statement, policy._mapping, policy.spec.action)
             word = said(policy.statement, policy._mapping.protocol)
@@ -263,10 +267,10 @@ class RemotePolicy:
         found = compare(connection.statement, self._mapping, self._spec.action)
         if found.contradictions:
             connection.close()
-            raise PolicyError(
-                f"the server contradicts the mapping {self._mapping.name}: {'; '.join(found.contradictions)}. Type "
-                f"policy.mapping={self._instead(connection.statement)}"
-            )
+            words = f"the server contradicts the mapping {self._mapping.name}: {'; '.join(found.contradictions)}"
+            if all("policy.execute=" in each for each in found.contradictions):
+                raise PolicyError(words)
+            raise PolicyError(f"{words}. Type policy.mapping={self._instead(connection.statement)}")
         if self.answer_digest:
             self._check_answer(connection, until)
         return connection
@@ -279,7 +283,7 @@ class RemotePolicy:
         fitting = [
             each.name
             for each, action in zip(known, actions, strict=True)
-            if not compare(statement, each, action).contradictions
+            if not [said for said in compare(statement, each, action).contradictions if "policy.execute=" not in said]
         ]
         if fitting:
             return f"{' or '.join(fitting)}, which the server does not contradict, or the path of your own file"
@@ -402,6 +406,11 @@ class RemotePolicy:
             except MessageFault as fault:
                 name = self._mapping.name
                 raise PolicyError(f"the server's answer does not fit the mapping {name}: {fault}") from None
+            except ServerFault as fault:
+                sent = ", ".join(map(str, self._mapping.request))
+                raise ServerFault(
+                    f"{fault} (by the mapping {self._mapping.name} it was sent {sent})", fault.detail
+                ) from None
             except RemoteFault as fault:
                 if not self._may_try_again(slot, fault, number, until):
                     raise

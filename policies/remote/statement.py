@@ -92,11 +92,14 @@ def _ours(statement: Mapping[str, Any], mapping: WireMapping, action: ActionSpec
         mine, theirs = getattr(action, each.name), declared.get(each.name, getattr(action, each.name))
         if each.compare and each.name != "name" and each.name not in units and mine != theirs:
             against.append(f"its actions have {each.name} {theirs!r}, and the mapping takes {mine!r}")
+    wanted, sent = statement.get("request"), mapping.requested()
+    if isinstance(wanted, Mapping) and any(sent.get(name) != part for name, part in wanted.items()):
+        against.append(f"it takes the requests of the mapping {statement.get('mapping')}")
     chunk = statement.get("chunk")
     if mapping.protocol == "openpi" and isinstance(chunk, int) and chunk < mapping.answer.execute:
         against.append(
-            f"its chunks have {chunk} actions, and {mapping.answer.execute} are to be executed (policy.execute={chunk} "
-            "would do)"
+            f"its chunks have {chunk} actions, and {mapping.answer.execute} are to be executed: type "
+            f"policy.execute={chunk}"
         )
 
 

@@ -17,6 +17,7 @@ from vla_bench.bench.protocol import EpisodeSpec  # noqa: E402
 from vla_bench.envs.fake import FakeSimulation, environment_spec  # noqa: E402
 from vla_bench.envs.observation import Sensors  # noqa: E402
 from vla_bench.envs.simulation import EpisodeStart  # noqa: E402
+from vla_bench.envs.simulation import environment_spec as simulated  # noqa: E402
 from vla_bench.policies.base import SubtaskContext  # noqa: E402
 from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.remote.codecs import openpi, vla_eval  # noqa: E402
@@ -220,6 +221,46 @@ def test_a_contradiction_is_an_error_before_the_first_step():
         pytest.raises(PolicyError, match="chunks have 16"),
     ):
         asked(address)
+
+
+def test_a_mapping_that_would_do_is_named():
+    """Ours says whose requests it takes; what another server says leaves some presets."""
+    calvin = simulated("calvin")
+    with served(Waver(calvin), calvin, "vla_eval_raw_calvin") as address:
+        words = (
+            r"takes the requests of the mapping vla_eval_raw_calvin\. Type policy\.mapping=vla_eval_raw_calvin, which"
+        )
+        with pytest.raises(PolicyError, match=words):
+            RemotePolicy(calvin, "vla_eval", address, **QUICK)
+        RemotePolicy(calvin, "vla_eval", address, mapping="vla_eval_raw_calvin", **QUICK).close()
+    with served(Waver(calvin, chunk=3), calvin, "openpi_raw_calvin") as address:
+        with pytest.raises(PolicyError, match=r"10 are to be executed: type policy\.execute=3$"):
+            RemotePolicy(calvin, "openpi", address, mapping="openpi_raw_calvin", **QUICK)
+        extra = {"episode": "mine"}  # a word more in each request
+        RemotePolicy(calvin, "openpi", address, mapping="openpi_raw_calvin", execute=3, extra=extra, **QUICK).close()
+
+
+def test_a_server_of_the_other_protocol():
+    began = time.monotonic()
+    with (
+        served(Waver(FAKE), FAKE, "openpi_fake") as address,
+        pytest.raises(PolicyError, match=r"without type, payload.*is policy\.protocol=vla_eval right"),
+    ):
+        RemotePolicy(FAKE, "vla_eval", address, wait=30.0)
+    assert time.monotonic() - began < 10
+    with (
+        served(Waver(FAKE), FAKE, "vla_eval_fake") as address,
+        pytest.raises(RemoteFault, match=r"speak first: is it one of vla-eval's \(policy\.protocol=vla_eval\)"),
+    ):
+        RemotePolicy(FAKE, "openpi", address, wait=0.5)
+
+
+def test_a_long_wait_is_told_once(monkeypatch, capsys):
+    monkeypatch.setattr("vla_bench.policies.remote.servers.PATIENCE", 0.3)
+    with pytest.raises(PolicyError, match="Is the server running"):
+        RemotePolicy.identify(FAKE, protocol="openpi", address="127.0.0.1:9", wait=1.5)
+    told = capsys.readouterr().err
+    assert told.count("waiting up to 1.5 s for a server (policy.wait=): ws://127.0.0.1:9 cannot be reached") == 1
 
 
 def test_another_model_behind_the_same_port_is_noticed_at_a_reconnection():

@@ -22,7 +22,7 @@ from vla_bench.policies.remote.codecs import openpi
 from vla_bench.policies.remote.connections import tls
 from vla_bench.policies.remote.connections.base import Dial, failed
 from vla_bench.policies.remote.connections.direct import DirectConnection, Redirected
-from vla_bench.policies.remote.errors import MessageFault, RemoteFault
+from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault
 
 STARVLA = "starvla_policy_server"
 CLOSE_SECONDS = 1.0
@@ -131,7 +131,7 @@ class OpenpiConnection:
         self._starvla = how.dialect == "starvla"
         self._encoder, self._decoder = openpi.Encoder(), openpi.Decoder(how.largest)
         try:
-            metadata = self._decoded(self._socket.receive(how.seconds))
+            metadata = self._metadata(how.seconds)
             if not isinstance(metadata, dict):
                 raise MessageFault(
                     f"{self._socket.where} begins with a {type(metadata).__name__}, not with its metadata"
@@ -176,6 +176,16 @@ class OpenpiConnection:
     def close(self) -> None:
         """Closes the connection."""
         self._socket.close()
+
+    def _metadata(self, seconds: float) -> Any:
+        try:
+            return self._decoded(self._socket.receive(seconds))
+        except (ServerFault, MessageFault):
+            raise
+        except RemoteFault as fault:
+            silent = "has not answered" in str(fault)
+            hint = "; openpi's servers speak first: is it one of vla-eval's (policy.protocol=vla_eval)?"
+            raise RemoteFault(f"{fault}{hint if silent else ''}") from None
 
     def _decoded(self, message: bytes | bytearray | str) -> Any:
         if isinstance(message, str):  # the server's traceback; it closes the connection behind it
