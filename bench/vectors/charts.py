@@ -47,7 +47,7 @@ def all_values(values: Sequence[np.ndarray], names: Sequence[str]) -> str:
     edges = np.linspace(low, high if high > low else low + 1, 81)
     shares = [np.histogram(each, edges)[0] / each.size for each in values]
     least = min(float(each[each > 0].min()) for each in shares)
-    bottom, top = np.floor(np.log10(least)), 0.0
+    bottom, top = min(np.floor(np.log10(least)), -1.0), 0.0
     left, right, above, below, height = 108, 16, 14, 40, 300
 
     def x(value: float) -> float:

@@ -114,6 +114,8 @@ def change_of_task(a: np.ndarray, b: np.ndarray, names: np.ndarray, of: np.ndarr
 
 def enough(found: Compared, n: int) -> str:
     """The sentence that says whether n frames are enough to tell how alike two extractions are."""
+    if math.isnan(found.cka.value):
+        return f"{n} frames: one of the two does not vary, so there is no likeness to estimate."
     widest, known = found.cka.half, f"CKA is known to within {found.cka.half:.3f}"
     if found.cosine is not None:
         widest = max(widest, found.cosine.half)
@@ -130,6 +132,8 @@ def _tested(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(d,) statistics of Kolmogorov and Smirnov's test, and corrected p values."""
     from scipy import stats
 
+    if len(a) < 2:  # of which the test's approximation has no value
+        return np.array([float(x != y) for x, y in zip(a[0], b[0], strict=True)]), np.ones(a.shape[1])
     found = [stats.ks_2samp(*each, method="asymp") for each in zip(a.T, b.T, strict=True)]
     return np.array([each.statistic for each in found]), holm(np.array([each.pvalue for each in found]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vla_bench.bench.vectors import charts
 from vla_bench.bench.vectors.comparison import Compared, compare
 from vla_bench.bench.vectors.comparison import enough as enough_to_compare
 from vla_bench.bench.vectors.embedding import Map, chosen, maps
+from vla_bench.bench.vectors.intervals import Estimate
 from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, flat, overall
 from vla_bench.bench.vectors.store import Extraction
 from vla_bench.bench.vectors.tables import comparison_tables, description
@@ -71,7 +73,7 @@ def _verdicts(
     if compared is None:
         return [enough(overall(values[0], list(found[0].rows["episode"])), len(values[0]))]
     cka, angle = compared.cka, compared.cosine
-    first = f"{names[0]} and {names[1]} have a linear CKA of {cka.value:.3f} [{cka.low:.3f}, {cka.high:.3f}]"
+    first = f"{names[0]} and {names[1]} have {_told('a linear CKA', cka)}"
     if compared.p is None or angle is None:
         widths = " and ".join(str(each.shape[1]) for each in values)
         return [
@@ -80,10 +82,17 @@ def _verdicts(
         ]
     changed = int((compared.p < 0.05).sum())
     return [
-        f"{first}; a frame's two vectors have a mean cosine of {angle.value:.3f} [{angle.low:.3f}, {angle.high:.3f}], "
+        f"{first}; a frame's two vectors have {_told('a mean cosine', angle)}, "
         f"and {changed} of {values[0].shape[1]} dimensions differ.",
         enough_to_compare(compared, len(values[0])),
     ]
+
+
+def _told(what: str, of: Estimate) -> str:
+    if math.isnan(of.value):
+        return "no linear CKA, since one of them does not vary"
+    ends = f" [{of.low:.3f}, {of.high:.3f}]" if math.isfinite(of.half) else ""
+    return f"{what} of {of.value:.3f}{ends}"
 
 
 def _page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +41,47 @@ def probes(values: np.ndarray, rows: Any, folds: int = FOLDS, seed: int = 0) -> 
     """
     found = []
     for name in (*CLASSES, *NUMBERS):
-        if name not in rows or rows[name].isna().all():
-            continue
-        classes = name in CLASSES
-        there = rows[name].notna().to_numpy()
-        target = rows[name][there].to_numpy()
-        target = (target > 0) if name == "gripper" else target
-        target = target.astype(str) if classes else target.astype(float)
-        probe = _probe(name, values[there], target, rows["episode"][there].to_numpy(), folds, seed)
-        found += [probe] if probe is not None else []
+        there, target = _target(name, rows)
+        if there.any() and not _refused(name, target, rows["episode"][there].to_numpy(), folds):
+            found.append(_probe(name, values[there], target, rows["episode"][there].to_numpy(), folds, seed))
     return found
+
+
+def not_read(rows: Any, folds: int = FOLDS) -> str:
+    """A sentence on what is in the rows and cannot be read off, and why; empty where all can."""
+    told = []
+    for name in (*CLASSES, *NUMBERS):
+        there, target = _target(name, rows)
+        if there.any() and (why := _refused(name, target, rows["episode"][there].to_numpy(), folds)):
+            told.append(f"{name} ({why})")
+        elif name in rows and (apart := int(rows[name].notna().sum() - there.sum())):
+            told.append(f"{name} of {apart} frames (their kind is in one episode alone)")
+    return f"Not read off: {', '.join(told)}." if told else ""
+
+
+def _target(name: str, rows: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) whether a row says it, and what these say. A kind that one episode alone has is said by none: no map that is
+    fitted to other episodes knows of it."""
+    if name not in rows:
+        return np.zeros(len(rows), bool), np.empty(0)
+    there = rows[name].notna().to_numpy()
+    if name not in CLASSES:
+        return there, rows[name][there].to_numpy().astype(float)
+    kinds = ((rows[name] > 0) if name == "gripper" else rows[name]).astype(str)
+    episodes = rows["episode"].groupby(kinds).nunique()
+    known = there & kinds.map(episodes).gt(1).to_numpy() if len(episodes) > 2 else there
+    return known, kinds[known].to_numpy().astype(str)
+
+
+def _refused(name: str, target: np.ndarray, episodes: np.ndarray, folds: int) -> str:
+    """Why it cannot be read off; empty where it can."""
+    if (there := len(np.unique(episodes))) < folds:
+        return f"of {there} {'episode' if there == 1 else 'episodes'}, {folds} are wanted"
+    if len(np.unique(target)) < 2:
+        return "all frames have the same"
+    if name in CLASSES and min(len(np.unique(episodes[target == kind])) for kind in np.unique(target)) < 2:
+        return "one of two kinds is in one episode alone"
+    return ""
 
 
 def better(first: Probe, second: Probe, episodes: Episodes) -> Estimate:
@@ -57,25 +89,27 @@ def better(first: Probe, second: Probe, episodes: Episodes) -> Estimate:
     return episodes.estimate(second.score.value - first.score.value, second.drawn - first.drawn)
 
 
-def _probe(
-    name: str, values: np.ndarray, target: np.ndarray, episodes: np.ndarray, folds: int, seed: int
-) -> Probe | None:
+def _probe(name: str, values: np.ndarray, target: np.ndarray, episodes: np.ndarray, folds: int, seed: int) -> Probe:
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
-    from sklearn.model_selection import GroupKFold
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     classes = name in CLASSES
     kinds = np.unique(target)
-    if len(np.unique(episodes)) < folds or len(kinds) < 2:
-        return None
     strengths = 10.0 ** np.arange(-1, 5)
     said = np.empty(len(target), target.dtype)
-    for fit, held in GroupKFold(folds).split(values, target, episodes):
-        if len(np.unique(target[fit])) < 2:
-            return None
-        map_ = RidgeClassifierCV(strengths, class_weight="balanced") if classes else RidgeCV(strengths)
-        said[held] = make_pipeline(StandardScaler(), map_).fit(values[fit], target[fit]).predict(values[held])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of kinds in fewer episodes than groups, and of as many kinds as frames
+        parts = StratifiedGroupKFold(folds) if classes else GroupKFold(folds)
+        for fit, held in parts.split(values, target, episodes):
+            if len(held) == 0:
+                continue
+            if len(np.unique(target[fit])) < 2:  # nothing to tell apart: the one kind that is there
+                said[held] = target[fit][0]
+                continue
+            map_ = RidgeClassifierCV(strengths, class_weight="balanced") if classes else RidgeCV(strengths)
+            said[held] = make_pipeline(StandardScaler(), map_).fit(values[fit], target[fit]).predict(values[held])
     over = Episodes(episodes, seed)
     if classes:
         of_kind = target[:, None] == kinds[None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from vla_bench.bench.records.tables import Cell, Table, percent
 from vla_bench.bench.vectors.comparison import Compared
 from vla_bench.bench.vectors.comparison import enough as enough_to_compare
 from vla_bench.bench.vectors.intervals import Estimate
-from vla_bench.bench.vectors.probes import probes
+from vla_bench.bench.vectors.probes import not_read, probes
 from vla_bench.bench.vectors.sampling import Plan
 from vla_bench.bench.vectors.statistics import (
     Dimensions,
@@ -91,7 +92,10 @@ def description(found: Extraction, place: str) -> list[Table]:
     )
     if read_off:
         columns = ("what", "measure", "score", "chance", "n")
-        tables.append(Table("Read off by a linear map", columns, read_off, "Cross-validated by episode."))
+        note = f"Cross-validated by episode. {not_read(found.rows)}".rstrip()
+        tables.append(Table("Read off by a linear map", columns, read_off, note))
+    elif why := not_read(found.rows):
+        tables[0] = dataclasses.replace(tables[0], caption=f"{tables[0].caption} {why}")
     return tables
 
 
@@ -139,7 +143,7 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
                     )
                     for a, b, more in of.read
                 ),
-                "Cross-validated by episode; differences over the same draws of episodes.",
+                f"Cross-validated by episode; differences by the same draws. {not_read(first.rows)}".rstrip(),
             )
         )
     tables.append(
@@ -179,6 +183,8 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
 
 
 def _estimate(of: Estimate) -> Cell:
+    if math.isnan(of.value):
+        return Cell("undefined")
     if not math.isfinite(of.half):
         return Cell(f"{of.value:.4g}")
     return Cell(f"{of.value:.4g}", (f"{of.low:.4g}", f"{of.high:.4g}"))

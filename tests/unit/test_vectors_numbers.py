@@ -10,7 +10,7 @@ from vla_bench.bench.vectors.comparison import compare_values, holm
 from vla_bench.bench.vectors.comparison import enough as enough_to_compare
 from vla_bench.bench.vectors.distances import divergences
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
-from vla_bench.bench.vectors.probes import _balanced, probes
+from vla_bench.bench.vectors.probes import _balanced, not_read, probes
 from vla_bench.bench.vectors.similarity import cka_estimate, linear_cka
 from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, overall
 
@@ -153,3 +153,76 @@ def test_probes_read_what_is_there_and_not_what_is_not(values):
     shuffled = rows.assign(task=generator.permutation(tasks), x=generator.permutation(rows["x"]))
     found = {each.what: each.score.value for each in probes(values, shuffled)}
     assert found["task"] == pytest.approx(0.5, abs=0.1) and found["x"] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ({"task": ["push"] * 60}, "Not read off: task (all frames have the same)."),
+        ({"task": ["push"] * 55 + ["lift"] * 5}, "Not read off: task (one of two kinds is in one episode alone)."),
+        ({"success": [True] * 5 + [False] * 55}, "success (one of two kinds is in one episode alone)"),
+        ({"gripper": [1.0] * 60}, "gripper (all frames have the same)"),
+        ({"task": [f"t{n // 5}" for n in range(60)]}, "task of 60 frames (their kind is in one episode alone)"),
+        ({"episode": np.arange(60) // 20}, "task (of 3 episodes, 5 are wanted), x (of 3 episodes, 5 are wanted)"),
+    ],
+)
+def test_what_cannot_be_read_off_is_said(values, column, told):
+    pytest.importorskip("sklearn")
+    rows = frames(60, ["push", "lift"] * 30).assign(**column)
+    assert told in not_read(rows)
+    assert {each.what for each in probes(values[:60], rows)} == {"task", "x"} - {*column} - (
+        {"task", "x"} if "episode" in column else set()
+    )
+
+
+def test_a_kind_of_one_episode_counts_neither_way(values):
+    pytest.importorskip("sklearn")
+    tasks = np.where(values[:, 0] > 0, "push", "lift").astype(object)
+    tasks[:5] = "turn"
+    (task,) = [each for each in probes(values, frames(500, tasks)) if each.what == "task"]
+    assert task.n == 495 and task.chance == 0.5 and task.score.value > 0.9
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (lambda v: v[:1], lambda v: v[:1] + 1),
+        (lambda v: v[:2], lambda v: v[:2] + 1),
+        (np.zeros_like, np.zeros_like),
+        (np.ones_like, lambda v: v),
+        (np.round, lambda v: np.round(v) + 1),
+        (lambda v: v * 1e6, lambda v: v * 1e6 + 1),
+        (lambda v: v * 1e30, lambda v: v * 2e30),
+        (lambda v: v[:20].repeat(10, 1), lambda v: v[20:40].repeat(10, 1)),
+    ],
+)
+def test_odd_vectors_are_compared_without_a_warning_and_within_what_can_be(values, a, b):
+    values = values[:60]
+    first, second = a(values), b(values)
+    found = compare_values(
+        first, second, frames(len(first), ["push", "lift"] * (len(first) // 2) + ["lift"] * (len(first) % 2))
+    )
+    for each, top in ((found.cka, 1), (found.cosine, 1), (found.js, np.log(2)), (found.wasserstein, np.inf)):
+        assert np.isnan(each.value) or each.low <= each.value <= min(each.high, top + 1e-12)
+        assert not np.isnan(each.value) or each is found.cka
+    assert enough_to_compare(found, len(first)).startswith(f"{len(first)} frames")
+
+
+def test_cka_of_few_frames_is_not_too_high():
+    generator = np.random.default_rng(8)
+    a, b = generator.normal(size=(2, 60, 200))
+    assert linear_cka(a, b) > 0.7  # plain
+    found = cka_estimate(a, b, Episodes(range(60)))
+    assert found.value < 0.1 and found.low == 0 and found.high < 0.2
+
+
+def test_two_policies_that_do_not_differ_have_no_distance():
+    generator = np.random.default_rng(9)
+    names = np.repeat(np.arange(100), 5)
+    shared = generator.normal(size=(2, 100, 6))
+    a, b = (each[names] + generator.normal(size=(500, 6)) for each in shared)
+    found = compare_values(a, b, frames(500).assign(episode=names))
+    assert found.js.low == found.divergence.low == found.wasserstein.low == 0
+    assert found.wasserstein.value < 0.9 * np.abs(np.sort(a, 0) - np.sort(b, 0)).mean()
+    assert found.js.value < 0.01
