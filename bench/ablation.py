@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 KEY = "ablation"
 """What is typed to run one: ``ablation=<name or file>``."""
+EXTEND = "run.extend"
 TABLE, REPORT = "comparison.md", "comparison.html"
 _WORD = r"(?<![\w:'./])(?:benchmark|policy|run|stress)(?:\.\w+)*=(?:<[^>]*>|[\w./-]*\w)?"
 """A word of the command line within an error's message."""
@@ -71,6 +72,26 @@ def load_ablation(choice: str) -> Ablation:
     if not isinstance(rows, dict) or not sound or len(rows) < 2:
         raise ConfigError(f"{path}: `rows:` must name two rows or more, each with a list of words: base: [a=b]")
     return Ablation(path.stem, {str(name): tuple(words) for name, words in rows.items()})
+
+
+def extending(typed: Sequence[str]) -> tuple[list[str], bool]:
+    """The words without ``run.extend``, and what that says: a row has no name to type, so it is for all rows.
+
+    ConfigError: it is typed for a row alone, or is neither true nor false.
+    """
+    said = {"true": True, "false": False}
+    extend, rest = False, []
+    for word in typed:
+        if _field(word) == EXTEND:
+            value = word.partition("=")[2].lower()
+            if value not in said:
+                raise ConfigError(f"{word}: type {EXTEND}=true to add further episodes to all rows")
+            extend = said[value]
+        elif word.partition("=")[0].endswith(f":{EXTEND}"):
+            raise ConfigError(f"{word}: rows are compared on the same episodes; type {EXTEND}=true, for all of them")
+        else:
+            rest.append(word)
+    return rest, extend
 
 
 def configurations(ablation: Ablation, typed: Sequence[str]) -> dict[str, Config]:
@@ -162,6 +183,8 @@ def run(
     evaluate: Callable[[Preparation], ResultSet],
     begin: Callable[[str], object] = lambda name: None,
     typed: Sequence[str] = (),
+    *,
+    extend: bool = False,
 ) -> dict[str, ResultSet]:
     """Evaluates the rows one after the other; what they hold already is not run again.
 
@@ -173,6 +196,7 @@ def run(
         evaluate: runs one that is planned.
         begin: told the name of each row before it is run.
         typed: words for all rows, which an error leaves as they are.
+        extend: add further episodes to what the rows have, instead of beginning rows anew.
 
     Returns:
         The result sets by row; when one was interrupted it is the last.
@@ -182,7 +206,7 @@ def run(
     """
     from vla_bench.bench.records.rows import Row, write_rows
 
-    planned = plan_rows(ablation, configs, typed)
+    planned = plan_rows(ablation, configs, typed, extend=extend)
     write_rows(
         next(iter(planned.values())).folder.parent,
         [Row(name, ready.folder.name, ablation.rows[name]) for name, ready in planned.items()],
@@ -225,8 +249,10 @@ def _check_one_state(done: Mapping[str, ResultSet], configs: Mapping[str, Config
             )
 
 
-def plan_rows(ablation: Ablation, configs: Mapping[str, Config], typed: Sequence[str] = ()) -> dict[str, Preparation]:
-    """Every row as a run that could start, in a folder with the row's name.
+def plan_rows(
+    ablation: Ablation, configs: Mapping[str, Config], typed: Sequence[str] = (), *, extend: bool = False
+) -> dict[str, Preparation]:
+    """Every row as a run that could start, in a folder with the row's name, or in the one that it is to ``extend``.
 
     Raises:
         UserError: a row cannot be run; says which, and what to type.
@@ -241,7 +267,7 @@ def plan_rows(ablation: Ablation, configs: Mapping[str, Config], typed: Sequence
             raise told_of_row(name, error, typed) from None
         if twin := next((other for other, each in planned.items() if each.identity == ready.identity), None):
             raise ConfigError(f"rows {twin} and {name} of {ablation.name} are the same run")
-        planned[name] = as_row(ready, name)
+        planned[name] = as_row(ready, name, extend=extend)
     return planned
 
 

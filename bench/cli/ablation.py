@@ -32,9 +32,10 @@ def run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
     if read_preset(choice) is not None:
         return _run_learned(choice, typed, show=show)
     chosen = ablation.load_ablation(choice)
+    typed, extend = ablation.extending(typed)
     configs = ablation.configurations(chosen, typed)
     if show:
-        return _show(chosen, configs, typed)
+        return _show(chosen, configs, typed, extend=extend)
     places = {name: f"row {place} of {len(configs)}: {name}" for place, name in enumerate(configs, start=1)}
     sets = ablation.run(
         chosen,
@@ -42,6 +43,7 @@ def run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
         _evaluate,
         lambda name: print(places[name], file=sys.stderr),
         [word for word in typed if ":" not in word.partition("=")[0]],
+        extend=extend,
     )
     last = list(sets)[-1]
     if len(sets) < len(configs) or not sets[last].has(configs[last].run.only):
@@ -90,7 +92,7 @@ def listed() -> list[tuple[str, str]]:
     return lines
 
 
-def _show(chosen: Ablation, configs: Mapping[str, Config], typed: Sequence[str]) -> int:
+def _show(chosen: Ablation, configs: Mapping[str, Config], typed: Sequence[str], *, extend: bool) -> int:
     """Prints what differs between the rows, what they share, and where each one's results go."""
     import yaml
 
@@ -103,7 +105,7 @@ def _show(chosen: Ablation, configs: Mapping[str, Config], typed: Sequence[str])
     print("\n".join(f"#   {line}".rstrip() for line in _columns(own)))
     print("\n# the same in all rows")
     print(yaml.safe_dump(shared, sort_keys=False, allow_unicode=True))
-    planned = ablation.plan_rows(chosen, configs, typed)
+    planned = ablation.plan_rows(chosen, configs, typed, extend=extend)
     facts, differing = _parted({name: ready.plan.protocol.facts for name, ready in planned.items()})
     for name, value in facts.items():
         print(f"#   {name}: {value}")

@@ -36,15 +36,28 @@ class Row:
     """On what it is measured, where every row is measured on several things (a trained ablation's)."""
 
 
-def folder_of_row(folder: Path, row: str) -> Path:
+def folder_of_row(folder: Path, row: str, identity: Mapping[str, Any], *, extend: bool = False) -> Path:
     """Where the run goes that would, by itself, be in ``folder``: beside it, under the row's name.
 
-    What an earlier version, or a row by another name, has made of the same run is gone on with where it is.
+    What an earlier version, or a row by another name, has made of the same run is gone on with where it is, also what
+    has become of a shorter one that was extended.
+
+    Args:
+        identity: of the run.
+        extend: go on with whatever the row has.
     """
     digest = folder.name.rpartition("-")[2]
     mine = folder.with_name(f"{_slug(row)}-{digest}")
     there = sorted(path.parent for path in folder.parent.glob(f"*-{digest}/{JOURNAL}"))
-    return mine if mine in there or not there else there[0]
+    if mine in there or there:
+        return mine if mine in there else there[0]
+    for each in read_rows(folder.parent) if (folder.parent / ROWS).is_file() else ():
+        journal = folder.parent / each.folder / JOURNAL
+        if each.name == row and journal.is_file():
+            theirs = _header(journal).get("identity", {})
+            if extend or {**theirs, "content": None} == {**identity, "content": None}:
+                return journal.parent
+    return mine
 
 
 def _slug(row: str) -> str:

@@ -149,11 +149,14 @@ def _prepared(
     return ready
 
 
-def as_row(ready: Preparation, row: str) -> Preparation:
+def as_row(ready: Preparation, row: str, *, extend: bool = False) -> Preparation:
     """The same as a row of an ablation: its folder has the row's name, unless the run is in another one already.
-    What identifies the run stays in the folder's name as it is, so that a row may be renamed."""
-    folder = folder_of_row(ready.folder, row)
-    run = dataclasses.replace(ready.config.run, name=folder.name)
+    What identifies the run stays in the folder's name as it is, so that a row may be renamed.
+
+    ``extend``: further episodes are added to what the row has.
+    """
+    folder = folder_of_row(ready.folder, row, ready.identity, extend=extend)
+    run = dataclasses.replace(ready.config.run, name=folder.name, extend=extend)
     return dataclasses.replace(ready, config=dataclasses.replace(ready.config, run=run), folder=folder, row=row)
 
 

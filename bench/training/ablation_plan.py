@@ -127,6 +127,11 @@ def plan(choice: str, typed: Sequence[str]) -> LearnedAblation:
     results = next((word.partition("=")[2] for word in reversed(common) if word.startswith("run.results=")), "results")
     if any(word.startswith("run.name=") for word in common):
         raise ConfigError("run.name names one run; an ablation names its own. Type run.results=<folder>")
+    if any(word.rpartition(":")[2].startswith("run.extend=") for word in rest):
+        raise ConfigError(
+            "run.extend is for result sets alone; a trained ablation is evaluated on more sequences by typing "
+            "chains:benchmark.sequences=<n> without it: they get a folder of their own, and nothing is trained again"
+        )
     common = [word for word in common if not word.startswith("run.results=")]
     rows = []
     for row, said in {**{key: described[key] for key in chosen}, BLIND: described[chosen[0]]}.items():

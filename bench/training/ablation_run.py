@@ -5,17 +5,22 @@ Every training is a process of its own, so that its memory is its own and Ctrl-C
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.ablation import told_of_row
 from vla_bench.bench.errors import ConfigError, RunFailed, UserError
 from vla_bench.bench.records.rows import Row, write_rows
+from vla_bench.bench.stopping import AT_ONCE
 from vla_bench.bench.training.ablation_plan import LearnedAblation, LearnedRow, evaluation_of, slug
 from vla_bench.bench.training.journal import STEPS, TrainingJournalContents, read_training
 from vla_bench.bench.training.setup import folder_of, identity_of, load_training
@@ -181,6 +186,42 @@ def action_loss(contents: TrainingJournalContents) -> float:
     return losses["total"] - sum(share * losses[name] for name, share in taught.items() if name in losses)
 
 
+class _Passing:
+    """Meanwhile what asks this process to stop is passed to its children as SIGTERM, so that a training saves before it
+    ends, and is waited for; asked a second time they are killed. In the main thread only."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Passing:
+        with contextlib.suppress(ValueError):  # in another thread
+            for number in (signal.SIGINT, *AT_ONCE):
+                if (before := signal.getsignal(number)) is not signal.SIG_IGN:
+                    self._before[number] = before
+                    signal.signal(number, self._pass)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before or signal.SIG_DFL)
+
+    def _pass(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked += 1
+        for child in _children():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGTERM if self.asked == 1 else signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Of this process; none where /proc does not tell. There a terminal's Ctrl-C reaches them by itself."""
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
+
+
 def _train(
     ablation: LearnedAblation, training: Training, say: Callable[[str], object], where: str
 ) -> TrainingJournalContents:
@@ -195,11 +236,9 @@ def _train(
         if shutil.which(launcher[0]) is None:
             raise ConfigError(f"launch={ablation.launch}: there is no program {launcher[0]}")
         line = [*launcher, *line]
-    try:
+    with _Passing() as passing:
         code = subprocess.run(line, check=False).returncode
-    except KeyboardInterrupt:  # the training had it too, and has saved
-        raise Interrupted from None
-    if code == 130:
+    if code == 130 or passing.asked:
         raise Interrupted
     contents = training.contents
     if code or contents is None:

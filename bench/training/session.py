@@ -22,6 +22,7 @@ from vla_bench.bench.records.conditions import flat
 from vla_bench.bench.records.journal import write_atomically
 from vla_bench.bench.records.provenance import Provenance, now
 from vla_bench.bench.setup.config import Config
+from vla_bench.bench.stopping import AT_ONCE
 from vla_bench.bench.training.journal import STEPS, TrainingJournal
 from vla_bench.bench.training.setup import TrainingSetup, evaluation_config, folder_of, identity_of
 from vla_bench.policies.vla.training.events import Begun, Evaluated, Saved, StepDone, TrainingEvent, Validated
@@ -210,7 +211,7 @@ def _evaluator(setup: TrainingSetup, folder: Path, stop: _Stop) -> Any:
 
 
 class _Stop:
-    """Ctrl-C or SIGTERM: the step that runs is finished, the state saved. A second Ctrl-C ends at once."""
+    """Ctrl-C, SIGTERM or SIGHUP: the step that runs is finished, the state saved. A second Ctrl-C ends at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -218,8 +219,9 @@ class _Stop:
 
     def __enter__(self) -> _Stop:
         with contextlib.suppress(ValueError):  # not in the main thread: nobody's signals
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._press)
+            for number in (signal.SIGINT, *AT_ONCE):
+                if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup's stays ignored
+                    self._before[number] = signal.signal(number, self._press)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -73,6 +73,31 @@ def test_interrupted_rows_are_finished_by_the_same_command(file, tmp_path, monke
     assert all(path.is_file() for path in write(tmp_path, sets, [found]))
 
 
+def test_rows_are_extended_together(file, tmp_path, capsys):
+    words = [f"ablation={file}", *COMMON, f"run.results={tmp_path}"]
+    assert main(words) == 0
+    folder = tmp_path / "ablation-toy"
+    before = {path.parent.name: path.read_bytes().splitlines()[1:] for path in folder.glob("*/journal.jsonl")}
+    longer = ["benchmark.sequences=9" if word.startswith("benchmark.seq") else word for word in words]
+    assert main([*longer, "run.extend=true"]) == 0
+    after = {path.parent.name: path.read_bytes().splitlines()[1:] for path in folder.glob("*/journal.jsonl")}
+    assert after.keys() == before.keys() and all(len(after[row]) == 9 for row in after)
+    alone = evaluate(
+        configurations(load_ablation(str(file)), [*longer[1:-1], f"run.results={tmp_path / 'x'}"])["wander"]
+    )
+    rows = {row.name: load(folder / row.folder) for row in read_rows(folder)}
+    assert [each.subtasks for each in alone.records] == [each.subtasks for each in rows["wander"].records]
+    capsys.readouterr()
+    assert main(longer) == 0 and capsys.readouterr().err.count("nothing to run") == 2, "without run.extend it is known"
+    for more, told in {
+        "run.extend=maybe": "run.extend=true",
+        "still:run.extend=true": "for all of them",
+        "run.extend=true run.overwrite=true": "drop one of them",
+        "run.extend=true run.seed=7": "holds another run",
+    }.items():
+        assert main([*longer, *more.split()]) == 1 and told in capsys.readouterr().err
+
+
 def test_a_word_may_be_for_one_row(file):
     chosen = load_ablation(str(file))
     configs = configurations(chosen, [*COMMON, "wander:policy.scale=0.5"])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +23,7 @@ from vla_bench.bench.cli.run import main
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.records.rows import read_rows
 from vla_bench.bench.setup.presets import FOLDER
+from vla_bench.bench.training import ablation_run
 from vla_bench.bench.training.ablation_plan import BLIND, plan, read_preset
 from vla_bench.bench.training.ablation_table import NUMBERS, REPORT, TABLE
 
@@ -75,6 +81,8 @@ def test_words_go_where_they_belong() -> None:
         "nonsense=3": "belongs to no part",
         "one stepp:train.batch=1": "there is no 'one stepp'",
         "run.name=x": "run.results",
+        "run.extend=true": "chains:benchmark.sequences",
+        "one step:run.extend=true": "chains:benchmark.sequences",
     }.items():
         with pytest.raises(ConfigError, match=said):
             plan("learned_structure", ["train.data=x", word])
@@ -132,3 +140,38 @@ def test_rows_are_trained_once_evaluated_and_compared(
     assert command(["report", str(folder)]) == 0
     page = (folder / "comparison.html").read_text()
     assert "6 rows" in page and all(row.name in page for row in rows)
+
+
+TRAINING = """
+import pathlib, signal, sys, time
+def save(*_):
+    pathlib.Path("saved").touch()
+    if sys.argv[1] == "saves":
+        sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("begun").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("child", ["saves", "is stuck"])
+def test_a_stop_lets_the_training_save_and_a_second_one_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, child: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def stop() -> None:
+        for file in ("begun", "saved")[: 1 if child == "saves" else 2]:
+            while not Path(file).exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with ablation_run._Passing() as passing:
+        code = subprocess.run([sys.executable, "-c", TRAINING, child], check=False).returncode
+    thread.join()
+    assert Path("saved").exists() and (code, passing.asked) == ((130, 1) if child == "saves" else (-9, 2))
+    assert signal.getsignal(number) is before
