@@ -23,9 +23,10 @@ REST_EULER = np.array((math.pi, 0.0, 1.5))
 """Orientation of the tool at the rest pose, nearly, radians."""
 ARRIVED_POSITION, ARRIVED_ANGLE = 1e-4, 1e-3
 """The commanded target is at its goal when closer than this (metres, radians)."""
-SLACK, WIDEST = 8, 0.012
-"""A leg that takes so many steps more than its way needs never gets so near, since noise is put on its actions: from
-then on twice the distance will do at each step, up to this one (metres; the angle goes with it)."""
+SLACK, WIDEST = 10, 0.012
+"""A leg that is one action from its goal for more than so many steps never gets there, since noise is put on its
+actions: from then on twice the distance will do at each step, up to this one (metres; the angle goes with it). A push
+off the way, as demonstrations are recorded with, is over sooner."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Follower:
         self._arrived = arrived
         self._index = 0
         self._steps = 0
-        self._needed = 0
+        self._nearly = 0
         self._waited = 0
 
     @property
@@ -80,12 +81,11 @@ class Follower:
         """The next action (7,) float64 in [-1, 1]; None when the plan is through."""
         while (phase := self.phase) is not None and self._finished(phase, state):
             self._index += 1
-            self._steps = self._waited = 0
+            self._steps = self._waited = self._nearly = 0
         if phase is None:
             return None
-        if not self._steps and phase.pose is not None:
-            self._needed = _steps_to(phase, state)
         self._steps += 1
+        self._nearly += phase.pose is not None and _is_one_action_away(phase.pose, state)
         return np.concatenate((steer(phase, state), (phase.gripper,)))
 
     def _finished(self, phase: Phase, state: CalvinState) -> bool:
@@ -110,16 +110,13 @@ class Follower:
         return turned <= phase.turn_tolerance or not final
 
     def _near_enough(self) -> float:
-        late = min(self._steps - self._needed - SLACK, 30)
+        late = min(self._nearly - SLACK, 30)
         return max(self._arrived, min(self._arrived * 2.0**late, WIDEST)) if late > 0 else self._arrived
 
 
-def _steps_to(phase: Phase, state: CalvinState) -> int:
-    """Actions that bring the commanded target to the phase's pose when each does what it says."""
-    assert phase.pose is not None
-    shift, turn = _remaining(phase.pose, state)
-    most = max(float(np.abs(shift).max()) / POSITION_UNIT, float(np.abs(turn).max()) / ROTATION_UNIT)
-    return math.ceil(most / phase.speed)
+def _is_one_action_away(pose: Pose, state: CalvinState) -> bool:
+    shift, turn = _remaining(pose, state)
+    return bool(np.abs(shift).max() <= POSITION_UNIT and np.abs(turn).max() <= ROTATION_UNIT)
 
 
 def steer(phase: Phase, state: CalvinState) -> np.ndarray:
