@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,10 @@ from vla_bench.bench.vectors.frames import Listed, Seen, Source
 from vla_bench.bench.vectors.heard import picture
 from vla_bench.bench.vectors.sampling import Plan, Sample
 from vla_bench.bench.vectors.store import Writer
+from vla_bench.envs.errors import UserError
 from vla_bench.policies.base import Policy, SubtaskContext
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.identity.sources import is_own
 from vla_bench.policies.listening import Listener, Tokens, listening
 from vla_bench.policies.one_slot import OneSlotPolicy
 
@@ -77,10 +82,25 @@ def _decide(policy: Policy, listener: Listener, group: Sequence[Seen]) -> None:
     for back in range(longest - 1, -1, -1):
         slots = [slot for slot, each in enumerate(group) if len(each.history) > back]
         listener.forget()
-        answers = policy.act(slots, [group[slot].history[-1 - back] for slot in slots])
+        try:
+            answers = policy.act(slots, [group[slot].history[-1 - back] for slot in slots])
+        except UserError:
+            raise
+        except Exception as error:
+            raise PolicyError(_failed(policy, group[slots[0]].sample, error)) from error
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
+
+
+def _failed(policy: Policy, sample: Sample, error: Exception) -> str:
+    """What a policy's own error is told as: what, where in its code, and at which frame."""
+    of = [each for each in traceback.extract_tb(error.__traceback__) if is_own(Path(each.filename))]
+    where = f" ({of[-1].filename}, line {of[-1].lineno})" if of else ""
+    return (
+        f"{policy.spec.name} failed when it was shown frame {sample.frame} of episode {sample.episode.name}: "
+        f"{type(error).__name__}: {error}{where}"
+    )
 
 
 def _groups(seen: Iterator[Seen], size: int) -> Iterator[list[Seen]]:

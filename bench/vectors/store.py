@@ -23,6 +23,8 @@ from vla_bench.bench.errors import BenchError
 FORMAT = 1
 VECTORS, ROWS, ABOUT = "vectors.safetensors", "rows.parquet", "about.json"
 LINES = "rows.jsonl.part"
+DIFFERING = {"content": "policy's code or files", "arguments": "policy's arguments", "at": "places"}
+"""What parts of an extraction's identity are called for people, where it is not their own name."""
 GROUP = 500
 """Rows of parquet that are written together."""
 
@@ -109,6 +111,8 @@ def read(folder: Path) -> Extraction:
         raise VectorsError(f"{folder / ABOUT} is damaged ({error}); extract again") from error
     if form != FORMAT:
         raise VectorsError(f"{folder} is of form {form}, this version reads {FORMAT}; extract again")
+    if not about.get("places"):
+        raise VectorsError(f"{folder} is not finished; the command that began it goes on from where it was")
     try:
         rows = pandas.read_parquet(folder / ROWS)
     except Exception as error:  # pyarrow's own kinds
@@ -195,13 +199,15 @@ class Writer:
             before = json.loads(earlier.read_text(encoding="utf-8"))
         except ValueError as error:
             raise VectorsError(f"{earlier} is damaged; remove the folder, or name another --output") from error
+        if not before.get("places"):  # nothing was extracted, so that there is nothing to lose
+            return
         differs = [
             name for name in ("identity", *self._about["identity"]) if _at(before, name) != _at(self._about, name)
         ]
         if differs:
+            what = DIFFERING.get(differs[-1], differs[-1])
             raise VectorsError(
-                f"{self.folder} holds another extraction (its {differs[-1]} differs); name another --output, or "
-                "remove it"
+                f"{self.folder} holds another extraction (its {what} differ); name another --output, or remove it"
             )
         self._shapes = {place: tuple(shape) for place, shape in before.get("places", {}).items()}
 

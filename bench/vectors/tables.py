@@ -154,7 +154,7 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
                 (Cell(str(size)), _estimate(cka), *([_estimate(angle)] if angle is not None else []))
                 for size, cka, angle in of.curve
             ),
-            "CKA of few frames is too high: below as many frames as dimensions it says little.",
+            "Of the first n frames, episodes kept together; pairs of frames of one episode are left out of CKA.",
         )
     )
     if by is None:

@@ -13,10 +13,14 @@ from extractions import write_extraction
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.families.calvin_frames import CalvinFrames
 from vla_bench.bench.vectors.comparison import compare
+from vla_bench.bench.vectors.extraction import heard
+from vla_bench.bench.vectors.frames import Seen
 from vla_bench.bench.vectors.sampling import Episode, allocate, make_plan, strata_of
 from vla_bench.bench.vectors.store import VECTORS, Extraction, VectorsError, Writer, common_places, read
 from vla_bench.envs.observation import Sensors
+from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.listening import Listener
 from vla_bench.policies.stub import StubPolicy
 
 EPISODES = [
@@ -65,7 +69,7 @@ def test_an_extraction_goes_on_where_it_was_cut_off(tmp_path):
     writer.close()
     with pytest.raises(VectorsError, match="is not finished"):
         read(tmp_path)
-    with pytest.raises(VectorsError, match="holds another extraction \\(its frames differs"):
+    with pytest.raises(VectorsError, match="holds another extraction \\(its frames differ\\)"):
         Writer(tmp_path, {"identity": {"policy": "p", "frames": "g"}}, 6)
     with (tmp_path / "rows.jsonl.part").open("ab") as file:
         file.write(b'{"torn')
@@ -175,3 +179,23 @@ def test_a_data_set_without_the_camera_is_refused():
     frames.check(Sensors.of("static"))
     with pytest.raises(ConfigError, match=r"packed has no camera 'gripper', which .* it has static"):
         frames.check(Sensors.of("static", "gripper"))
+
+
+def test_a_policy_that_fails_is_told_in_a_sentence(tmp_path):
+    class Broken(StubPolicy):
+        def act(self, slots, observations):
+            raise ValueError("no such shape")
+
+    policy = Broken(environment_spec("fake", {}))
+    sample = make_plan(EPISODES, 1, ()).samples[0]
+    with pytest.raises(
+        PolicyError, match=r"failed when it was shown frame \d+ of episode \d+: ValueError: no such shape"
+    ):
+        heard(policy, Listener(["net"]), [Seen(sample, ({},))])
+
+
+def test_an_extraction_that_has_not_begun_to_write_is_not_finished(tmp_path):
+    Writer(tmp_path, {"identity": {"policy": "p", "content": "of before a mistake was mended"}}, 3).close()
+    Writer(tmp_path, ABOUT, 3).close()
+    with pytest.raises(VectorsError, match="is not finished; the command that began it goes on"):
+        read(tmp_path)
