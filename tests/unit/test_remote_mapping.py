@@ -346,6 +346,7 @@ FORMATS = {
     "groot": ("delta_xyz", "euler_xyz", "continuous_01"),
     "openvla": ("delta_xyz", "axis_angle", "binary_close_positive"),
     "cogact": ("", "", ""),
+    "lerobot": ("", "", ""),
 }
 POSES = "arm_pd_ee_target_base_pose_gripper_pd_joint_pos"
 STATE_AND_WRIST = {"send_wrist_image": True, "send_state": True}
@@ -360,6 +361,9 @@ GROOT_PARAMS = {"send_state": True, "max_episode_steps": 300, "success_mode": "a
         ("x_vla", STATE_AND_WRIST, "vla_eval_calvin_absolute", True),
         ("cogact", {"success_mode": "truncation"}, "vla_eval_calvin", True),
         ("openvla", {"seed": 0}, "vla_eval_calvin", False),  # its gripper is the other way round
+        ("lerobot", STATE_AND_WRIST, "vla_eval_calvin_wrist", True),
+        ("lerobot", {"send_state": True}, "vla_eval_bridge_state", True),
+        ("lerobot", {"send_state": True}, "vla_eval_bridge", False),
         ("starvla", {}, "vla_eval_bridge", True),
         ("openvla", {"seed": 0}, "vla_eval_bridge", True),
         ("groot", {**GROOT_PARAMS, "deterministic_episodes": False}, "vla_eval_bridge_state", True),
