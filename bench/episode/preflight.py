@@ -27,6 +27,10 @@ AT_BREAKPOINT = (
     "the policy stops at a breakpoint(), and a worker has no terminal; to stop there in this one, type "
     "run.backend=inline"
 )
+FARTHEST_STEP = 0.5
+"""Metres that no arm moves in a control step; steps of the data sets are a few centimetres."""
+FARTHEST_PLACE = 3.0
+"""Metres from the origin that no arm of a table reaches."""
 FAR_OUT = 2.0
 """A first action beyond this is remarked on; a convention with bounds clips to [-1, 1]."""
 
@@ -121,10 +125,29 @@ def _half_open(spec: PolicySpec, chunk: np.ndarray) -> str:
     )
 
 
+def _far_away(spec: PolicySpec, arm: np.ndarray) -> str:
+    """A position that no arm reaches, or a change that none makes in a step; joints have bounds of their own."""
+    action = spec.action
+    if not action.control.startswith("tcp"):
+        return ""
+    metres = arm[:, :3] * action.position_scale
+    row, column = np.unravel_index(np.abs(metres).argmax(), metres.shape)
+    change = action.control == "tcp_delta"
+    if abs(metres[row, column]) <= (FARTHEST_STEP if change else FARTHEST_PLACE):
+        return ""
+    what = f"a change of {metres[row, column]:g} m in one step" if change else f"a place {metres[row, column]:g} m away"
+    return (
+        f"policy {spec.name!r} begins with {arm[row, column]:g} as number {column} of an action; the convention "
+        f"{action.name!r} takes it for {what}. Another convention, or another unit?"
+    )
+
+
 def _far_out(spec: PolicySpec, chunk: np.ndarray) -> str:
     arm = chunk[:, :-1]
+    if not spec.action.bounded:
+        return _far_away(spec, arm)
     row, column = np.unravel_index(np.abs(arm).argmax(), arm.shape)
-    if not spec.action.bounded or abs(arm[row, column]) <= FAR_OUT:
+    if abs(arm[row, column]) <= FAR_OUT:
         return ""
     return (
         f"policy {spec.name!r} begins with {arm[row, column]:g} as number {column} of an action; the "

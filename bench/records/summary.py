@@ -308,7 +308,7 @@ def summary_to_plain(summary: Summary) -> dict[str, Any]:
 
 
 def _plain_row(row: Row, errors: bool) -> dict[str, Any]:
-    partial = {"ever": _number(row.ever), "partial": row.partial}
+    partial = {"ever": _number(row.ever), "partial": None if row.partial is None else _number(row.partial)}
     return _plain_rate(row.success, Bounds(*row.bounds) if errors else None) | partial
 
 
@@ -322,7 +322,7 @@ def _plain_rate(of: Rate | Mean, bounds: Bounds | None = None) -> dict[str, Any]
 def _plain_bounds(bounds: Bounds | None) -> dict[str, Any]:
     if bounds is None:
         return {}
-    return {"if_errors_failed": bounds.low, "if_errors_solved": bounds.high}
+    return {"if_errors_failed": _number(bounds.low), "if_errors_solved": _number(bounds.high)}
 
 
 def _number(value: float) -> float | None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vla_bench.bench.episode.preflight import TryOut, _half_open, try_out
+from vla_bench.bench.episode.preflight import TryOut, _far_out, _half_open, try_out
 from vla_bench.bench.episode.rollout import run_episode
 from vla_bench.bench.episode.watch import Watch, is_plain
 from vla_bench.bench.protocol import EpisodeSpec
 from vla_bench.envs.errors import EnvironmentFault, RendererError
 from vla_bench.envs.fake import RELATIVE, environment_spec
 from vla_bench.envs.observation import Observation, Sensors
+from vla_bench.envs.simpler.family import environment_spec as simpler_environment
 from vla_bench.envs.simulation import EpisodeStart, SimulationSpec, make_simulation
 from vla_bench.policies.base import PolicySpec
 from vla_bench.policies.errors import PolicyError
@@ -68,6 +69,22 @@ def lying(**changes):
 def test_a_policy_that_cannot_work_is_told_at_once(changes, message):
     with pytest.raises(PolicyError, match=message):
         try_out(*parts(lying(**changes)), EPISODE, 0)
+
+
+@pytest.mark.parametrize(
+    ("action", "number", "remarked"),
+    [
+        ("bridge", 0.4, ""),
+        ("bridge", 5.0, "takes it for a change of 5 m in one step"),
+        ("bridge_pose", 0.9, ""),
+        ("bridge_pose", -640.0, "takes it for a place -640 m away"),
+    ],
+)
+def test_metres_that_no_arm_goes_are_remarked_on(action, number, remarked):
+    environment = simpler_environment({"set": "bridge"})
+    spec = PolicySpec("far", environment.action(action))
+    said = _far_out(spec, np.array([[0.0, number, 0.0, 9.0, 0.0, 0.0, 1.0]]))
+    assert bool(said) == bool(remarked) and remarked in said
 
 
 @pytest.mark.parametrize(("number", "remarked"), [(1.5, False), (-40.0, True), (1e30, True)])
