@@ -108,8 +108,9 @@ def against_n(title: str, series: Sequence[tuple[int, str, Sequence[tuple[int, E
     sizes = sorted({n for n, _ in points})
     ends = [end for _, each in points for end in (each.low, each.high) if np.isfinite(end)]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
-    if high - low < 1e-9:
+    if not high - low > 1e-9 * max(abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
+    left = max(left, 14 + 8 * max(len(f"{value:g}") for value in _ticks(low, high, 4)))
     first, last = np.log2(sizes[0]), np.log2(sizes[-1]) if len(sizes) > 1 else np.log2(sizes[0]) + 1
 
     def x(n: int, number: int) -> float:

@@ -4,7 +4,7 @@ A distance is never below 0, so that of two samples it is too large: by as much 
 reported has that taken off.
 
 - Kullback-Leibler and Jensen-Shannon divergence, in nats, on a histogram of 30 bins whose edges are quantiles of both
-  samples together; half a count is added to each bin for the first, a quarter for the second; less their bias by the
+  samples together, with a quarter of a count added to each bin; less their bias by the
   jackknife over episodes. Their intervals are those of the jackknife, less what it counts twice where chance alone
   sets the samples apart (the second-order term of the delta method).
 - Wasserstein's distance, the samples' own W and W* the mean over draws of episodes, which chance has moved twice: of a
@@ -54,7 +54,7 @@ def distances(a: np.ndarray, b: np.ndarray, names: np.ndarray, seed: int = 0) ->
     over = Episodes(names, seed, int(np.clip(NUMBERS_DRAWN / a.size, 50, 400)))
     wasserstein, low, high, mean_wasserstein = _wasserstein(a, b, over)
     over = over.merged()
-    kl = _Jackknifed(over, _kullback_leibler, _curved, 0.5)
+    kl = _Jackknifed(over, _kullback_leibler, _curved, 0.25)
     js = _Jackknifed(over, _jensen_shannon, _curved_evenly, 0.25)
     for each in range(a.shape[1]):
         counts = [over.sums(count) for count in _counts(a[:, each], b[:, each])]

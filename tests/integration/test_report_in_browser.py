@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from extractions import write_extraction
 from result_sets import chain_lengths, write_chains
 
 from tools.chromium import SCHEMES, SERIOUS, SIZES, chromium, find_chromium
@@ -21,6 +22,8 @@ from vla_bench.bench.report import render
 from vla_bench.bench.report.tables_page import tables_page
 from vla_bench.bench.stress import page as stress
 from vla_bench.bench.stress.comparing import levels_of, open_folder
+from vla_bench.bench.vectors.page import report as vectors_report
+from vla_bench.bench.vectors.store import read
 from vla_bench.bench.video.clips import Clip, write_index
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
@@ -52,6 +55,8 @@ def pages(tmp_path_factory):
         "many": render(many, compared(many)),
         "leaderboard": tables_page("Leaderboard", leaderboard(sets), "results"),
     }
+    extractions = [write_extraction(folder / f"vectors-{n}", shift=n) for n in range(2)]
+    texts["vectors"] = vectors_report([read(each) for each in extractions], "head")[0]
     texts["stress"] = stress_page(folder / "under", lengths["c"])
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
@@ -178,7 +183,7 @@ def test_paper_has_bars_legends_and_whole_tables(pages, browser, kind):
         browser.send("Emulation.setEmulatedMedia", media="")
 
 
-@pytest.mark.parametrize("kind", ["one", "two", "many", "leaderboard", "stress", "clips"])
+@pytest.mark.parametrize("kind", ["one", "two", "many", "leaderboard", "stress", "clips", "vectors"])
 def test_axe_finds_nothing_serious(pages, browser, kind):
     script = os.environ.get("AXE_CORE")
     if not script:

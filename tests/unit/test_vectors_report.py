@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,6 +69,30 @@ def test_pictures_stay_within_their_room(tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "PICTURES_BUDGET", 20)
     points = data_of(report([read(write_extraction(tmp_path / "a"))], "head")[0])["points"]
     assert [bool(each[-1]) for each in points[:4]] == [True, True, False, False]
+
+
+def test_umap_is_given_the_seed_and_its_points_say_which_frames_they_are(tmp_path, monkeypatch):
+    """As with the package umap-learn, whose parameters these are; it is an extra."""
+    asked = []
+
+    class UMAP:
+        def __init__(self, **given):
+            asked.append(given)
+
+        def fit_transform(self, values):
+            return np.random.default_rng(asked[-1]["random_state"]).normal(size=(len(values), 2))
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setattr(page_module, "maps", maps)
+    found = [read(write_extraction(tmp_path / "a"))]
+    pages = [report(found, "head", seed)[0] for seed in (3, 3, 4)]
+    laid = [data_of(page)["maps"]["UMAP"] for page in pages]
+    assert laid[0] == laid[1] != laid[2] and len(laid[0][0]) == 60
+    assert asked[0] == {"n_neighbors": 15, "min_dist": 0.1, "random_state": 3, "n_jobs": 1}
+    assert "UMAP: 15 neighbours, least distance 0.1, seed 3; umap-learn." in pages[0]
+    data = data_of(pages[0])
+    episode, frame, task, *_, picture = data["points"][7]
+    assert (episode, frame, data["words"]["task"][task]) == ("e2", 7, "lift") and picture
 
 
 def test_maps_are_seeded_and_of_at_most_so_many_frames(monkeypatch):
