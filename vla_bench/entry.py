@@ -5,6 +5,7 @@ Signals are answered before the rest is read.
 
 from __future__ import annotations
 
+import os
 import sys
 
 RUN = "run"
@@ -30,11 +31,25 @@ def main(*, run_by_default: bool = False) -> int:
         introduce()
         if run_by_default and not (words and (words[0] == "--version" or is_command(words[0]))):
             words = [RUN, *words]
-        return main(words)
+        return _ended(main(words), words)
     except KeyboardInterrupt:  # while Python was still reading us
         return 130
     except ModuleNotFoundError as error:
         sys.exit(not_installed(error))
+
+
+def _ended(code: int, words: list[str]) -> int:
+    """The exit code; a thread that a policy has started in this process (``run.backend=inline``) and that never ends
+    does not keep the command from ending."""
+    import threading
+
+    threads = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    if threads and "run.backend=inline" in words:
+        print(f"note: {threads[0].name}, a thread that the policy has started, goes on; it ends here", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _may_evaluate(words: list[str]) -> bool:

@@ -246,6 +246,8 @@ def _structure(fields: Any, config: Any, checkpoint: Any) -> VlaConfig:
         source = Path(checkpoint) / "vla.json"
     if source is None:
         if not fields:
+            if checkpoint is not None and Path(checkpoint).is_file():  # one that is no weights needs no structure
+                refuse_other_files(Path(checkpoint))
             raise PolicyError(
                 "policy 'vla' is told no structure: give policy.config=<json beside the checkpoint>, or "
                 "policy.model.<field>=, or choose a preset such as policy=vla_policy_head_lstm"

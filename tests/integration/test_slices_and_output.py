@@ -111,3 +111,14 @@ def test_inline_a_breakpoint_stops_in_this_terminal(talking, tmp_path):
         env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
     )
     assert "(Pdb) (4,)" in done.stdout, done.stdout + done.stderr
+
+
+def test_inline_a_thread_that_never_ends_does_not_keep_the_command(tmp_path):
+    source = textwrap.dedent(POLICY).replace(
+        'print("built here")', "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
+    )
+    (tmp_path / "threads.py").write_text(source)
+    words = ["benchmark=fake", "policy=threads.py:Talking", "run.backend=inline", "benchmark.sequences=1"]
+    command = [sys.executable, "-m", "vla_bench", "run", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 0 and "goes on; it ends here" in done.stderr and "result set:" in done.stdout

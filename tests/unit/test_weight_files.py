@@ -258,3 +258,15 @@ def test_what_one_may_not_read_is_a_sentence(locked, mode, tmp_path):
                 read_checkpoint(asked)
     finally:
         os.seteuid(0)
+
+
+def test_what_is_no_weights_is_told_before_a_structure_is_asked_for(tmp_path):
+    from vla_bench.policies.vla.options import _structure
+
+    (tmp_path / "w.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    (tmp_path / "z.pt").touch()
+    for name, said in (("w.pt", "Git-LFS pointer"), ("z.pt", "empty|0 bytes|no bytes")):
+        with pytest.raises(PolicyError, match=said):
+            _structure(None, None, str(tmp_path / name))
+    with pytest.raises(PolicyError, match="told no structure"):
+        _structure(None, None, None)
