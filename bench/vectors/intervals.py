@@ -72,9 +72,12 @@ class Episodes:
         reach = stats.t.ppf(0.975, self.count - 1) * math.sqrt(self.count / (self.count - 1))
         return reach * drawn.std(0, ddof=1)
 
-    def estimate(self, value: float, drawn: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
-        """Of (repeats,) drawn values; an interval ends where the number cannot be; of one episode it has no end."""
-        return _within(value, float(self.half(drawn)), within)
+    def estimate(
+        self, value: float, drawn: np.ndarray, within: tuple[float, float] = ANY, wider: float = 1.0
+    ) -> Estimate:
+        """Of (repeats,) drawn values; an interval ends where the number cannot be; of one episode it has no end.
+        ``wider``: what the draws know nothing of, as a factor of the standard error."""
+        return _within(value, wider * float(self.half(drawn)), within)
 
     def around(self, value: float, error: float, within: tuple[float, float] = ANY) -> Estimate:
         """Of a number and its standard error; both ends, and the number, are moved to where it can be."""
