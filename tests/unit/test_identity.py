@@ -151,8 +151,8 @@ def test_asked_in_a_process_it_is_the_same_and_leaves_nothing_behind(place):
 def test_a_policy_that_is_long_in_building_is_spoken_of(place, monkeypatch, capsys):
     from vla_bench.policies import specification
 
-    monkeypatch.setattr(specification, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(specification, "LONG_SECONDS", 0.2)
+    monkeypatch.setattr(specification, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(specification, "LONG_SECONDS", 0.02)
     ask_policy(_Choice(), "fake", {})
     spoken = capsys.readouterr().err
     assert "building own_policy:Mine to ask what it needs: 0 s\n" in spoken
