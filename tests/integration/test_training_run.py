@@ -128,6 +128,21 @@ TAUGHT = (
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_its_processes_saves_too(data: Path, tmp_path: Path, number: int) -> None:
+    """As a terminal or a scheduler sends it: readers get it as well, and are still needed for the step that runs."""
+    given = words(data, tmp_path, "run", f"train.steps={50 * STEPS}", "train.workers=2")
+    process = launch(given, start_new_session=True)
+    while process.poll() is None and steps_in(tmp_path / "run") < 3:
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "the same command goes on from here" in said, said
+    saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["progress"]["step"]
+    assert saved == steps_in(tmp_path / "run") >= 3, "a step that was taken is not in what was saved"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "preset",
     [(), TAUGHT, (*TAUGHT, "train.sharded=true", "train.accumulate=2", "train.lora_r=2")],
