@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vla_bench.bench.cli.run import main as run_evaluation
 from vla_bench.bench.cli.run import print_whatever_it_is
@@ -50,11 +50,30 @@ INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse, but a mistake is a :class:`UserError` that names what was nearest."""
+    """Argparse, but words and options come in any order, and a mistake is a :class:`UserError` that names what was
+    nearest."""
+
+    _in_any_order = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, which refuses words after an option where it takes several: here options are read first."""
+        actions = any(each.nargs == argparse.PARSER for each in self._get_positional_actions())
+        if actions or self._in_any_order:  # actions have parsers of their own, of this kind
+            return super().parse_known_args(args, namespace)
+        self._in_any_order = True
+        try:
+            parsed, unknown = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._in_any_order = False
+        if unknown:
+            option = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{suggestion(option, self._option_string_actions)}")
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         """Turns argparse's own exit into an error of ours."""
-        raise ConfigError(f"{message}. Type {self.prog} --help")
+        end = "" if message.endswith((".", "?")) else "."
+        raise ConfigError(f"{message}{end} Type {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
