@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_bench.envs.calvin.dataset import frame_file
 from vla_bench.envs.calvin.dataset.annotations import Annotation, annotation_path, read_annotations
 from vla_bench.envs.calvin.dataset.journal import NOTES, read_notes, unfinished
 from vla_bench.envs.calvin.dataset.layout import (
@@ -31,8 +30,6 @@ from vla_bench.envs.calvin.dataset.layout import (
 from vla_bench.envs.calvin.dataset.pickles import load_object
 from vla_bench.envs.errors import DatasetError
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, OSError)
-"""What numpy raises for a file that was cut off or altered."""
 SAMPLED = 64
 """Frames whose content the digest covers."""
 
@@ -48,15 +45,10 @@ def read_frame(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.nd
         DatasetError: the file is missing or damaged, or lacks a key.
     """
     try:
-        with path.open("rb") as file, np.load(file) as held:
-            if not isinstance(held, np.lib.npyio.NpzFile):
-                raise DatasetError(f"{path} holds one array and no frame")
-            if keys is not None:
-                check_present(tuple(keys), held.files, str(path))
-            return {key: held[key] for key in (held.files if keys is None else keys)}
+        return frame_file.decode(path, keys)
     except FileNotFoundError:
         raise DatasetError(f"frame {path.name} is missing in {path.parent}") from None
-    except DAMAGED as error:
+    except frame_file.DAMAGED as error:
         raise DatasetError(
             f"frame {path} is truncated or damaged ({error or type(error).__name__}): take it from its source again"
         ) from error
