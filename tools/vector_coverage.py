@@ -5,8 +5,8 @@ python -m tools.vector_coverage comparison            distances and likeness of 
 python -m tools.vector_coverage probes --repeats 300  what is read off, and how much more off a second policy
 
 Extractions are simulated: frames of an episode share a random part, as they do in a policy, so that they are
-correlated; both policies are Gaussian, so that the truth is known in closed form (of the divergences: of shares in 30
-bins; of the mean cosine and of probes: from a million frames, or from maps fitted to other such extractions).
+correlated; both policies are Gaussian, so that the truth is known in closed form (of the divergences: of shares in as
+many bins; of the mean cosine and of probes: from a million frames, or from maps fitted to other such extractions).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas
 from scipy import stats
 
 from vla_bench.bench.vectors.comparison import change_of_task
-from vla_bench.bench.vectors.distances import BINS, distances
+from vla_bench.bench.vectors.distances import bins_of, distances
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
 from vla_bench.bench.vectors.probes import FOLDS, better, probes
 from vla_bench.bench.vectors.similarity import cka_estimate, cosine
@@ -101,7 +101,8 @@ def comparison(setting: Setting, repeats: int) -> Iterator[Held]:
     generator = np.random.default_rng(0)
     shift, scale = setting.moved()
     far = [_wasserstein(*each) for each in zip(shift, scale, strict=True)]
-    apart = [_divergences(*each) for each in zip(shift, scale, strict=True)]
+    bins = bins_of(len(setting.names), setting.episodes)
+    apart = [_divergences(*each, bins) for each in zip(shift, scale, strict=True)]
     js, kl = (float(np.mean([each[place] for each in apart])) for place in (0, 1))
     many = Setting(200_000, 1, 0.0, *(getattr(setting, name) for name in ("width", "shift", "scale", "likeness")))
     many = Setting(**{**vars_of(many), "changed": setting.changed})
@@ -203,11 +204,11 @@ def _wasserstein(shift: float, scale: float) -> float:
     return float(spread * math.sqrt(2 / math.pi) * math.exp(-(at**2) / 2) + shift * (1 - 2 * stats.norm.cdf(-at)))
 
 
-def _divergences(shift: float, scale: float) -> tuple[float, float]:
+def _divergences(shift: float, scale: float, bins: int) -> tuple[float, float]:
     """Jensen-Shannon and Kullback-Leibler of N(0, 1) and N(shift, scale) in bins between quantiles of both."""
     grid = np.linspace(-12, 12, 200_001)
     below = [stats.norm.cdf(grid), stats.norm.cdf(grid, shift, scale)]
-    edges = np.searchsorted((below[0] + below[1]) / 2, np.arange(1, BINS) / BINS)
+    edges = np.searchsorted((below[0] + below[1]) / 2, np.arange(1, bins) / bins)
     p, q = (np.diff(np.r_[0.0, each[edges], 1.0]) for each in below)
     middle = (p + q) / 2
     js = 0.5 * float((p * np.log(p / middle)).sum() + (q * np.log(q / middle)).sum())

@@ -3,10 +3,14 @@
 A distance is never below 0, so that of two samples it is too large: by as much as chance sets them apart. What is
 reported has that taken off.
 
-- Kullback-Leibler and Jensen-Shannon divergence, in nats, on a histogram of 30 bins whose edges are quantiles of both
-  samples together, with a quarter of a count added to each bin; less their bias by the
-  jackknife over episodes. Their intervals are those of the jackknife, less what it counts twice where chance alone
-  sets the samples apart (the second-order term of the delta method).
+- Kullback-Leibler and Jensen-Shannon divergence, in nats, on a histogram whose edges are quantiles of both samples
+  together, with a tenth of a count added to each bin; less their bias by the jackknife over episodes. Of few frames
+  there are few bins (:func:`bins_of`): the jackknife takes off the bias of bins that are well filled, and no other.
+  Their standard errors are those of the jackknife, less what it counts twice where chance alone sets the samples apart
+  (the second-order term of the delta method). The rest of it grows with the root of the divergence, so that the
+  upper end is that of a score (Wilson's, for a divergence in place of a share): else intervals of divergences that came
+  out small are too narrow. Kullback-Leibler has no interval where it hangs on bins in which the second sample has no
+  number: how rare these are there, and so how large it is, is not in the samples.
 - Wasserstein's distance, the samples' own W and W* the mean over draws of episodes, which chance has moved twice: of a
   dimension 2 W - W*; the mean over dimensions between the root of 2 W² - W*² (right where all differ alike) and
   W - (W* - W) / (√2 - 1) (right where some differ and others do not), with an interval that has room for both.
@@ -22,7 +26,10 @@ import numpy as np
 
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
 
-BINS = 30
+BINS = 4, 30
+"""The fewest and the most."""
+ADDED = 0.1
+"""Counts that each bin has more than were counted."""
 Divergence = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Second = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 ALIKE = 1 / (math.sqrt(2) - 1)
@@ -47,19 +54,35 @@ class Distances:
     mean_wasserstein: Estimate
     mean_js: Estimate
     mean_divergence: Estimate
+    unseen: int
+    """Dimensions in which the second has no number in a bin of the first, if ``mean_divergence`` has no interval for
+    it; else 0."""
+
+
+def bins_of(frames: int, episodes: int) -> int:
+    """As many as have 30 frames of each sample on average, and 3 episodes."""
+    return int(np.clip(min(frames // 30, episodes // 3), *BINS))
 
 
 def distances(a: np.ndarray, b: np.ndarray, names: np.ndarray, seed: int = 0) -> Distances:
     """Of (n, d) and (n, d) numbers of the same frames, and the (n,) episodes of these."""
     over = Episodes(names, seed, int(np.clip(NUMBERS_DRAWN / a.size, 50, 400)))
     wasserstein, low, high, mean_wasserstein = _wasserstein(a, b, over)
+    bins = bins_of(len(a), over.count)
     over = over.merged()
-    kl = _Jackknifed(over, _kullback_leibler, _curved, 0.25)
-    js = _Jackknifed(over, _jensen_shannon, _curved_evenly, 0.25)
+    kl = _Jackknifed(over, _kullback_leibler, _curved)
+    js = _Jackknifed(over, _jensen_shannon, _curved_evenly)
+    unseen = np.empty(a.shape[1])
     for each in range(a.shape[1]):
-        counts = [over.sums(count) for count in _counts(a[:, each], b[:, each])]
+        counts = [over.sums(count) for count in _counts(a[:, each], b[:, each], bins)]
+        unseen[each] = counts[0][:, counts[1].sum(0) == 0].sum() / len(a)
         kl.add(*counts)
         js.add(*counts)
+    divergence = kl.mean((0, math.inf))
+    # A bin that the second never reached is worth a nat, more or less.
+    hangs = float(unseen.mean()) > kl.error > 0
+    if hangs:
+        divergence = Estimate(divergence.value, -math.inf, math.inf)
     return Distances(
         wasserstein,
         low,
@@ -68,7 +91,8 @@ def distances(a: np.ndarray, b: np.ndarray, names: np.ndarray, seed: int = 0) ->
         np.maximum(js.values, 0),
         mean_wasserstein,
         js.mean((0, math.log(2))),
-        kl.mean((0, math.inf)),
+        divergence,
+        int((unseen > 0).sum()) if hangs else 0,
     )
 
 
@@ -137,17 +161,17 @@ def _curved_evenly(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray
 class _Jackknifed:
     """A divergence of each dimension, and their mean with its interval, over episodes."""
 
-    def __init__(self, over: Episodes, kind: Divergence, second: Second, more: float) -> None:
-        """``kind`` of shares, its ``second`` derivatives, and what is ``more`` in each bin than was counted."""
-        self._over, self._kind, self._second, self._more = over, kind, second, more
+    def __init__(self, over: Episodes, kind: Divergence, second: Second) -> None:
+        """``kind`` of shares, and its ``second`` derivatives."""
+        self._over, self._kind, self._second = over, kind, second
         self._values: list[float] = []
         self._without = np.zeros(over.count)
         self._pairs = np.zeros((over.count, over.count))
 
     def add(self, p: np.ndarray, q: np.ndarray) -> None:
         """Takes (G, bins) counts of a dimension."""
-        groups, more = self._over.count, self._more
-        wholes = [each.sum(0) + more for each in (p, q)]
+        groups = self._over.count
+        wholes = [each.sum(0) + ADDED for each in (p, q)]
         shares = [whole / whole.sum() for whole in wholes]
         own = float(self._kind(*shares).sum())
         if groups < 2:
@@ -171,32 +195,43 @@ class _Jackknifed:
         """(d,); may be below 0."""
         return np.array(self._values)
 
-    def mean(self, within: tuple[float, float]) -> Estimate:
-        """Over dimensions."""
+    @property
+    def error(self) -> float:
+        """Standard error of the mean over dimensions; 0 of one episode."""
+        return self._errors()[0]
+
+    def _errors(self) -> tuple[float, float]:
         groups, width = self._over.count, len(self._values)
-        value = float(self.values.mean())
         if groups < 2:
-            return self._over.around(value, math.inf, within)
+            return 0.0, 0.0
         without, pairs = self._without / width, self._pairs / width
         spread = (groups - 1) / groups * float(((without - without.mean()) ** 2).sum())
         apart = float((pairs**2).sum() - (np.diag(pairs) ** 2).sum()) / (groups * (groups - 1))
-        return self._over.around(value, degenerate(spread, apart / groups**2), within)
+        return degenerate(spread, apart / groups**2)
+
+    def mean(self, within: tuple[float, float]) -> Estimate:
+        """Over dimensions."""
+        value = float(self.values.mean())
+        if self._over.count < 2:
+            return self._over.around(value, math.inf, within)
+        return self._over.growing(value, *self._errors(), within)
 
 
-def degenerate(spread: float, pairs: float) -> float:
-    """The standard error of what has a second-order part: a jackknife's variance counts that part twice.
+def degenerate(spread: float, pairs: float) -> tuple[float, float]:
+    """The standard error of what has a second-order part, and how much of its square is of the first order: a
+    jackknife's variance counts the second-order part twice.
 
     Args:
         spread: Variance that the jackknife gives.
         pairs: Mean square of what two episodes do together, over the squared number of episodes.
     """
     found = math.sqrt(max(spread - pairs / 2, pairs / 2))
-    return found if found > ROUNDING else 0.0
+    return (found, max(spread - pairs, 0.0)) if found > ROUNDING else (0.0, 0.0)
 
 
-def _counts(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _counts(a: np.ndarray, b: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, bins) of 0 and 1: where each number of two samples falls."""
-    edges = np.unique(np.quantile(np.concatenate([a, b]), np.linspace(0, 1, BINS + 1)))
+    edges = np.unique(np.quantile(np.concatenate([a, b]), np.linspace(0, 1, bins + 1)))
     bins = max(len(edges) - 1, 1)
     places = [np.clip(np.searchsorted(edges, each, side="right") - 1, 0, bins - 1) for each in (a, b)]
     return np.eye(bins)[places[0]], np.eye(bins)[places[1]]

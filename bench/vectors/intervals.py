@@ -86,6 +86,21 @@ class Episodes:
         half = float(stats.t.ppf(0.975, self.count - 1)) * error if self.count > 1 else math.inf
         return _within(value, half, within)
 
+    def growing(self, value: float, error: float, first: float, within: tuple[float, float] = ANY) -> Estimate:
+        """Of a number whose variance grows with it: ``first`` of the squared standard error is in proportion to it.
+
+        The upper end is that of a score interval (as Wilson's of a share): the number from which ``value`` lies t of
+        *its own* standard errors away. The lower end is t standard errors of ``value`` away: near 0 such numbers are
+        skewed as chi-squared is, which takes back what a score would raise it by.
+        """
+        from scipy import stats
+
+        reach = float(stats.t.ppf(0.975, self.count - 1))
+        slope = reach**2 * first / (2 * max(value, error)) if error > 0 else 0.0
+        ends = value - reach * error, value + slope + math.hypot(reach * error, slope)
+        low, high = (min(max(end, within[0]), within[1]) for end in ends)
+        return Estimate(min(max(value, within[0]), within[1]), low, high)
+
     def ratio(self, top: np.ndarray, under: np.ndarray, within: tuple[float, float] = ANY) -> Estimate:
         """Of the sums of (n,) rows: a mean where ``under`` is all ones."""
         sums = self.sums(np.stack([top, under], axis=1))

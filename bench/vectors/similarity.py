@@ -53,7 +53,7 @@ def cka_estimate(a: np.ndarray, b: np.ndarray, over: Episodes) -> Estimate:
     kernel = both / math.sqrt(mean[1] * mean[2]) - value / 2 * (own / mean[1] + other / mean[2])
     alone = (kernel * apart).sum(1) / (groups - 1)
     pairs = ((kernel - alone[:, None] - alone[None]) * apart) ** 2
-    error = degenerate(spread, 4 * float(pairs.sum()) / (groups * (groups - 1)) / groups**2)
+    error, _ = degenerate(spread, 4 * float(pairs.sum()) / (groups * (groups - 1)) / groups**2)
     return over.around(float(groups * value - (groups - 1) * without.mean()), error, (0, 1))
 
 

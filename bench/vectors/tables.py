@@ -124,6 +124,11 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
                 Cell(f"{int((of.p < 0.05).sum())} of {len(of.p)}"),
             ),
         ]
+        if by.unseen:
+            caption += (
+                f" Kullback-Leibler has no interval: in {by.unseen} of {len(of.p)} dimensions there are values of the "
+                "first such as the second never has, and what they add is known only to be much."
+            )
     title = f"{first.name} and {second.name}: {place}"
     tables = [Table(title, ("", "value"), tuple((Cell(a), b) for a, b in rows), caption)]
     if of.read:

@@ -63,11 +63,11 @@ def test_actions_that_take_words_are_among_them():
 
 def test_a_policy_typed_after_an_option():
     typed = parser_of("vectors").parse_args(
-        "extract policy=x --data y policy.z=1 --at a --output o --at b policy.w=-2".split()
+        ["extract", "policy=x", "--data", "y", "policy.z=1", "--at", "a", "--output", "o", "--at", "b", "policy.w=-2"]
     )
     assert typed.words == ["policy=x", "policy.z=1", "policy.w=-2"] and typed.at == ["a", "b"]
 
 
 def test_an_unknown_option_is_told_with_the_nearest():
     with pytest.raises(ConfigError, match=r"--sampels 5\. Did you mean '--samples'\? Type vectors extract --help"):
-        parser_of("vectors").parse_args("extract policy=x --data y --sampels 5 --output o".split())
+        parser_of("vectors").parse_args(["extract", "policy=x", "--data", "y", "--sampels", "5", "--output", "o"])
