@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vla_bench.bench.errors import ConfigError, ResultSetError, UserError, suggestion
 from vla_bench.bench.setup.config import Config
@@ -72,6 +72,35 @@ def load_ablation(choice: str) -> Ablation:
     if not isinstance(rows, dict) or not sound or len(rows) < 2:
         raise ConfigError(f"{path}: `rows:` must name two rows or more, each with a list of words: base: [a=b]")
     return Ablation(path.stem, {str(name): tuple(words) for name, words in rows.items()})
+
+
+def chosen_rows(typed: str | None, rows: Mapping[str, Any]) -> list[str]:
+    """Names that ``rows=<row>|<row>`` chooses, in the order typed; all when nothing is typed.
+
+    ConfigError: there is no such row.
+    """
+    chosen = list(rows) if typed is None else list(dict.fromkeys(each.strip() for each in typed.split("|")))
+    for each in chosen:
+        if each not in rows:
+            raise ConfigError(f"rows={each}: there is no such row.{suggestion(each, rows)} Rows: {' | '.join(rows)}")
+    return chosen
+
+
+def narrowed(ablation: Ablation, typed: Sequence[str]) -> tuple[Ablation, list[str]]:
+    """The ablation with the rows that ``rows=`` asks for, the first one typed its baseline, and the other words.
+
+    ConfigError: there is no such row, fewer than two are left, or ``rows=`` is typed twice.
+    """
+    asked = [word for word in typed if word.startswith("rows=")]
+    if not asked:
+        return ablation, list(typed)
+    if len(asked) > 1:
+        raise ConfigError("rows= is given twice; keep one, with | between the rows")
+    names = chosen_rows(asked[0].partition("=")[2], ablation.rows)
+    if len(names) < 2:
+        raise ConfigError(f"{asked[0]}: an ablation compares two rows or more, the first with each other")
+    rest = [word for word in typed if word not in asked]
+    return Ablation(ablation.name, {name: ablation.rows[name] for name in names}), rest
 
 
 def extending(typed: Sequence[str]) -> tuple[list[str], bool]:
@@ -204,13 +233,12 @@ def run(
     Raises:
         UserError: a row could not be run; says which, and what to type for it.
     """
-    from vla_bench.bench.records.rows import Row, write_rows
+    from vla_bench.bench.records.rows import Row, rows_beside, write_rows
 
     planned = plan_rows(ablation, configs, typed, extend=extend)
-    write_rows(
-        next(iter(planned.values())).folder.parent,
-        [Row(name, ready.folder.name, ablation.rows[name]) for name, ready in planned.items()],
-    )
+    folder = next(iter(planned.values())).folder.parent
+    rows = [Row(name, ready.folder.name, ablation.rows[name]) for name, ready in planned.items()]
+    write_rows(folder, [*rows, *rows_beside(folder, rows)])
     done: dict[str, ResultSet] = {}
     with StopButton() as stop:
         for name, ready in planned.items():

@@ -31,7 +31,7 @@ def run_ablation(choice: str, typed: Sequence[str], *, show: bool) -> int:
 
     if read_preset(choice) is not None:
         return _run_learned(choice, typed, show=show)
-    chosen = ablation.load_ablation(choice)
+    chosen, typed = ablation.narrowed(ablation.load_ablation(choice), typed)
     typed, extend = ablation.extending(typed)
     configs = ablation.configurations(chosen, typed)
     if show:

@@ -258,7 +258,8 @@ def help_text() -> str:
         lines += group_help(group)
     lines += [
         "",
-        "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row",
+        "ablation=<preset or file.yaml>   several runs and one comparison; <row>:<word> is for one row,",
+        "                                 rows=<row>|<row> for some of them",
     ]
     lines += entries((each.name, each.text) for each in presets("ablation"))
     lines += ["", "exit codes", *entries((str(code), text) for code, text in EXIT_CODES.items())]

@@ -74,6 +74,18 @@ def write_rows(folder: Path, rows: Sequence[Row]) -> None:
         raise ResultSetError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
+def rows_beside(folder: Path, rows: Sequence[Row]) -> list[Row]:
+    """Rows that the folder has from an earlier command and that are not among ``rows``: they go on to be listed."""
+    if not (folder / ROWS).is_file():
+        return []
+    names, folders = {row.name for row in rows}, {row.folder for row in rows}
+    return [
+        row
+        for row in read_rows(folder)
+        if row.name not in names and row.folder not in folders and has_episodes(folder, row)
+    ]
+
+
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vla_bench.bench.ablation import chosen_rows
 from vla_bench.bench.errors import ConfigError, suggestion
 from vla_bench.bench.setup import blind
 from vla_bench.bench.setup.config import Config
@@ -120,7 +121,7 @@ def plan(choice: str, typed: Sequence[str]) -> LearnedAblation:
     own, rest = _own_words(typed)
     size = _size(own.get("size", "laptop"))
     described = _rows(content, name)
-    chosen = _chosen_rows(own.get("rows"), described)
+    chosen = chosen_rows(own.get("rows"), described)
     evaluations = {key: tuple(words) for key, words in size["evaluations"].items()}
     common, per_row, per_evaluation = _sorted_words(rest, [*chosen, BLIND], list(evaluations))
     rates, common = _rates(common, size["rates"])
@@ -222,18 +223,6 @@ def _rows(content: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(rows, dict) or not rows or not all(isinstance(row, dict) for row in rows.values()):
         raise ConfigError(f"{KEY}={name}: `rows:` must name rows, each with `words:`")
     return {str(key): dict(row) for key, row in rows.items()}
-
-
-def _chosen_rows(typed: str | None, described: Mapping[str, Any]) -> list[str]:
-    if typed is None:
-        return list(described)
-    chosen = [each.strip() for each in typed.split("|")]
-    for each in chosen:
-        if each not in described:
-            raise ConfigError(
-                f"rows={each}: there is no such row.{suggestion(each, described)} Rows: {' | '.join(described)}"
-            )
-    return chosen
 
 
 def _sorted_words(

@@ -52,6 +52,35 @@ def test_rows_are_run_once_and_compared(file, tmp_path, capsys):
     assert [journal.read_bytes() for journal in journals] == before
 
 
+def test_some_rows_are_run_and_the_others_stay_listed(tmp_path, capsys):
+    file = tmp_path / "toy.yaml"
+    file.write_text(f"{ROWS}  late: [policy=random, policy.scale=0.5]\n")
+    words = [f"ablation={file}", *COMMON, f"run.results={tmp_path}"]
+    assert main([*words, "rows=still|wander"]) == 0
+    folder = tmp_path / "ablation-toy"
+    assert [row.name for row in read_rows(folder)] == ["still", "wander"]
+    assert len(list(folder.glob("*/journal.jsonl"))) == 2
+    assert main([*words, "rows=late | still"]) == 0
+    assert "still − late" in (folder / TABLE).read_text()
+    assert [row.name for row in read_rows(folder)] == ["late", "still", "wander"]
+    assert main(words) == 0, "all of them, of which none is run again"
+    assert [row.name for row in read_rows(folder)] == ["still", "wander", "late"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["rows=still|wandr"], "there is no such row. Did you mean 'wander'"),
+        (["rows=still"], "two rows or more"),
+        (["rows=still|wander", "rows=wander|still"], "given twice"),
+    ],
+)
+def test_wrong_rows_are_told(file, tmp_path, capsys, typed, said):
+    assert main([f"ablation={file}", *COMMON, f"run.results={tmp_path}", *typed]) != 0
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_interrupted_rows_are_finished_by_the_same_command(file, tmp_path, monkeypatch):
     chosen = load_ablation(str(file))
     configs = configurations(chosen, [*COMMON, f"run.results={tmp_path}"])
