@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +40,7 @@ class ServedConnection(Wire):
         self._request: Request | None = None
         # A client that vanishes without a word is noticed by the system, and its slot is free again.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+        self.send_seconds = SEND_SECONDS
 
     @property
     def answered_by_any(self) -> bool:
@@ -78,9 +77,9 @@ class ServedConnection(Wire):
         """The opening handshake, within ``timeout`` seconds; afterwards reading waits for ever."""
         until = time.monotonic() + (timeout or 0.0)
         while self._request is None and self.protocol.handshake_exc is None and self.reads:
-            self.socket.settimeout(max(until - time.monotonic(), 1e-4))
+            self.wait_up_to(max(until - time.monotonic(), 1e-4))
             self.read()
-        self.socket.settimeout(None)
+        self.wait_up_to(None)
         if self._request is None:
             return
         response = process_request(self, self._request) if process_request is not None else None
@@ -113,7 +112,7 @@ class ServedConnection(Wire):
                 self._cut()  # wakes the thread that reads
                 return
             while self.protocol.state is not State.CLOSED and (left := until - time.monotonic()) > 0:
-                self.socket.settimeout(left)
+                self.wait_up_to(left)
                 self.read()
         if threading.current_thread() is self._reader:
             self.close_socket()

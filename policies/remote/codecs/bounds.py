@@ -188,8 +188,8 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
 
 def packable(array: np.ndarray) -> Any:
     """The bytes of an array in C order, without a copy where it lies so already."""
-    if array.flags.c_contiguous and array.size and array.dtype.kind not in "US":
-        return array.reshape(-1).view(np.uint8).data
+    if array.flags.c_contiguous and array.size and array.dtype.kind in "biuf":
+        return array.data
     return array.tobytes()
 
 

@@ -128,9 +128,7 @@ class DirectConnection(Wire):
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        seconds = float(math.ceil(left)) if left > 10 else left
-        if self.socket.gettimeout() != seconds:
-            self.socket.settimeout(seconds)
+        self.wait_up_to(float(math.ceil(left)) if left > 10 else left)
 
     def _look_after(self) -> None:
         """Answers pings while nobody asks, and sends one now and then."""
@@ -145,7 +143,7 @@ class DirectConnection(Wire):
                         self.protocol.send_ping(b"")
                         self.flush()
                 while self.protocol.state is State.OPEN and len(self.messages) < WAITING_MESSAGES:
-                    self.socket.settimeout(1e-4)
+                    self.wait_up_to(1e-4)
                     self.read()
             except (OSError, ConnectionClosed):  # nothing there; or gone, as the next question finds out
                 pass

@@ -14,6 +14,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from typing import cast
 
 from websockets.exceptions import ConnectionClosed
@@ -31,6 +32,8 @@ KEPT = 8 << 20
 """A larger one is given back when its message has gone."""
 FIN_BINARY = 0x80 | Opcode.BINARY
 MASKED = 0x80
+MASKS = 4096
+"""Random bytes asked of the system at once, for so many masks of four."""
 _LENGTHS = {126: struct.Struct("!H"), 127: struct.Struct("!Q")}
 
 
@@ -55,6 +58,9 @@ class Wire:
         self._parts: list[bytes | bytearray | memoryview] = []
         self._text = False
         self._sending = threading.Lock()
+        self._patience: float | None = -1.0
+        self.send_seconds: float | None = None
+        self._masks_to_come, self._unused = b"", 0
 
     @property
     def is_open(self) -> bool:
@@ -71,20 +77,21 @@ class Wire:
             head = bytes((FIN_BINARY, bit | 126)) + _LENGTHS[126].pack(size)
         else:
             head = bytes((FIN_BINARY, bit | 127)) + _LENGTHS[127].pack(size)
-        if self._masks:
-            mask = os.urandom(4)
-            head, data = head + mask, apply_mask(data, mask)
         with self._sending:
             if self.protocol.state is not State.OPEN:
                 raise self.gone()
+            if self._masks:
+                mask = self._mask()
+                head, data = head + mask, apply_mask(data, mask)
             if size < 1 << 12 or not self._gathers:
-                self.socket.sendall(head + data)
-            else:
+                self._send_all(head + data)
+                return
+            try:
                 sent = self.socket.sendmsg((head, data))
-                if sent < len(head) + size:
-                    self.socket.sendall(
-                        memoryview(data)[sent - len(head) :] if sent >= len(head) else head[sent:] + data
-                    )
+            except BlockingIOError:
+                raise TimeoutError from None
+            if sent < len(head) + size:
+                self._send_all(memoryview(head + data)[sent:])
 
     def send_text(self, text: str) -> None:
         """Sends one text message. ConnectionClosed, OSError: it is gone."""
@@ -110,8 +117,8 @@ class Wire:
             self._make_room()
         try:
             count = self.socket.recv_into(self._view[self._to :])
-        except TimeoutError:
-            raise
+        except (TimeoutError, BlockingIOError):
+            raise TimeoutError from None
         except OSError:
             count = 0
         if not count:
@@ -136,7 +143,45 @@ class Wire:
                 with contextlib.suppress(OSError):
                     self.socket.shutdown(socket.SHUT_WR)
             else:
-                self.socket.sendall(data)
+                self._send_all(data)
+
+    def wait_up_to(self, seconds: float | None) -> None:
+        """How long a later call may wait for the other side; None: for ever, with :attr:`send_seconds` for sending.
+
+        The system sees to it, except with TLS: Python would ask it before each call whether the socket is ready.
+        """
+        if seconds == self._patience:
+            return
+        self._patience = seconds
+        if not self._gathers:
+            self.socket.settimeout(seconds)
+            return
+        self.socket.settimeout(None)
+        for option, limit in ((socket.SO_RCVTIMEO, seconds), (socket.SO_SNDTIMEO, seconds or self.send_seconds)):
+            micro = max(1, int(limit * 1e6)) if limit else 0
+            self.socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", *divmod(micro, 1_000_000)))
+
+    def _send_all(self, data: bytes | memoryview) -> None:
+        """TimeoutError: not all has gone in the time."""
+        if not self._gathers:
+            self.socket.sendall(data)
+            return
+        patience = self._patience or self.send_seconds
+        until = None if patience is None else time.monotonic() + patience
+        try:
+            sent = self.socket.send(data)
+            while sent < len(data):  # the time is up, or there was a signal
+                if until is not None and time.monotonic() > until:
+                    raise TimeoutError
+                sent += self.socket.send(data[sent:])
+        except BlockingIOError:
+            raise TimeoutError from None
+
+    def _mask(self) -> bytes:
+        if self._unused >= len(self._masks_to_come):
+            self._masks_to_come, self._unused = os.urandom(MASKS), 0
+        self._unused += 4
+        return self._masks_to_come[self._unused - 4 : self._unused]
 
     @property
     def reads(self) -> bool:
