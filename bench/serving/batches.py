@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from vla_bench.bench.episode.actions import Actions, chunks_of
 from vla_bench.envs.errors import UserError
 from vla_bench.envs.observation import Observation
+from vla_bench.policies.answers import as_chunk
 from vla_bench.policies.base import EpisodeOutcome, Policy, SubtaskContext
 
 LEAST_SECONDS = 0.002
@@ -70,8 +71,15 @@ class Batches:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._actions = Actions(policy.spec)
+        self._name, self._size, self._exact = (
+            policy.spec.name,
+            policy.spec.action.size,
+            policy.spec.action.exact_gripper,
+        )
         self._together = policy.spec.batched
         self._waiting: deque[Wish] = deque()
+        self._endings: deque[tuple[int, EpisodeOutcome]] = deque()
+        """Of episodes, which the policy has not been told of."""
         self._something = threading.Condition()
         self._clients = 0
         self._habits: dict[int, _Habit] = {}
@@ -104,7 +112,9 @@ class Batches:
         self, slot: int, observation: Observation, begin: tuple[str, SubtaskContext] | None
     ) -> Decided | Exception | None:
         """The decision of a client that is alone with a quick policy, made in its own thread; None: it has to ask."""
-        if not self.quick or self._clients != 1 or self._waiting or not self._busy.acquire(blocking=False):
+        if not self.quick or self._clients != 1 or self._waiting or self._endings:
+            return None
+        if not self._busy.acquire(blocking=False):
             return None
         answers: list[Decided | Exception] = []
         try:
@@ -115,10 +125,10 @@ class Batches:
 
     def finished(self, slot: int, outcome: EpisodeOutcome) -> None:
         """Tells a policy that wants to know of an episode's end."""
-        tell = getattr(self._policy, "finished", None)
-        if tell is not None:
-            with self._busy, contextlib.suppress(Exception):  # the next episode will show what is wrong
-                tell(slot, outcome)
+        if hasattr(self._policy, "finished"):
+            with self._something:
+                self._endings.append((slot, outcome))
+                self._something.notify()
 
     def ask(self, wish: Wish) -> None:
         """Puts it among those that wait."""
@@ -142,16 +152,23 @@ class Batches:
     def _run(self) -> None:
         while True:
             with self._something:
-                while not self._waiting and not self._stopped:
+                while not self._waiting and not self._endings and not self._stopped:
                     self._something.wait()
                 if self._stopped:
                     return
-                if self._together:
+                if self._together and self._waiting:
                     self._gather()
                 count = len(self._waiting) if self._together else 1
                 wishes = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
             with self._busy:
+                self._tell_endings()
                 self._decide(wishes)
+
+    def _tell_endings(self) -> None:
+        while self._endings:
+            slot, outcome = self._endings.popleft()
+            with contextlib.suppress(Exception):  # the next episode will show what is wrong
+                self._policy.finished(slot, outcome)  # type: ignore[attr-defined]
 
     def _gather(self) -> None:
         """Waits a little for those that are about to come, unless all are there."""
@@ -192,8 +209,8 @@ class Batches:
         self._took, self.quick = seconds, seconds < 0.002
         self.decisions += 1
         self.answered += len(ready)
-        for wish, chunk in zip(ready, chunks, strict=True):
-            wish.answer(self._checked(chunk, seconds))
+        for wish, chunk in zip(ready, self._checked(chunks), strict=True):
+            wish.answer(chunk if isinstance(chunk, Exception) else Decided(chunk, seconds))
 
     def _begun(self, wish: Wish) -> bool:
         if wish.begin is None:
@@ -205,11 +222,22 @@ class Batches:
             return False
         return True
 
-    def _checked(self, chunk: object, seconds: float) -> Decided | Exception:
+    def _checked(self, chunks: Sequence[object]) -> Sequence[np.ndarray | Exception]:
+        """The chunks (k, A), or what is wrong with them; those of a batch are mostly alike, and looked at together."""
+        first = chunks[0]
+        if isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype.char in "fd" and not self._exact:
+            kind, shape = first.dtype, first.shape
+            alike = all(type(each) is np.ndarray and each.shape == shape and each.dtype == kind for each in chunks)
+            if alike and len(first) and shape[1] == self._size and np.isfinite(np.stack(chunks)).all():  # type: ignore[arg-type]
+                return chunks  # type: ignore[return-value]
+        return [self._judged(chunk) for chunk in chunks]
+
+    def _judged(self, chunk: object) -> np.ndarray | Exception:
         if isinstance(chunk, Exception):
             return chunk
         try:
-            self._actions.executed(chunk, 1)  # type: ignore[arg-type]
+            chunk = as_chunk(chunk, self._name)
+            self._actions.executed(chunk, len(chunk))
         except UserError as error:
             return error
-        return Decided(chunk, seconds)  # type: ignore[arg-type]
+        return chunk

@@ -37,6 +37,10 @@ class ServedConnection(Wire):
         self._ended = threading.Event()
         self.says_goodbye = False
         """Whether this end wants no more, whatever may have come already."""
+        self.read_to_end = threading.Event()
+        """Set by whoever has read it for its own thread."""
+        self.look: Callable[[], None] | None = None
+        """Has it looked at by whoever reads it for its own thread."""
         self._request: Request | None = None
         # A client that vanishes without a word is noticed by the system, and its slot is free again.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -104,6 +108,7 @@ class ServedConnection(Wire):
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Says goodbye and closes; the answer to it is waited for a little. By any thread, more than once."""
         until = time.monotonic() + self._close_seconds
+        self.says_goodbye = True
         with contextlib.suppress(OSError, ConnectionClosed):
             if self.answered_by_any or threading.current_thread() is self._reader:
                 self.send_close(code, reason)
@@ -136,3 +141,5 @@ class ServedConnection(Wire):
         if not self._ended.is_set():
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # of TLS, too, without its goodbye
+            if self.look is not None:
+                self.look()

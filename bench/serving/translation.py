@@ -53,10 +53,20 @@ class Translation:
             )
         self.mapping = mapping
         self._scale = _scale(spec.action, environment.action(mapping.answer.convention or environment.actions[0].name))
-        self._takers = [_taker(*place) for place in _places(mapping.request)]
+        takers = [(place[1], _taker(*place)) for place in _places(mapping.request)]
+        self._takers = [take for _, take in takers]
+        self._arrays = [take for kind, take in takers if kind in ("image", "state")]
 
-    def asked(self, request: Any) -> Asked:
-        """The observation in a request. MessageFault: says what is missing or wrong."""
+    def asked(self, request: Any, like: Asked | None = None) -> Asked:
+        """The observation in a request. MessageFault: says what is missing or wrong.
+
+        ``like``: of a request from which this one differs in the contents of arrays alone.
+        """
+        if like is not None:
+            numbers: dict[str, np.ndarray] = {}
+            for take in self._arrays:
+                take(request, numbers)
+            return Asked(Observation(numbers), like.instruction, like.restart, like.about)
         if not isinstance(request, Mapping):
             raise MessageFault(f"a request that is a {type(request).__name__}, not a map")
         arrays: dict[str, np.ndarray] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import struct
 import threading
@@ -21,8 +22,9 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from vla_bench.bench.serving import batches
+from vla_bench.bench.serving.talks import ChunkEncoder
 from vla_bench.envs.simulation import environment_spec
-from vla_bench.policies.base import SubtaskContext
+from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.remote.codecs import openpi
 from vla_bench.policies.remote.errors import MessageFault
 from vla_bench.policies.remote.mapping import load_mapping
@@ -214,3 +216,96 @@ def test_whom_a_decision_waits_for():
     assert habit.comes(10.02, within=0.02)  # late by 14 ms
     assert not habit.comes(10.04, within=0.02)  # late by 34 ms: it does something else
     assert not batches._Habit(answered=10.0, returns=0.5).comes(10.001, within=0.02)  # moves its robot meanwhile
+
+
+def test_a_chunk_is_encoded_as_the_codec_does():
+    encode = ChunkEncoder()
+    shapes = ((10, 7), "f4"), ((10, 7), "f4"), ((5, 7), "f8"), ((1, 2), "f4"), ((2, 7), "f4"), ((0, 7), "f8")
+    for shape, kind in shapes:
+        chunk = np.random.default_rng(1).random(shape).astype(kind)
+        plain = openpi.encode({"actions": chunk, "server_timing": {"infer_ms": 2.5}})
+        assert encode(chunk, 2.5) == encode(chunk.T.copy().T, 2.5) == plain
+
+
+@pytest.mark.parametrize("several", [1, 3])
+def test_chunks_are_judged_whole(several):
+    class Answers(Waver):
+        def act(self, slots, observations):
+            return [self.answer] * len(slots)
+
+    policy = Answers(CALVIN)
+    judged = batches.Batches(policy)
+    good = np.zeros((policy.spec.execute, 7), np.float32)
+    good[:, -1] = 1
+    bad = good.copy()
+    bad[-1, 2] = np.nan
+    try:
+        for answer, said in (
+            (good, ""),
+            (bad, "must be finite"),
+            (good[:, :6], "6"),
+            (good.tolist(), ""),
+            (good.astype(np.float16), ""),
+            (good[0], ""),
+            ("open", "text"),
+            (good[:0], "without actions"),
+        ):
+            policy.answer, found = answer, queue.SimpleQueue()
+            for slot in range(several):
+                judged.ask(batches.Wish(slot, probe_of(CALVIN, MAPPING)[0], None, found.put))
+            for _ in range(several):
+                decided = found.get(timeout=10)
+                assert said in str(decided) if said else decided.chunk.ndim == 2
+    finally:
+        judged.stop()
+
+
+def test_the_end_of_an_episode_keeps_nobody_from_being_read():
+    """The policy is told of it in its own thread, which may be busy."""
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow(Waver):
+        def act(self, slots, observations):
+            began.set()
+            go_on.wait(10)
+            return super().act(slots, observations)
+
+        def finished(self, slot, outcome):
+            told.append(slot)
+
+    told: list[int] = []
+    asked = batches.Batches(Slow(CALVIN))
+    try:
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+        context = ("go", SubtaskContext("e", 0, 0))
+        asked.ask(batches.Wish(0, probe_of(CALVIN, MAPPING)[0], context, answers.put))
+        assert began.wait(10)
+        asked.finished(1, EpisodeOutcome(True, 1, 1, 0.0))  # returns at once
+        assert not told
+        go_on.set()
+        answers.get(timeout=10)
+    finally:
+        go_on.set()
+        asked.stop()
+    assert told in ([1], [])
+
+
+def test_one_that_sends_ahead_without_end_is_kept_waiting(address):
+    """What it sends stays with the system until it has been answered; others are answered meanwhile."""
+    eager, other = opened(address), opened(address)
+    data = openpi.encode(request())
+
+    def send() -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(60):
+                eager.send(data)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    other.send(data)
+    assert actions(other.recv(timeout=10))
+    for _ in range(60):
+        assert actions(eager.recv(timeout=10))
+    sending.join(10)
+    for each in (eager, other):
+        each.close()

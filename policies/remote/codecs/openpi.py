@@ -63,11 +63,14 @@ class Decoder:
     def __init__(self, largest: int = LARGEST_MESSAGE) -> None:
         self._largest = largest
         self._form: _Form | None = None
+        self.alike = False
+        """Whether the last message differed from the one before in nothing but numbers."""
 
     def __call__(self, data: bytes | bytearray) -> Any:
         """The value; arrays are read-only, or share a byte array's memory. MessageFault: as :func:`decode`."""
         form = self._form
-        if form is not None and form.fits(data):
+        self.alike = form is not None and form.fits(data)
+        if form is not None and self.alike:
             return form.value(data, form.template)
         self._form = None
         contents: list[tuple[int, int]] = []

@@ -108,15 +108,18 @@ class Wire:
                 self.protocol.send_close(code, reason)
                 self.flush()
 
-    def read(self) -> None:
-        """Waits until something comes, and puts whole messages to :attr:`messages`. TimeoutError: nothing came."""
+    def read(self, flags: int = 0) -> None:
+        """Waits until something comes, and puts whole messages to :attr:`messages`. TimeoutError: nothing came.
+
+        ``flags``: of ``recv``, e.g. not to wait.
+        """
         room = len(self._buffer)
         if self._from == self._to:
             self._from = self._to = 0
         if self._to == room or room > KEPT or (self._from and self._from + self._frame > room):
             self._make_room()
         try:
-            count = self.socket.recv_into(self._view[self._to :])
+            count = self.socket.recv_into(self._view[self._to :], 0, flags)
         except (TimeoutError, BlockingIOError):
             raise TimeoutError from None
         except OSError:
