@@ -289,9 +289,9 @@ def test_a_server_that_is_still_loading(no_variables, expected):
 
 def test_a_first_answer_may_take_longer_than_later_ones(monkeypatch):
     """A model that is compiled for its first request, by limits a hundred times shorter."""
-    monkeypatch.setattr("vla_bench.policies.remote.policy.FIRST_SECONDS", 5.0)
-    monkeypatch.setattr("vla_bench.policies.remote.policy.LEAST_SECONDS", 0.5)
-    monkeypatch.setattr("vla_bench.policies.remote.policy.MARGIN", 0.5)
+    monkeypatch.setattr("vla_bench.policies.remote.asking.FIRST_SECONDS", 5.0)
+    monkeypatch.setattr("vla_bench.policies.remote.asking.LEAST_SECONDS", 0.5)
+    monkeypatch.setattr("vla_bench.policies.remote.asking.MARGIN", 0.5)
     pauses = iter((0.8, 0.0, 0.9, 0.0))
 
     class Compiles(Waver):
