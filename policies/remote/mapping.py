@@ -133,7 +133,7 @@ class WireMapping:
     """vla-eval: formats of ``position``, ``rotation`` and ``gripper`` that published servers declare of what this
     mapping reads, though they mean something else by the letter."""
     benchmark: str = ""
-    """vla-eval: what its hello calls the benchmark."""
+    """vla-eval: what its hello calls the benchmark, whose way to name tasks its ``episode_start`` has."""
     default: bool = False
     """Whether it is taken where no mapping is typed."""
     note: str = ""

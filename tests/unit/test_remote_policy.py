@@ -23,6 +23,7 @@ from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.remote.codecs import openpi, vla_eval  # noqa: E402
 from vla_bench.policies.remote.codecs.bounds import LARGEST_MESSAGE  # noqa: E402
 from vla_bench.policies.remote.codecs.vla_eval import Message  # noqa: E402
+from vla_bench.policies.remote.connections.vla_eval import task_of  # noqa: E402
 from vla_bench.policies.remote.errors import MessageFault, RemoteFault, ServerFault  # noqa: E402
 from vla_bench.policies.remote.policy import RemotePolicy  # noqa: E402
 
@@ -323,8 +324,23 @@ def test_vla_eval_errors_late_answers_and_episodes():
         policy.close()
     kinds = [kind for kind, _ in heard]
     assert kinds == ["hello", "episode_start", "observation", "observation", "observation"]
-    assert heard[1][1]["task"] == {"name": "seq_0003", "seq_idx": 3, "episode_idx": 0}
+    assert heard[1][1]["task"] == {"name": "seq-0003", "task_name": "seq-0003", "episode_idx": 3}
     assert "episode_restart" not in heard[3][1] and heard[4][1]["episode_restart"] is True
+
+
+@pytest.mark.parametrize(
+    "benchmark, episode, task, sent",
+    [
+        ("CALVINBenchmark", "seq-0003", "open_drawer", {"name": "seq_0003", "seq_idx": 3, "episode_idx": 0}),
+        ("CALVINBenchmark", "mine-12", "open_drawer", {"name": "seq_0012", "seq_idx": 12, "episode_idx": 0}),
+        ("SimplerEnvBenchmark", "spoon-0-7", "spoon", {"name": "spoon", "task_name": "spoon", "episode_idx": 7}),
+        ("", "seq-0003", "pour", {"name": "pour", "task_name": "pour", "episode_idx": 3}),
+        ("", "kitchen", "pour", {"name": "pour", "task_name": "pour", "episode_idx": 0}),
+    ],
+)
+def test_an_episode_is_named_as_the_benchmark_names_its_own(benchmark, episode, task, sent):
+    """By the benchmark that the mapping says, not by how a family happens to call its episodes."""
+    assert task_of(SubtaskContext(episode, 0, 0, 0, task), benchmark) == sent
 
 
 def test_an_episode_is_told_its_end():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from vla_bench.policies.remote.errors import MessageFault, RemoteFault
 
 HARNESS_VERSION = "0.8.0"
 """The release of vla-eval whose messages these are."""
+WHOLE_SEQUENCES = "CALVINBenchmark"
+_LAST_NUMBER = re.compile(r"[0-9]{1,12}$")
 
 
 class VlaEvalConnection:
@@ -30,6 +33,7 @@ class VlaEvalConnection:
         self._seq = self._started = 0
         self._encoder = vla_eval.encoder()
         self._in_episode = False
+        self._benchmark = how.benchmark
         hello = {"harness_version": HARNESS_VERSION, "protocol_version": PROTOCOL_VERSION}
         if how.benchmark:
             hello["benchmark"] = how.benchmark
@@ -55,13 +59,8 @@ class VlaEvalConnection:
         return self._socket.open
 
     def start_episode(self, context: SubtaskContext) -> None:
-        """``episode_start``, which has no reply unless it fails; its task as vla-eval's own benchmarks name theirs."""
-        name, _, number = context.episode.rpartition("-")
-        place = int(number) if number.isdigit() else 0
-        if name == "seq" or not context.task:  # CALVIN: a whole sequence
-            task: dict[str, Any] = {"name": context.episode.replace("-", "_"), "seq_idx": place, "episode_idx": 0}
-        else:  # SimplerEnv: one trial of a task
-            task = {"name": context.task, "task_name": context.task, "episode_idx": place}
+        """``episode_start``, which has no reply unless it fails."""
+        task = task_of(context, self._benchmark)
         self._started = self._send("episode_start", {"task": task}, 30.0)
         self._in_episode = True
 
@@ -109,3 +108,14 @@ class VlaEvalConnection:
                 raise failed(self._socket.where, str(message.payload.get("error")))
             if message.seq == seq:
                 return message
+
+
+def task_of(context: SubtaskContext, benchmark: str) -> dict[str, Any]:
+    """The task of an episode, as that benchmark of vla-eval names its own: CALVIN's are whole sequences, all others'
+    one trial of a task. Where it is none of vla-eval's, as the others."""
+    digits = _LAST_NUMBER.search(context.episode)
+    number = int(digits[0]) if digits else 0
+    if benchmark == WHOLE_SEQUENCES:
+        return {"name": f"seq_{number:04d}", "seq_idx": number, "episode_idx": 0}
+    name = context.task or context.episode
+    return {"name": name, "task_name": name, "episode_idx": number}
