@@ -25,6 +25,7 @@ class Reading:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._wakened, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         self._selector.register(self._wakened, selectors.EVENT_READ)
         self._wanted: deque[tuple[ServedConnection, Take]] = deque()
         self._read: set[ServedConnection] = set()
@@ -35,7 +36,7 @@ class Reading:
     def look(self, connection: ServedConnection, take: Take) -> None:
         """Begins to read it, or goes on where a message had to wait. By any thread."""
         self._wanted.append((connection, take))
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # it has ended, or has been woken often enough
             self._waker.send(b"x")
 
     def stop(self) -> None:

@@ -118,6 +118,8 @@ class Talk(ABC):
         def told(decided: Decided | Exception) -> None:
             if isinstance(decided, Exception):
                 client.begun = False
+                if asked.left_out:  # the policy cannot know why it misses something
+                    decided = MessageFault(f"{said(decided)} (of the request, {'; '.join(asked.left_out)})")
             try:
                 answer(client, decided)
             except Exception:  # one client's answer is nobody else's error

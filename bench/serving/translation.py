@@ -21,7 +21,7 @@ from vla_bench.policies.remote.mapping import WireMapping, kind_of
 
 _PART = re.compile(r"([a-z_0-9]+)\[(\d+)(?::(\d+))?\]")
 _Taker = Callable[[Any, dict[str, np.ndarray]], str | None]
-"""Takes one thing from a request: an array into the dictionary, or the instruction."""
+"""Takes one thing from a request: an array into the dictionary, or why not; or the instruction."""
 ABOUT = ("episode", "position", "seed")
 LONGEST_PROMPT = 10_000
 """Characters."""
@@ -37,6 +37,8 @@ class Asked:
     """Whether the client says that a subtask begins."""
     about: Mapping[str, Any]
     """``episode``, ``position`` and ``seed``, where the client sends them."""
+    left_out: tuple[str, ...] = ()
+    """State vectors that are not what the environment has, and so are not in the observation."""
 
 
 class Translation:
@@ -53,9 +55,9 @@ class Translation:
             )
         self.mapping = mapping
         self._scale = _scale(spec.action, environment.action(mapping.answer.convention or environment.actions[0].name))
-        takers = [(place[1], _taker(*place)) for place in _places(mapping.request)]
-        self._takers = [take for _, take in takers]
-        self._arrays = [take for kind, take in takers if kind in ("image", "state")]
+        places = list(_places(mapping.request))
+        self._arrays = [_taker(*place, environment) for place in places if place[1] in ("image", "state")]
+        self._texts = [_taker(*place, environment) for place in places if place[1] == "text"]
 
     def asked(self, request: Any, like: Asked | None = None) -> Asked:
         """The observation in a request. MessageFault: says what is missing or wrong.
@@ -64,18 +66,18 @@ class Translation:
         """
         if like is not None:
             numbers: dict[str, np.ndarray] = {}
-            for take in self._arrays:
-                take(request, numbers)
-            return Asked(Observation(numbers), like.instruction, like.restart, like.about)
+            left_out = tuple(filter(None, [take(request, numbers) for take in self._arrays]))
+            return Asked(Observation(numbers), like.instruction, like.restart, like.about, left_out)
         if not isinstance(request, Mapping):
             raise MessageFault(f"a request that is a {type(request).__name__}, not a map")
         arrays: dict[str, np.ndarray] = {}
+        left_out = tuple(filter(None, [take(request, arrays) for take in self._arrays]))
         instruction = ""
-        for take in self._takers:
-            instruction = take(request, arrays) or instruction
+        for text in self._texts:
+            instruction = text(request, arrays) or instruction
         about = {name: request[name] for name in ABOUT if name in request}
         restart = request.get("episode_restart") is True or request.get("reset") is True
-        return Asked(Observation(arrays), instruction, restart, _checked_about(about) if about else {})
+        return Asked(Observation(arrays), instruction, restart, _checked_about(about) if about else {}, left_out)
 
     def chunk(self, chunk: np.ndarray) -> np.ndarray:
         """The chunk in the mapping's units, in its own dtype where those are the policy's."""
@@ -95,7 +97,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
             yield from _places(item, (*path, number))
 
 
-def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any]) -> _Taker:
+def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any], environment: EnvironmentSpec) -> _Taker:
     """What takes one place of a request; what can be decided once is decided here, not at each request."""
     name, first, more = "/".join(map(str, path)), path[0], path[1:]
     series = bool(content.get("history"))  # the newest is last; a policy keeps its own
@@ -130,18 +132,25 @@ def _taker(path: tuple[Any, ...], kind: str, content: Mapping[str, Any]) -> _Tak
         if len(terms) != 1 or not isinstance(terms[0], str) or _PART.fullmatch(terms[0]):
             return lambda *_: None  # a part of a vector is no use to a policy
 
-        def state(request: Any, arrays: dict[str, np.ndarray]) -> None:
+        wanted = (len(environment.vectors[terms[0]]),) if terms[0] in environment.vectors else None
+
+        def state(request: Any, arrays: dict[str, np.ndarray]) -> str | None:
             value = found(request)
-            if not isinstance(value, np.ndarray | list):
-                return
-            numbers = np.asarray(value)
+            if value is None:
+                return None
+            try:
+                numbers = np.asarray(value)
+            except ValueError:  # lists of different lengths
+                return f"{name!r} is no array"
             if series and numbers.ndim == 2 and len(numbers):
                 numbers = numbers[-1]
-            if numbers.dtype.kind not in "fiub" or numbers.ndim != 1:
-                return
+            if numbers.dtype.kind not in "fiub" or numbers.ndim != 1 or (wanted and numbers.shape != wanted):
+                return f"{name!r} is {numbers.dtype} {numbers.shape}, and {terms[0]} is {wanted}"
             numbers = numbers.astype(np.float64)
-            if all(map(math.isfinite, numbers.tolist())):
-                arrays[terms[0]] = numbers
+            if not all(map(math.isfinite, numbers.tolist())):
+                return f"{name!r} has numbers that are not finite"
+            arrays[terms[0]] = numbers
+            return None
 
         return state
     if kind == "text":

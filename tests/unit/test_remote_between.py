@@ -35,11 +35,13 @@ SEEN = (FakeSimulation(Sensors.of("front")).observe(),)
 
 
 class Between:
-    """A reverse proxy for TCP that counts connections and, with ``idle``, cuts those that were silent for so long."""
+    """A reverse proxy that counts connections; with ``idle``, it cuts those that were silent for so long, with
+    ``prefix``, it takes a websocket at paths behind that alone, and takes it away."""
 
-    def __init__(self, behind: str, idle: float = 0.0) -> None:
+    def __init__(self, behind: str, idle: float = 0.0, prefix: str = "") -> None:
         self._host, self._port = behind.split(":")
         self._idle = idle or None
+        self._prefix = prefix
         self.connections = 0
         self._thread = Thread()
 
@@ -58,6 +60,15 @@ class Between:
     async def _serve(self, reader, writer):
         self.connections += 1
         there, back = await asyncio.open_connection(self._host, int(self._port))
+        if self._prefix:
+            method, path, rest = (await reader.readuntil(b"\r\n")).decode().split(" ", 2)
+            if not path.startswith(self._prefix):
+                writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                await writer.drain()
+                writer.close()
+                back.close()
+                return
+            back.write(f"{method} /{path.removeprefix(self._prefix).lstrip('/')} {rest}".encode())
         loop = asyncio.get_running_loop()
         heard = [loop.time()]
 
@@ -92,6 +103,18 @@ def test_a_connection_is_kept_through_a_proxy_that_cuts_idle_ones(protocol, monk
         policy.act((0,), SEEN)
         policy.close()
     assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("protocol", ["openpi", "vla_eval"])
+def test_a_server_behind_a_path(protocol):
+    """As a web server that stands before several models names each."""
+    with served(Waver(FAKE), FAKE, f"{protocol}_fake") as behind, Between(behind, prefix="/models/a") as proxy:
+        policy = RemotePolicy(FAKE, protocol, f"{proxy.address}/models/a", **QUICK)
+        policy.reset(0, "go", SubtaskContext("e-0", 0, 0))
+        policy.act((0,), SEEN)
+        policy.close()
+        with pytest.raises(RemoteFault, match="answers HTTP 404 instead of a websocket"):
+            RemotePolicy(FAKE, protocol, f"{proxy.address}/models/b", **{**QUICK, "wait": 0.5})
 
 
 @pytest.mark.parametrize("protocol", ["openpi", "rest"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import socket
 import struct
 import threading
@@ -30,6 +31,7 @@ from vla_bench.policies.remote.errors import MessageFault
 from vla_bench.policies.remote.mapping import load_mapping
 from vla_bench.policies.remote.probe import probe_of
 from vla_bench.policies.remote.request import Moment, Requests
+from vla_bench.policies.stub import StubPolicy
 
 CALVIN = environment_spec("calvin")
 MAPPING = load_mapping("openpi_raw_calvin")
@@ -309,3 +311,39 @@ def test_one_that_sends_ahead_without_end_is_kept_waiting(address):
     sending.join(10)
     for each in (eager, other):
         each.close()
+
+
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("observation/state", np.full(15, np.nan), "'observation/state' has numbers that are not finite"),
+        (
+            "observation/state",
+            np.zeros(8, np.float32),
+            r"'observation/state' is float32 \(8,\), and robot_obs is \(15,\)",
+        ),
+        ("observation/state", [[1.0], [1.0, 2.0]], "'observation/state' is no array"),
+        ("observation/image", np.zeros((200, 200, 3), np.int64), r"'observation/image' is int64 \(200, 200, 3\)"),
+        ("observation/image", np.zeros((3, 200, 200), np.uint8), r"'observation/image' is uint8 \(3, 200, 200\)"),
+        ("prompt", 5, "'prompt' is no text"),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_what_is_wrong_in_a_request_is_said(address, key, value, said, before):
+    """Also behind a good one, from which it may differ in its numbers alone."""
+    connection = opened(address)
+    if before:
+        connection.send(openpi.encode(request()))
+        assert actions(connection.recv(timeout=10))
+    connection.send(openpi.encode({**request(), key: value}))
+    answer = connection.recv(timeout=10)
+    assert isinstance(answer, str) and re.search(said, answer) and "\n" not in answer
+    connection.close()
+
+
+def test_a_state_that_nobody_asks_for_may_be_anything():
+    with served(StubPolicy(CALVIN, chunk=10, cameras="static"), CALVIN, "openpi_raw_calvin") as found:
+        connection = opened(found)
+        connection.send(openpi.encode({**request(), "observation/state": np.full(15, np.nan)}))
+        assert len(actions(connection.recv(timeout=10))) == 10
+        connection.close()
