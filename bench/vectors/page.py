@@ -20,7 +20,7 @@ from vla_bench.bench.vectors.comparison import Compared, compare
 from vla_bench.bench.vectors.comparison import enough as enough_to_compare
 from vla_bench.bench.vectors.embedding import Map, chosen, maps
 from vla_bench.bench.vectors.intervals import Estimate
-from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, flat, overall
+from vla_bench.bench.vectors.statistics import FEW, curve, dimensions, effective_rank, enough, flat, overall
 from vla_bench.bench.vectors.store import Extraction
 from vla_bench.bench.vectors.tables import comparison_tables, description
 
@@ -158,9 +158,8 @@ def _cards(values: np.ndarray, of: Extraction) -> list[tuple[str, str, str]]:
     cards.append(("effective rank", f"{effective_rank(values):.1f}", f"of {values.shape[1]} dimensions"))
     kinds = {name: len(getattr(broken, name)) for name in ("dead", "constant", "saturated", "outlier")}
     told = ", ".join(f"{count} {name}" for name, count in kinds.items() if count)
-    cards.append(
-        ("dimensions out of order", str(sum(kinds.values())), told or "none dead, constant, saturated, outlier")
-    )
+    looked_for = "none dead, constant, saturated, outlier" if len(values) >= FEW else "too few frames to tell"
+    cards.append(("dimensions out of order", str(sum(kinds.values())), told or looked_for))
     return cards
 
 

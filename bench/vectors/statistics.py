@@ -2,14 +2,20 @@
 
 Definitions, for n vectors flattened to d dimensions:
 
-dead        no value is further from 0 than 1e-6 of the deviation of all values
+dead        no value is further from 0 than 1e-6 of the ninth decile, over dimensions, of their root mean squares
 constant    not dead, and the dimension's range is at most 1e-6 of its largest value
-saturated   neither, and at least half of its values lie within a thousandth of its range from one end
-outlier     its root mean square is above three times the median over dimensions, and above that median by six
-            robust deviations (1.4826 times the median absolute deviation)
+saturated   neither, and at least half of its values lie at one of its ends or the other: within a thousandth of its
+            range and of the end's own value. So the 0 of a rectifier that is off is no such end, and a long tail makes
+            none
+outlier     in each half of the frames (every other one) its root mean square is above three times the median over
+            dimensions that are not dead, and above that median by six robust deviations (1.4826 times the median
+            absolute deviation): not for one frame alone, however far out
 effective rank   exp of the entropy of the covariance's normalised eigenvalues (Roy & Vetterli, 2007)
 
-Intervals are those of intervals.py, over episodes.
+Of fewer than :data:`FEW` frames no dimension is called constant or an outlier, of as few different vectors none
+saturated. Intervals are those of intervals.py, over episodes. Extremes, tails, the effective rank and what is counted
+are of these frames and have none: an extreme of frames that are drawn again is never beyond the one that is there, and
+their rank is lower, since some are the same.
 """
 
 from __future__ import annotations
@@ -24,6 +30,8 @@ import numpy as np
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
 
 NEAR = 1e-6
+FEW = 10
+"""Frames that are too few to say what a dimension does: most of them are an end of what was seen."""
 ENOUGH = 0.05
 """Half width of an interval, in deviations, below which a mean or deviation counts as known."""
 
@@ -54,20 +62,34 @@ def dimensions(values: np.ndarray) -> Dimensions:
     mean, deviation = values.mean(0), values.std(0)
     low, high = values.min(0), values.max(0)
     largest, span = np.abs(values).max(0), high - low
-    dead = largest <= NEAR * values.std()
-    constant = ~dead & (span <= NEAR * largest)
-    varies = ~dead & ~constant
-    edge = 1e-3 * span
-    saturated = varies & (np.maximum((values <= low + edge).mean(0), (values >= high - edge).mean(0)) >= 0.5)
-    size = np.sqrt((values**2).mean(0))
-    middle = np.median(size)
-    spread = 1.4826 * np.median(np.abs(size - middle))
-    outlier = (size > 3 * middle) & (size > middle + 6 * spread)
-    fourth = ((values - mean) ** 4).mean(0)
+    dead = largest <= NEAR * np.quantile(_size(values), 0.9, method="lower")
+    many = len(values) >= FEW
+    constant = ~dead & (span <= NEAR * largest) & many
+    varies = ~dead & (span > NEAR * largest)
+    # Less the one value that is the end.
+    at_ends = sum(
+        np.where(end != 0, (np.abs(values - end) <= 1e-3 * np.minimum(span, np.abs(end))).sum(0) - 1, 0)
+        for end in (low, high)
+    )
+    saturated = varies & (at_ends >= len(values) / 2) & (len(np.unique(values, axis=0)) >= FEW)
+    outlier = _far_out(values[::2], ~dead) & _far_out(values[1::2], ~dead) if many else np.zeros_like(dead)
     with np.errstate(divide="ignore", invalid="ignore"):
-        tails = np.where(varies, fourth / deviation**4 - 3, 0.0)
+        tails = np.where(varies, (((values - mean) / deviation) ** 4).mean(0) - 3, 0.0)
     found = [tuple(int(each) for each in np.flatnonzero(which)) for which in (dead, constant, saturated, outlier)]
     return Dimensions(mean, deviation, low, high, tails, *found)
+
+
+def _size(values: np.ndarray) -> np.ndarray:
+    """(d,) root mean squares."""
+    return np.asarray(np.sqrt((values**2).mean(0)))
+
+
+def _far_out(values: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    """(d,) whether a dimension is larger than those that are ``alive`` are."""
+    size = _size(values)
+    middle = np.median(size[alive]) if alive.any() else 0.0
+    spread = 1.4826 * np.median(np.abs(size[alive] - middle)) if alive.any() else 0.0
+    return np.asarray(alive & (size > 3 * middle) & (size > middle + 6 * spread))
 
 
 def effective_rank(values: np.ndarray) -> float:
@@ -87,17 +109,17 @@ def overall(values: np.ndarray, episodes: Sequence[Any] | np.ndarray, seed: int 
         episodes: n names.
     """
     over = Episodes(episodes, seed)
-    per_row = np.stack(
-        [np.ones(len(values)), values.mean(1), (values**2).mean(1), np.linalg.norm(values, axis=1)], axis=1
-    )
+    middle = float(values.mean())  # numbers near 0 lose no digits in the sums of squares
+    near = values - middle
+    per_row = np.stack([np.ones(len(values)), near.mean(1), (near**2).mean(1), np.linalg.norm(values, axis=1)], axis=1)
     sums = over.sums(per_row)
-    point, drawn = _numbers(sums.sum(0)[None]), _numbers(over.draws @ sums)
+    point, drawn = _numbers(sums.sum(0)[None], middle), _numbers(over.draws @ sums, middle)
     return {name: over.estimate(float(value[0]), drawn[name]) for name, value in point.items()}
 
 
-def _numbers(sums: np.ndarray) -> dict[str, np.ndarray]:
+def _numbers(sums: np.ndarray, middle: float) -> dict[str, np.ndarray]:
     mean, square, length = (sums[:, place] / sums[:, 0] for place in (1, 2, 3))
-    return {"mean": mean, "deviation": np.sqrt(np.maximum(square - mean**2, 0)), "length": length}
+    return {"mean": middle + mean, "deviation": np.sqrt(np.maximum(square - mean**2, 0)), "length": length}
 
 
 def curve(

@@ -52,6 +52,10 @@ class Extraction:
         """Where the policy was listened to."""
         return tuple(self.about["places"])
 
+    def dtype(self, place: str) -> str:
+        """What the network computed a place in, e.g. ``bfloat16``; empty where nothing says so."""
+        return str((self.about.get("dtypes") or {}).get(place, ""))
+
     def vectors(self, place: str) -> np.ndarray:
         """(n, ...) float32 of one place.
 
@@ -72,9 +76,10 @@ class Extraction:
         bad = ~np.isfinite(found.reshape(len(found), -1)).all(1)
         if bad.any():
             row = self.rows.iloc[int(bad.argmax())]
+            computed = f" (it computes in {self.dtype(place)})" if self.dtype(place) else ""
             raise VectorsError(
                 f"{self.folder}: {int(bad.sum())} of {len(found)} vectors at {place} are not finite, the first at "
-                f"episode {row['episode']}, frame {row['frame']}: the policy overflows there, so "
+                f"episode {row['episode']}, frame {row['frame']}: the policy overflows there{computed}, so "
                 "nothing is computed from them"
             )
         return found
@@ -210,6 +215,7 @@ class Writer:
                 f"{self.folder} holds another extraction (its {what} differ); name another --output, or remove it"
             )
         self._shapes = {place: tuple(shape) for place, shape in before.get("places", {}).items()}
+        self._about |= {"dtypes": before["dtypes"]} if "dtypes" in before else {}
 
     def _resume(self) -> int:
         lines = self.folder / LINES
@@ -245,6 +251,10 @@ class Writer:
         part = self.folder / f"{ABOUT}.part"
         part.write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
         part.replace(self.folder / ABOUT)
+
+    def tell(self, dtypes: Mapping[str, str]) -> None:
+        """What the network computes each place in; before the first rows."""
+        self._about.setdefault("dtypes", dict(dtypes))
 
     def add(self, vectors: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the next rows: (k, ...) float32 of each place, and what they are.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from vla_bench.bench.records.tables import Cell, Table, percent
 from vla_bench.bench.vectors.comparison import Compared
@@ -13,7 +12,7 @@ from vla_bench.bench.vectors.intervals import Estimate
 from vla_bench.bench.vectors.probes import not_read, probes
 from vla_bench.bench.vectors.sampling import Plan
 from vla_bench.bench.vectors.statistics import (
-    Dimensions,
+    FEW,
     curve,
     dimensions,
     effective_rank,
@@ -22,9 +21,6 @@ from vla_bench.bench.vectors.statistics import (
     overall,
 )
 from vla_bench.bench.vectors.store import Extraction
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def plan_table(plan: Plan) -> Table:
@@ -54,7 +50,7 @@ def description(found: Extraction, place: str) -> list[Table]:
     rows = [
         ("frames", Cell(str(len(values)))),
         ("episodes", Cell(str(len(set(episodes))))),
-        ("shape, dtype", Cell(f"{shape} float32")),
+        ("shape, dtype", Cell(f"{shape} float32{_computed(found.dtype(place))}")),
         *((name, _estimate(whole[name])) for name in ("mean", "deviation", "length")),
         ("minimum", Cell(f"{values.min():.4g}")),
         ("maximum", Cell(f"{values.max():.4g}")),
@@ -63,9 +59,16 @@ def description(found: Extraction, place: str) -> list[Table]:
     for name in ("dead", "constant", "saturated", "outlier"):
         numbers = getattr(broken, name)
         listed = f": {', '.join(map(str, numbers[:8]))}{' …' if len(numbers) > 8 else ''}" if numbers else ""
-        rows.append((f"{name} dimensions", Cell(f"{len(numbers)}{listed}")))
-    told = enough(whole, len(values))
-    caption = f"{told} 95 % intervals over episodes; definitions: docs/vectors.md."
+        told = (
+            f"{len(numbers)}{listed}"
+            if name == "dead" or len(values) >= FEW
+            else f"not told of fewer than {FEW} frames"
+        )
+        rows.append((f"{name} dimensions", Cell(told)))
+    caption = (
+        f"{enough(whole, len(values))} 95 % intervals over episodes; extremes, the effective rank and numbers of "
+        "dimensions are of these frames and have none. Definitions: docs/vectors.md."
+    )
     tables = [Table(f"{found.name}: {place}", ("", "value"), tuple((Cell(a), b) for a, b in rows), caption)]
     sizes = curve(values, episodes)
     tables.append(
@@ -83,7 +86,16 @@ def description(found: Extraction, place: str) -> list[Table]:
         Table(
             "Dimensions that carry most",
             ("dimension", "mean", "deviation", "minimum", "maximum", "excess kurtosis"),
-            tuple((Cell(str(each)), *(Cell(f"{column[each]:.3g}") for column in _columns(broken))) for each in most),
+            tuple(
+                (
+                    Cell(str(each)),
+                    *(_estimate(of[name]) for name in ("mean", "deviation")),
+                    *(Cell(f"{column[each]:.3g}") for column in (broken.low, broken.high, broken.tails)),
+                )
+                for each in most
+                for of in [overall(values[:, [each]], episodes)]
+            ),
+            "Extremes and kurtosis are of these frames: they have no interval.",
         )
     )
     read_off = tuple(
@@ -179,6 +191,7 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
                 )
                 for each in most
             ),
+            "By a dimension JS, KL and KS have no interval; those of their means and of Wasserstein's distance hold.",
         )
     )
     tasks = tuple((Cell(task), Cell(str(number)), _estimate(change)) for task, number, change in of.tasks[:12])
@@ -195,5 +208,5 @@ def _estimate(of: Estimate) -> Cell:
     return Cell(f"{of.value:.4g}", (f"{of.low:.4g}", f"{of.high:.4g}"))
 
 
-def _columns(of: Dimensions) -> tuple[np.ndarray, ...]:
-    return of.mean, of.deviation, of.low, of.high, of.tails
+def _computed(dtype: str) -> str:
+    return f", computed in {dtype}" if dtype not in ("", "float32") else ""

@@ -12,7 +12,7 @@ from vla_bench.bench.vectors.distances import bins_of, distances, divergences
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
 from vla_bench.bench.vectors.probes import _balanced, not_read, probes
 from vla_bench.bench.vectors.similarity import cka_estimate, linear_cka
-from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, overall
+from vla_bench.bench.vectors.statistics import curve, dimensions, effective_rank, enough, flat, overall
 
 
 def frames(n, tasks=None):
@@ -265,3 +265,53 @@ def test_a_divergence_that_hangs_on_what_was_never_seen_has_no_interval():
     assert apart.unseen == 3 and apart.mean_divergence.half == np.inf and apart.mean_js.half < 0.1
     near = distances(a, generator.normal(0.5, 1, (500, 3)), np.arange(500) // 5)
     assert near.unseen == 0 and near.mean_divergence.half < 0.1
+
+
+HEALTHY = {
+    "normal": lambda v: v,
+    "tiny": lambda v: 1e-8 * v,
+    "far from 0": lambda v: (v + 1e4).astype(np.float32),
+    "float16": lambda v: v.astype(np.float16),
+    "heavy tails": lambda v: np.random.default_rng(1).standard_t(3, v.shape),
+    "one tail": lambda v: np.abs(np.random.default_rng(1).standard_cauchy(v.shape)) * (np.abs(v) < 9),
+    "rectified": lambda v: np.maximum(v - 0.5, 0),
+    "squashed": np.tanh,
+    "one frame far out": lambda v: np.where(np.arange(v.size).reshape(v.shape) == 77, 5000, v),
+    "one frame": lambda v: v[:1],
+    "two frames": lambda v: v[:2],
+    "two vectors": lambda v: np.repeat(v[:2], 30, 0),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", HEALTHY)
+def test_of_healthy_vectors_nothing_is_called_out_of_order(values, kind):
+    found = dimensions(flat(HEALTHY[kind](values)))
+    assert not (found.dead or found.constant or found.saturated)
+    assert not found.outlier or kind == "one tail"
+
+
+def test_what_is_planted_is_found_whatever_the_rest_is_like(values):
+    values[:, :25] = 1e-9 * values[:, :25]
+    values[:, 30] = np.tanh(50 * values[:, 30])
+    values[:, 31] = 1.5 - np.maximum(values[:, 31] - 0.3, 0)
+    values[:20, 32] = 80
+    found = dimensions(values)
+    assert found.dead == tuple(range(25)) and found.saturated == (30, 31) and found.outlier == (32,)
+    far = np.random.default_rng(12).normal(0, 1e-3, (500, 8))
+    far[:, 2] += 1e4
+    assert dimensions(far).dead == () and dimensions(far).outlier == (2,)
+
+
+def test_a_deviation_far_from_0_keeps_its_digits(values):
+    found = overall(1e5 + 1e-4 * values, np.arange(500) // 5)
+    assert found["mean"].value == pytest.approx(1e5) and found["deviation"].value == pytest.approx(1e-4, rel=0.02)
+    assert found["deviation"].low < 1e-4 < found["deviation"].high
+
+
+def test_shuffled_labels_of_unequal_kinds_are_read_at_chance(values):
+    pytest.importorskip("sklearn")
+    generator = np.random.default_rng(14)
+    tasks = generator.permutation(np.repeat(["push", "lift", "turn"], [400, 75, 25]))
+    (task,) = [each for each in probes(values, frames(500, tasks)) if each.what == "task"]
+    assert task.chance == pytest.approx(1 / 3) and task.score.low < 1 / 3 < task.score.high
