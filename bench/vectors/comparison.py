@@ -1,8 +1,9 @@
 """Two extractions of the same frames, dimension by dimension and as wholes.
 
-Distances are those of distances.py, CKA and cosines those of similarity.py. The p values of Kolmogorov and Smirnov's
-test are corrected by Holm over dimensions; the test takes frames to be independent, so they are too small where an
-episode gives many.
+Distances are those of distances.py, CKA and cosines those of similarity.py. Kolmogorov and Smirnov's test takes frames
+to be independent, so frames count as what they are worth: their number is divided by how much more the two shares below
+a value vary between episodes than those of independent frames would (the design effect of Rao and Scott, 1984, averaged
+over the quantiles of both samples, 1 at least). Its p values are corrected by Holm over dimensions.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def compare_values(a: np.ndarray, b: np.ndarray, rows: Any, seed: int = 0) -> Co
         points.append((n, cka_estimate(a[kept], b[kept], of_n), angle))
     if not same:
         return Compared(similarity, read, curve=tuple(points))
-    apart, tested = distances(a, b, names, seed), _tested(a, b)
+    apart, differing = distances(a, b, names, seed), kolmogorov_smirnov(a, b, over)
     cosines, tasks = cosine(a, b), rows["task"].to_numpy().astype(str)
     by_task = [
         (task, int((tasks == task).sum()), change_of_task(a, b, names, tasks == task, seed))
@@ -92,7 +93,7 @@ def compare_values(a: np.ndarray, b: np.ndarray, rows: Any, seed: int = 0) -> Co
         apart.mean_js,
         apart.mean_divergence,
         apart,
-        *tested,
+        *differing,
         tuple(by_task),
         tuple(points),
     )
@@ -128,14 +129,28 @@ def enough(found: Compared, n: int) -> str:
     return f"{n} frames are not enough: {known}; about {need} would bring it to {ENOUGH}."
 
 
-def _tested(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(d,) statistics of Kolmogorov and Smirnov's test, and corrected p values."""
+QUANTILES = np.arange(1, 16) / 16
+"""Where shares are compared for how much they vary between episodes."""
+
+
+def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray, over: Episodes) -> tuple[np.ndarray, np.ndarray]:
+    """(d,) statistics of Kolmogorov and Smirnov's test, and corrected p values; of one episode nothing differs."""
     from scipy import stats
 
-    if len(a) < 2:  # of which the test's approximation has no value
-        return np.array([float(x != y) for x, y in zip(a[0], b[0], strict=True)]), np.ones(a.shape[1])
-    found = [stats.ks_2samp(*each, method="asymp") for each in zip(a.T, b.T, strict=True)]
-    return np.array([each.statistic for each in found]), holm(np.array([each.pvalue for each in found]))
+    n, found, worth = len(a), np.zeros(a.shape[1]), np.zeros(a.shape[1])
+    for each, (x, y) in enumerate(zip(a.T, b.T, strict=True)):
+        both = np.sort(np.concatenate([x, y]))
+        below = [np.searchsorted(np.sort(side), both, side="right") / n for side in (x, y)]
+        found[each] = np.abs(below[0] - below[1]).max()
+        if found[each] and over.count > 1:
+            at = np.unique(np.quantile(both, QUANTILES))
+            share = np.searchsorted(both, at, side="right") / len(both)
+            apart = (x[:, None] <= at).astype(float) - (y[:, None] <= at)
+            moved = over.sums(apart - apart.mean(0))
+            varied = float((moved**2).sum()) * over.count / (over.count - 1) / n**2
+            alone = float((2 * share * (1 - share)).sum()) / n
+            worth[each] = n / (2 * max(varied / alone, 1.0)) if alone else n / 2
+    return found, holm(stats.kstwobign.sf(np.sqrt(worth) * found))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vla_bench.bench.vectors.comparison import compare_values, holm
+from vla_bench.bench.vectors.comparison import compare_values, holm, kolmogorov_smirnov
 from vla_bench.bench.vectors.comparison import enough as enough_to_compare
 from vla_bench.bench.vectors.distances import bins_of, distances, divergences
 from vla_bench.bench.vectors.intervals import Episodes, Estimate
@@ -307,6 +307,24 @@ def test_a_deviation_far_from_0_keeps_its_digits(values):
     found = overall(1e5 + 1e-4 * values, np.arange(500) // 5)
     assert found["mean"].value == pytest.approx(1e5) and found["deviation"].value == pytest.approx(1e-4, rel=0.02)
     assert found["deviation"].low < 1e-4 < found["deviation"].high
+
+
+def test_frames_of_an_episode_are_no_evidence_each():
+    """Of two policies that do not differ one dimension in twenty is to; of independent frames it would be seven."""
+    generator = np.random.default_rng(13)
+    names = np.repeat(np.arange(50), 10)
+    a, b = ((generator.normal(size=(50, 60))[names] + generator.normal(size=(500, 60))) for _ in range(2))
+    told = kolmogorov_smirnov(a, b, Episodes(names))[1]
+    assert (told < 0.05).sum() == 0
+    from scipy import stats
+
+    plain = np.array([stats.ks_2samp(x, y, method="asymp").pvalue for x, y in zip(a.T, b.T, strict=True)])
+    assert (holm(plain) < 0.05).sum() > 0
+    statistic, alone = kolmogorov_smirnov(a, b, Episodes(range(500)))
+    assert statistic == pytest.approx([stats.ks_2samp(x, y).statistic for x, y in zip(a.T, b.T, strict=True)])
+    np.testing.assert_allclose(alone, holm(plain), rtol=0.5)
+    assert (kolmogorov_smirnov(a, b + 3, Episodes(names))[1] < 1e-6).all()
+    assert (kolmogorov_smirnov(a, b + 3, Episodes([0] * 500))[1] == 1).all()
 
 
 def test_shuffled_labels_of_unequal_kinds_are_read_at_chance(values):
