@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -29,15 +30,18 @@ class Listener:
 
     def __init__(self, places: Sequence[str]) -> None:
         self._heard: dict[str, list[np.ndarray]] = {place: [] for place in places}
+        self.dtypes: dict[str, str] = {}
+        """By place, what the network computes in, e.g. ``bfloat16``; what is heard is float32 whatever it is."""
 
     @property
     def places(self) -> tuple[str, ...]:
         """Where it listens."""
         return tuple(self._heard)
 
-    def put(self, place: str, rows: np.ndarray) -> None:
-        """Takes (B, ...) numbers."""
-        self._heard[place].append(rows)
+    def put(self, place: str, tensor: Any) -> None:
+        """Takes a tensor of (B, ...) numbers: detached, and copied to main memory."""
+        self.dtypes[place] = str(tensor.dtype).removeprefix("torch.")
+        self._heard[place].append(tensor.detach().float().cpu().numpy().copy())
 
     def forget(self) -> None:
         """Drops what was computed so far."""
@@ -88,9 +92,9 @@ def listening(policy: Any, places: Sequence[str], tokens: Tokens = "last") -> It
             def hook(_module: Any, _inputs: Any, output: Any, *, name: str = name) -> None:
                 tensor = _tensor(output, name)
                 if vla and tensor.ndim == 3:
-                    waiting.append((name, tensor.detach()))
+                    waiting.append((name, tensor.detach().clone()))  # the network may go on in it
                 else:
-                    listener.put(name, _copied(_reduced(tensor.detach(), tokens)))
+                    listener.put(name, _reduced(tensor.detach(), tokens))
 
             stack.callback(modules[name].register_forward_hook(hook).remove)
         if vla:
@@ -112,9 +116,9 @@ def _readouts(network: Any, listener: Listener, waiting: list[tuple[str, Any]], 
                 read = readout(batch, tensor)
                 chosen = [read[end] if network.config.readout == "action_token" else read[end].amax(0) for end in ends]
                 for each in chosen:
-                    listener.put(name, _copied(each.reshape(1, -1)))
+                    listener.put(name, each.reshape(1, -1))
             else:
-                listener.put(name, _copied(_reduced(tensor, tokens)))
+                listener.put(name, _reduced(tensor, tokens))
         waiting.clear()
         return readout(batch, hidden)
 
@@ -133,7 +137,7 @@ def _heads(network: Any, listener: Listener) -> Iterator[None]:
     def listened(batch: Any, hidden: Any) -> Any:
         found, lengths = features(batch, hidden)
         for row, length in zip(found, lengths.tolist(), strict=True):
-            listener.put(HEAD, _copied(row[length - 1].reshape(1, 1, network.config.latent, -1)))
+            listener.put(HEAD, row[length - 1].reshape(1, 1, network.config.latent, -1))
         return found, lengths
 
     network.features = listened
@@ -141,10 +145,6 @@ def _heads(network: Any, listener: Listener) -> Iterator[None]:
         yield
     finally:
         del network.features
-
-
-def _copied(tensor: Any) -> np.ndarray:
-    return tensor.detach().float().cpu().numpy().copy()
 
 
 def _reduced(tensor: Any, tokens: Tokens) -> Any:
@@ -159,16 +159,27 @@ def _reduced(tensor: Any, tokens: Tokens) -> Any:
 
 
 def _tensor(output: Any, name: str) -> Any:
-    """The tensor a module returned, or the first of what it returned."""
+    """The tensor a module returned, or the first that it returned: no loss, which is one number, and a mask or ids only
+    where there is nothing else."""
     import torch
 
-    if isinstance(output, torch.Tensor):
-        return output
-    values = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            return value
+    found = [each for each in _within(output) if isinstance(each, torch.Tensor) and each.ndim]
+    for tensor in (*(each for each in found if each.is_floating_point()), *found):
+        return tensor
     raise PolicyError(f"{name!r} returns a {type(output).__name__} without a tensor; listen to a module inside it")
+
+
+def _within(output: Any) -> Iterator[Any]:
+    """What is in tuples, lists, mappings (also those of transformers) and dataclasses, in their order."""
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    elif is_dataclass(output):
+        output = tuple(getattr(output, each.name) for each in fields(output))
+    if isinstance(output, tuple | list):
+        for each in output:
+            yield from _within(each)
+    else:
+        yield output
 
 
 def resolve(policy: Any, places: Sequence[str], modules: Mapping[str, Any] | None = None) -> list[str]:

@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
                         stride=stride,
                         tokens=arguments.tokens,
                         on_progress=progress,
+                        on_note=lambda sentence: print(f"note: {sentence}", file=sys.stderr),
                     )
         finally:
             writer.close()

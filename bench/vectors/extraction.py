@@ -46,14 +46,31 @@ def extract(
     stride: int,
     tokens: Tokens = "last",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda sentence: None,
 ) -> None:
-    """Fills what the writer has not yet. Errors: PolicyError, VectorsError, and those of the source."""
+    """Fills what the writer has not yet.
+
+    The first frame is shown alone, too: a policy that holds something else then, as one whose module has another axis
+    first, is shown all frames alone.
+
+    Errors: PolicyError, VectorsError, and those of the source.
+    """
     left = plan.samples[writer.done :]
     on_progress(writer.done, len(plan.samples))
     batch = 1 if isinstance(policy, OneSlotPolicy) else batch
+    together, tried, warned = True, False, False
     with listening(policy, places, tokens) as listener:
         for group in _groups(source.seen(left, policy.spec.sensors, history, stride), batch):
-            found = heard(policy, listener, group)
+            found = heard(policy, listener, group) if together else _apart(policy, listener, group)
+            if len(group) > 1 and not tried:
+                tried, together = True, _near(found, heard(policy, listener, group[:1]))
+                if not together:
+                    found = _apart(policy, listener, group)
+                    on_note("of frames shown together the policy holds other vectors, so each is shown alone")
+            if not warned and (told := _overflown(found, group, listener)):
+                warned = True
+                on_note(told)
+            writer.tell(dtypes=listener.dtypes)
             writer.add(found, [_row(source, each) for each in group])
             on_progress(writer.done, len(plan.samples))
     writer.finish()
@@ -63,8 +80,10 @@ def heard(policy: Policy, listener: Listener, group: Sequence[Seen]) -> dict[str
     """What the policy computes at the newest frame of each: (k, ...) float32 by place."""
     _decide(policy, listener, group)
     found = listener.take(len(group))
-    if found is not None:
-        return found
+    return _apart(policy, listener, group) if found is None else found
+
+
+def _apart(policy: Policy, listener: Listener, group: Sequence[Seen]) -> dict[str, np.ndarray]:
     apart = []
     for each in group:
         _decide(policy, listener, [each])
@@ -72,6 +91,30 @@ def heard(policy: Policy, listener: Listener, group: Sequence[Seen]) -> dict[str
         assert one is not None
         apart.append(one)
     return {place: np.concatenate([one[place] for one in apart]) for place in apart[0]}
+
+
+def _near(together: Mapping[str, np.ndarray], alone: Mapping[str, np.ndarray]) -> bool:
+    """Whether the first of these is what it is alone, to within the rounding of half precision."""
+    for place, one in alone.items():
+        first = together[place][:1]
+        if first.shape != one.shape:
+            return False
+        if np.isfinite(one).all() and not np.linalg.norm(first - one) <= 0.1 * np.linalg.norm(one):
+            return False
+    return True
+
+
+def _overflown(found: Mapping[str, np.ndarray], group: Sequence[Seen], listener: Listener) -> str:
+    """A sentence on the first vector that is not finite; empty where all are."""
+    for place, vectors in found.items():
+        bad = ~np.isfinite(vectors.reshape(len(vectors), -1)).all(1)
+        if bad.any():
+            of = group[int(bad.argmax())].sample
+            return (
+                f"at episode {of.episode.name}, frame {of.frame} {place} is not finite: the policy overflows there (it "
+                f"computes in {listener.dtypes[place]}), and nothing will be computed from these vectors"
+            )
+    return ""
 
 
 def _decide(policy: Policy, listener: Listener, group: Sequence[Seen]) -> None:

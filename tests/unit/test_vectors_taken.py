@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from extractions import write_extraction
 from vla_bench.bench.errors import ConfigError
 from vla_bench.bench.families.calvin_frames import CalvinFrames
 from vla_bench.bench.vectors.comparison import compare
-from vla_bench.bench.vectors.extraction import heard
+from vla_bench.bench.vectors.extraction import extract, heard
 from vla_bench.bench.vectors.frames import Seen
 from vla_bench.bench.vectors.sampling import Episode, allocate, make_plan, strata_of
 from vla_bench.bench.vectors.store import VECTORS, Extraction, VectorsError, Writer, common_places, read
@@ -199,3 +200,117 @@ def test_an_extraction_that_has_not_begun_to_write_is_not_finished(tmp_path):
     Writer(tmp_path, ABOUT, 3).close()
     with pytest.raises(VectorsError, match="is not finished; the command that began it goes on"):
         read(tmp_path)
+
+
+class Network:
+    """A policy with a network whose module ``inner`` returns what ``returned`` makes of (B, 4) numbers."""
+
+    def __init__(self, returned, dtype="float32"):
+        import torch
+
+        class Inner(torch.nn.Module):
+            def forward(self, x):
+                return returned(x)
+
+        self.spec = StubPolicy(environment_spec("fake", {})).spec
+        self.model = torch.nn.Module()
+        self.model.inner = Inner()
+        self._dtype = getattr(torch, dtype)
+
+    def reset(self, slot, instruction, context):
+        pass
+
+    def act(self, slots, observations):
+        import torch
+
+        self.model.inner(torch.stack([torch.as_tensor(each["state"]) for each in observations]).to(self._dtype))
+        return [None] * len(slots)
+
+
+class Frames:
+    """Shows frames whose number is in their state."""
+
+    digest = "d"
+
+    def seen(self, samples, sensors, history, stride):
+        for sample in samples:
+            yield Seen(sample, ({"state": np.arange(4, dtype=np.float32) + sample.frame},))
+
+
+def extracted(folder, policy, count=7, batch=4):
+    plan = make_plan(EPISODES, count, ())
+    writer, notes = Writer(folder, ABOUT, count), []
+    extract(policy, Frames(), plan, writer, ["model.inner"], batch=batch, history=1, stride=1, on_note=notes.append)
+    shown = np.stack([np.arange(4, dtype=np.float32) + each.frame for each in plan.samples])
+    return read(folder), shown, notes
+
+
+@dataclass
+class Output:
+    loss: object
+    state: object
+
+
+RETURNED = {
+    "a tensor": lambda x: x,
+    "a tuple": lambda x: (x, None),
+    "a tuple in a tuple": lambda x: ((x, x + 1), x + 2),
+    "a mapping that begins with a loss": lambda x: {"loss": x.sum(), "mask": x > 0, "hidden": x},
+    "a dataclass": lambda x: Output(x.sum(), [x]),
+    "ids alone": lambda x: (x.long(),),
+    "three axes": lambda x: x[:, None].expand(-1, 3, -1),
+}
+
+
+@pytest.mark.parametrize("kind", RETURNED)
+def test_whatever_a_module_returns_its_tensor_is_heard(tmp_path, kind):
+    pytest.importorskip("torch")
+    found, shown, notes = extracted(tmp_path, Network(RETURNED[kind]))
+    np.testing.assert_array_equal(found.vectors("model.inner"), shown)
+    assert not notes
+
+
+def test_outputs_of_transformers_are_mappings(tmp_path):
+    outputs = pytest.importorskip("transformers.modeling_outputs")
+    made = lambda x: outputs.CausalLMOutput(loss=x.sum(), logits=x)  # noqa: E731
+    found, shown, _ = extracted(tmp_path, Network(made))
+    np.testing.assert_array_equal(found.vectors("model.inner"), shown)
+
+
+def test_a_module_without_a_tensor_is_told():
+    pytest.importorskip("torch")
+    from vla_bench.policies.listening import listening
+
+    network = Network(lambda x: {"n": 3, "loss": x.sum()})
+    with (
+        pytest.raises(PolicyError, match=r"'model.inner' returns a dict without a tensor; listen to a module inside"),
+        listening(network, ["model.inner"]),
+    ):
+        network.act([0], [{"state": np.ones(4, np.float32)}])
+    assert not network.model.inner._forward_hooks
+
+
+def test_half_precision_is_kept_as_float32_and_said(tmp_path):
+    pytest.importorskip("torch")
+    found, shown, _ = extracted(tmp_path, Network(lambda x: x / 3, "bfloat16"))
+    vectors = found.vectors("model.inner")
+    assert vectors.dtype == np.float32 and found.dtype("model.inner") == "bfloat16"
+    np.testing.assert_allclose(vectors, shown / 3, rtol=0.02)
+
+
+def test_what_overflows_is_told_while_it_is_extracted_and_refused_afterwards(tmp_path):
+    pytest.importorskip("torch")
+    found, _, notes = extracted(tmp_path, Network(lambda x: x * 6e4, "float16"))
+    assert (
+        len(notes) == 1 and "model.inner is not finite: the policy overflows there (it computes in float16)" in notes[0]
+    )
+    with pytest.raises(VectorsError, match=r"7 of 7 vectors at model.inner are not finite.*computes in float16"):
+        found.vectors("model.inner")
+
+
+def test_a_module_with_another_axis_first_is_shown_frames_alone(tmp_path):
+    """As torch's LSTM: of four frames and four tokens nothing in the shape says so."""
+    pytest.importorskip("torch")
+    found, shown, notes = extracted(tmp_path, Network(lambda x: x[None].expand(4, -1, -1) + 0.0), batch=4)
+    np.testing.assert_array_equal(found.vectors("model.inner"), shown)
+    assert notes == ["of frames shown together the policy holds other vectors, so each is shown alone"]
