@@ -158,16 +158,12 @@ class _Form(NamedTuple):
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "VOc":
-        raise ValueError(f"an array of {value.dtype} cannot be sent")
     if isinstance(value, np.ndarray):
-        return {
-            b"__ndarray__": True,
-            b"data": packable(value),
-            b"dtype": value.dtype.str,
-            b"shape": value.shape,
-        }
-    if isinstance(value, np.generic):
+        dtype = value.dtype
+        if dtype.kind in "VOc":
+            raise ValueError(f"an array of {dtype} cannot be sent")
+        return {b"__ndarray__": True, b"data": packable(value), b"dtype": dtype.str, b"shape": value.shape}
+    if isinstance(value, np.generic) and value.dtype.kind not in "VOc":
         return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
     raise ValueError(f"a {type(value).__name__} cannot be sent")
 
