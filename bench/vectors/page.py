@@ -22,7 +22,7 @@ from vla_bench.bench.vectors.embedding import Map, chosen, maps
 from vla_bench.bench.vectors.intervals import Estimate
 from vla_bench.bench.vectors.statistics import FEW, curve, dimensions, effective_rank, enough, flat, overall
 from vla_bench.bench.vectors.store import Extraction
-from vla_bench.bench.vectors.tables import comparison_tables, description
+from vla_bench.bench.vectors.tables import comparison_tables, description, names_of
 
 _HERE = Path(__file__).parent
 _STYLES = (_HERE.parent / "report" / "report.css", _HERE / "vectors.css")
@@ -40,7 +40,7 @@ def report(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[str, str]:
     """HTML and Markdown of one place of one extraction, or of two of the same frames. Errors as :func:`compare`."""
-    names, steps = _names(found), len(found) + 1
+    names, steps = names_of(found), len(found) + 1
     on_progress(0, steps)
     compared = compare(found[0], found[1], place) if len(found) > 1 else None
     values = [flat(each.vectors(place)) for each in found]
@@ -58,13 +58,6 @@ def report(
     text += [markdown(table) for table in (*tables, *(t for of in described for t in of))]
     text += [f"- {name}: {_made(each)}" for name, each in zip(names, found, strict=True)]
     return page, "\n".join(text) + "\n"
-
-
-def _names(found: Sequence[Extraction]) -> list[str]:
-    names = [each.name for each in found]
-    if len(set(names)) < len(names):
-        names = [str(each.folder) for each in found]
-    return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, start=1)]
 
 
 def _verdicts(

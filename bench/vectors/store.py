@@ -107,12 +107,12 @@ def read(folder: Path) -> Extraction:
         raise VectorsError(f"{folder} is not finished; the command that began it goes on from where it was")
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        form = about["format"]
+        form, _ = about["format"], about["identity"]["frames"]
     except FileNotFoundError:
         raise VectorsError(
             f"{folder} holds no extraction ({ABOUT} is missing); make one with vectors extract"
         ) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise VectorsError(f"{folder / ABOUT} is damaged ({error}); extract again") from error
     if form != FORMAT:
         raise VectorsError(f"{folder} is of form {form}, this version reads {FORMAT}; extract again")
@@ -120,16 +120,22 @@ def read(folder: Path) -> Extraction:
         raise VectorsError(f"{folder} is not finished; the command that began it goes on from where it was")
     try:
         rows = pandas.read_parquet(folder / ROWS)
+        rows[["episode", "frame", "task"]]
     except Exception as error:  # pyarrow's own kinds
         raise VectorsError(f"{folder / ROWS} is missing, cut off or damaged; extract again") from error
     shapes = {place: tuple(shape) for place, shape in about["places"].items()}
-    size = _size(_header(shapes, len(rows)), shapes, len(rows))
+    header = _header(shapes, len(rows))
+    size = _size(header, shapes, len(rows))
     try:
         held = (folder / VECTORS).stat().st_size
+        with (folder / VECTORS).open("rb") as file:
+            begun = file.read(len(header))
     except OSError as error:
         raise VectorsError(f"cannot read {folder / VECTORS}: {error.strerror}; extract again") from error
     if held != size:
         raise VectorsError(f"{folder / VECTORS} has {held} bytes, {size} are wanted: it was cut off; extract again")
+    if begun != header:
+        raise VectorsError(f"{folder / VECTORS} is damaged, or of another extraction than {ABOUT}; extract again")
     return Extraction(folder, about, rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from vla_bench.bench.records.tables import Cell, Table, percent
 from vla_bench.bench.vectors.comparison import Compared
@@ -21,6 +22,14 @@ from vla_bench.bench.vectors.statistics import (
     overall,
 )
 from vla_bench.bench.vectors.store import Extraction
+
+
+def names_of(found: Sequence[Extraction]) -> list[str]:
+    """What extractions are called: their folders' names, or as much of the paths as tells them apart."""
+    names = [each.name for each in found]
+    if len(set(names)) < len(names):
+        names = [str(each.folder) for each in found]
+    return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, start=1)]
 
 
 def plan_table(plan: Plan) -> Table:
@@ -113,7 +122,7 @@ def description(found: Extraction, place: str) -> list[Table]:
 
 def comparison_tables(first: Extraction, second: Extraction, place: str, of: Compared) -> list[Table]:
     """What differs between two extractions at one place."""
-    n = len(first.rows)
+    n, names = len(first.rows), names_of([first, second])
     rows: list[tuple[str, Cell]] = [("linear CKA", _estimate(of.cka))]
     caption = f"{enough_to_compare(of, n)} 95 % intervals over episodes; estimators: docs/vectors.md."
     by = of.by_dimension
@@ -141,13 +150,13 @@ def comparison_tables(first: Extraction, second: Extraction, place: str, of: Com
                 f" Kullback-Leibler has no interval: in {by.unseen} of {len(of.p)} dimensions there are values of the "
                 "first such as the second never has, and what they add is known only to be much."
             )
-    title = f"{first.name} and {second.name}: {place}"
+    title = f"{' and '.join(names)}: {place}"
     tables = [Table(title, ("", "value"), tuple((Cell(a), b) for a, b in rows), caption)]
     if of.read:
         tables.append(
             Table(
                 "Read off by a linear map",
-                ("what", "measure", first.name, second.name, "difference", "chance", "n"),
+                ("what", "measure", *names, "difference", "chance", "n"),
                 tuple(
                     (
                         Cell(a.what),

@@ -104,3 +104,17 @@ def test_maps_are_seeded_and_of_at_most_so_many_frames(monkeypatch):
     assert "perplexity 9.66667" in first.told and "seed 0" in first.told
     assert without.places is None and "umap-learn is not installed; type: " in without.told
     assert len(chosen(10_000)) == 2000 and list(chosen(5)) == [0, 1, 2, 3, 4]
+
+
+def test_tables_of_folders_of_one_name_tell_them_apart(tmp_path):
+    from vla_bench.bench.vectors.comparison import compare
+    from vla_bench.bench.vectors.tables import comparison_tables
+
+    first, second = (read(write_extraction(tmp_path / of / "a", shift=n)) for n, of in enumerate(("new", "old")))
+    tables = comparison_tables(first, second, "head", compare(first, second, "head"))
+    assert str(first.folder) in tables[0].title and str(second.folder) in tables[1].columns
+    itself = comparison_tables(first, first, "head", compare(first, first, "head"))
+    assert itself[1].columns[2:4] == (f"{first.folder} (1)", f"{first.folder} (2)")
+    page, markdown = report([first, first], "head")
+    assert "| linear CKA | 1 [1, 1] |" in markdown and "| 0 | 0 [0, 0] | 0 | 0 | 0 | 1 |" in markdown
+    assert "0 of 6 dimensions differ" in page and " 0 of 6 |" in markdown

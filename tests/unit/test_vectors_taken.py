@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 from extractions import write_extraction
 
@@ -172,6 +173,24 @@ def test_extractions_that_do_not_go_together_are_refused(tmp_path):
         read(tmp_path / "a")
     with pytest.raises(VectorsError, match="holds no extraction"):
         read(tmp_path / "nowhere")
+
+
+def test_a_damaged_file_is_a_sentence(tmp_path):
+    def damaged(name, file, change):
+        content = (write_extraction(tmp_path / name) / file).read_bytes()
+        (tmp_path / name / file).write_bytes(change(content))
+        return tmp_path / name
+
+    with pytest.raises(VectorsError, match=r"vectors\.safetensors is damaged"):
+        read(damaged("a", VECTORS, lambda content: content[:12] + b"x" + content[13:]))
+    with pytest.raises(VectorsError, match=r"about\.json is damaged"):
+        read(damaged("b", "about.json", lambda content: b"[1]"))
+    with pytest.raises(VectorsError, match=r"about\.json is damaged"):
+        read(damaged("c", "about.json", lambda content: content.replace(b"identity", b"identitx")))
+    extraction = write_extraction(tmp_path / "d")
+    pandas.read_parquet(extraction / "rows.parquet").drop(columns="task").to_parquet(extraction / "rows.parquet")
+    with pytest.raises(VectorsError, match=r"rows\.parquet is missing, cut off or damaged"):
+        read(extraction)
 
 
 def test_a_data_set_without_the_camera_is_refused():
