@@ -57,6 +57,7 @@
       dot.parentNode.append(dot);
     }
     if (index < 0) return;
+    card.classList.add("told");
     const point = data.points[index], text = make("p");
     text.append(make("b", data.words.task[point[TASK]]));
     if (point[INSTRUCTION] >= 0) text.append(`“${data.words.instruction[point[INSTRUCTION]]}”`, make("br"));
