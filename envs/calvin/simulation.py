@@ -70,6 +70,7 @@ class CalvinSimulation:
             offered = ", ".join(spec.name for spec in ACTIONS)
             raise ValueError(f"CALVIN has no action convention {action!r}; it has {offered}")
         renderer = resolve_renderer(renderer) if sensors.cameras else "none"
+        self._renderer = renderer
         self.bundle = bundle
         self.sensors = sensors
         self._history = history
@@ -204,9 +205,14 @@ class CalvinSimulation:
         """
         details = {"name": "none"}
         if self.renderer is not None:
-            frame = reference_frame_hash(self.renderer, self._bullet, self.bundle)
+            changing = self._stress is not None and changes_look(self._stress)
+            # What another look has left in a renderer is not seen at the next reset, but would be in this frame.
+            asked = make_renderer(self._renderer, self._bullet) if changing else self.renderer
+            frame = reference_frame_hash(asked, self._bullet, self.bundle)
+            details = {**asked.describe(), "reference_frame": frame}
+            if changing:
+                asked.close()
             self._loaded = ""
-            details = {**self.renderer.describe(), "reference_frame": frame}
         return {
             "renderer": details["name"],
             "renderer_details": details,

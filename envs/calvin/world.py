@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,11 @@ class World:
         self.clutter: Clutter | None = None
         bullet.setTimeStep(1.0 / SUBSTEP_HZ, physicsClientId=client)
         bullet.setAdditionalSearchPath(str(bundle.data), physicsClientId=client)
+
+    @property
+    def shown(self) -> tuple[Path, str, int]:
+        """What tells one set of bodies from another: the files, the scene and the objects of clutter."""
+        return self.bundle.data, self.scene.name, self.clutter_count
 
     def load(self, scene: Scene, seed: int = 0) -> None:
         """Loads ``scene`` as a new process would: generator reseeded, simulation emptied.

@@ -150,7 +150,7 @@ _AWAY, _BESIDE, _COARSE = 4.0, 0.1, 0.9
 """Degrees, metres and a share of the resolution: cameras that are changed by more may look at nothing, or from within
 something."""
 
-RULES: Mapping[str, int] = {"clutter": 3, "light_turn": 2}
+RULES: Mapping[str, int] = {"clutter": 4, "light_turn": 2}
 """Version of the rule by which what a level stands for is drawn, where it is no longer the first. Raise it with every
 change of what is drawn: it is a fact of the protocol, so that numbers before and after are not taken for the same."""
 

@@ -21,7 +21,8 @@ SCENE = "D"
 def reference_frame_hash(renderer: Renderer, bullet: Any, bundle: AssetBundle) -> str:
     """First 16 hexadecimal digits of the SHA-256 over both cameras' colours and depth.
 
-    Scene D as it is after a reset without a state. ``renderer`` needs a ``load`` afterwards.
+    Scene D as it is after a reset without a state, without clutter; of a renderer that has shown
+    nothing under another light. ``renderer`` needs a ``load`` afterwards.
     """
     client = bullet.connect(bullet.DIRECT)
     try:

@@ -75,12 +75,12 @@ class FastRenderer:
         """``library`` reads meshes; by default one that simplifies them."""
         self._bullet = bullet
         self._library = library or Library()
-        self._scenes: dict[tuple[Path, str], _Stage] = {}
+        self._scenes: dict[tuple[Path, str, int], _Stage] = {}
         self._stage: _Stage | None = None
 
     def load(self, world: World) -> None:
         """See :class:`vla_bench.envs.calvin.renderers.Renderer`."""
-        scene = world.bundle.data, world.scene.name
+        scene = world.shown
         if scene not in self._scenes:
             self._scenes[scene] = _Stage(PosedScene(self._bullet, world, self._library))
         self._stage = self._scenes[scene]
