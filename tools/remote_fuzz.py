@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import multiprocessing
 import random
 import sys
@@ -115,6 +116,7 @@ def to_server(protocol: str, messages: int, seed: int) -> tuple[Counter[str], in
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # the hostile end's own troubles
     dice, found = random.Random(seed), Counter[str]()
     talk, theirs = SPAWN.Pipe()
     server = SPAWN.Process(target=our_server, args=(protocol, theirs), daemon=True)

@@ -135,7 +135,7 @@ class ServedConnection(Wire):
         """Closes without a word."""
         self._ended.set()
         self.protocol.receive_eof()
-        self.socket.close()
+        self.let_go()
 
     def _cut(self) -> None:
         if not self._ended.is_set():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import queue
 import re
 import socket
 import struct
 import threading
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 
@@ -27,6 +29,7 @@ from vla_bench.bench.serving.talks import ChunkEncoder
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
 from vla_bench.policies.remote.codecs import openpi
+from vla_bench.policies.remote.connections import frames
 from vla_bench.policies.remote.errors import MessageFault
 from vla_bench.policies.remote.mapping import load_mapping
 from vla_bench.policies.remote.probe import probe_of
@@ -347,3 +350,23 @@ def test_a_state_that_nobody_asks_for_may_be_anything():
         connection.send(openpi.encode({**request(), "observation/state": np.full(15, np.nan)}))
         assert len(actions(connection.recv(timeout=10))) == 10
         connection.close()
+
+
+def test_an_ended_connection_gives_its_memory_back(address):
+    """Without waiting for the garbage collector: a stranger who comes and goes would fill the memory meanwhile."""
+    opened(address).close()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(12):
+            opened(address).close()
+        held = []
+        for _ in range(100):  # the server's end closes a little later
+            held = [each.size for each in tracemalloc.take_snapshot().traces if each.size >= frames.ROOM]
+            if len(held) < 3:
+                break
+            time.sleep(0.05)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert len(held) < 3

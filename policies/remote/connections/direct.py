@@ -116,7 +116,7 @@ class DirectConnection(Wire):
         """Closes without a word."""
         self._ended.set()
         self.protocol.receive_eof()  # marks it as closed
-        self.socket.close()
+        self.let_go()
 
     def _wait_until(self, until: float | None) -> None:
         """Sets how long the next call may wait: whole seconds, rounded up, since to set it costs a system call.

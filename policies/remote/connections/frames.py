@@ -134,6 +134,14 @@ class Wire:
         while self._next_frame():
             pass
 
+    def let_go(self) -> None:
+        """Closes the socket and gives its buffer back; whoever reads on finds the end. An ended connection may stay in
+        memory for long: what answers it and it know each other."""
+        self.socket.close()
+        self._from = self._to = self._frame = 0
+        self._buffer, self._parts = bytearray(), []
+        self._view = memoryview(self._buffer)
+
     def gone(self) -> ConnectionClosed:
         """Why; a peer that goes on sending after a fault of its own is not listened to."""
         self.protocol.receive_eof()
