@@ -105,10 +105,13 @@ def _first_axis(level: Level) -> str:
 
 
 def _kin(of: ResultSet) -> str:
-    """What twins have in common."""
+    """What twins have in common; a checkpoint is what is in its files, wherever they lie."""
     header = of.header
     facts = {name: value for name, value in header["protocol"]["facts"].items() if name != STRESS}
-    identity = {name: header["identity"].get(name) for name in ("policy", "arguments", "seed", "content")}
+    identity = {name: header["identity"].get(name) for name in ("policy", "seed", "content")}
+    read = {name.removeprefix("policy.").partition("=")[0] for name in identity["content"] or ()}
+    arguments = header["identity"].get("arguments") or {}
+    identity["arguments"] = {name: value for name, value in arguments.items() if name not in read}
     return canonical_json({"facts": facts, "benchmark": header["protocol"]["name"], "identity": identity})
 
 

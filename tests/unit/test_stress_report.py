@@ -99,3 +99,19 @@ def test_without_a_twin_or_with_two_policies_there_is_no_table():
         comparing.levels_of([result_set(BEFORE)], "here")
     with pytest.raises(ResultSetError, match="several policies"):
         comparing.levels_of([stressed, result_set(BEFORE, {"lost": 0.1}, "other"), result_set(BEFORE)], "here")
+
+
+def test_a_checkpoint_is_what_is_in_its_files_wherever_they_lie(monkeypatch):
+    monkeypatch.setattr("vla_bench.bench.records.comparison.differences", lambda *_: ())  # reads files
+
+    def of(path, sum_, stress=None):
+        made = result_set(BEFORE, stress)
+        made.header["identity"]["arguments"] = {"checkpoint": path, "chunk": 5}
+        made.header["identity"]["content"] = {"policy.checkpoint=last/model.safetensors": sum_}
+        return made
+
+    stressed = of("/there/last", "a1", {"lost": 0.5, "seed": 0})
+    (level,) = comparing.levels_of([of("results/last", "a1"), stressed], "here")
+    assert level.name == "body: lost 0.5"
+    with pytest.raises(ResultSetError, match="stress=none"):
+        comparing.levels_of([of("/there/last", "b2"), stressed], "here")
