@@ -209,7 +209,11 @@ def test_optimiser_runs(name: str) -> None:
         assert step.gradient == pytest.approx(theirs["grad_norm"], rel=1e-4)
     final = built.model.state_dict()
     for key, value in load_file(FOLDER / name / "final.safetensors").items():
-        torch.testing.assert_close(final[key.removeprefix("model.")], value, atol=1e-5, rtol=0)
+        found = final[key.removeprefix("model.")]
+        # Where a gradient is next to nothing, Adam's step hangs on the last bit of a sum, and so on the processor:
+        # without AVX-512 a few elements of one run in thousands are 4e-5 away.
+        torch.testing.assert_close(found, value, atol=1e-4, rtol=0)
+        assert ((found - value).abs() > 1e-5).double().mean() < 1e-3
     on = {key for key, _ in trained(built.model)}
     for key, theirs in recorded["parameters"].items():
         mine = key.removeprefix("model.")
