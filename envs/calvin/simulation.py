@@ -208,10 +208,12 @@ class CalvinSimulation:
             changing = self._stress is not None and changes_look(self._stress)
             # What another look has left in a renderer is not seen at the next reset, but would be in this frame.
             asked = make_renderer(self._renderer, self._bullet) if changing else self.renderer
-            frame = reference_frame_hash(asked, self._bullet, self.bundle)
-            details = {**asked.describe(), "reference_frame": frame}
-            if changing:
-                asked.close()
+            try:
+                frame = reference_frame_hash(asked, self._bullet, self.bundle)
+                details = {**asked.describe(), "reference_frame": frame}
+            finally:
+                if changing:
+                    asked.close()
             self._loaded = ""
         return {
             "renderer": details["name"],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vla_bench.bench.ablation import configurations, extending, load_ablation, narrowed
 from vla_bench.bench.cli.main import Parser, module_of
 from vla_bench.bench.setup.presets import load_config
 from vla_bench.bench.training.ablation_plan import plan
@@ -42,11 +43,16 @@ def test_command_is_taken(file, line):
     if program == "vla-bench":
         command, *words = words
         if command == "run":
-            learned = next((word.partition("=")[2] for word in words if word.startswith("ablation=learned_")), None)
-            if learned is not None:
-                plan(learned, [word for word in words if not word.startswith(("--", "ablation="))])
-                return
-            load_config([word for word in words if not word.startswith(("--", "ablation="))])
+            words = [word for word in words if not word.startswith("--")]
+            choice = next((word.partition("=")[2] for word in words if word.startswith("ablation=")), None)
+            words = [word for word in words if not word.startswith("ablation=")]
+            if choice is None:
+                load_config(words)
+            elif choice.startswith("learned_"):
+                plan(choice, words)
+            elif not choice.endswith(".yaml"):  # of the reader's own
+                ablation, rest = narrowed(load_ablation(choice), words)
+                configurations(ablation, extending(rest)[0])
             return
         parser = Parser(prog=command)
         importlib.import_module(module_of(command)).configure(parser)

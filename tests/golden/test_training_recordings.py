@@ -172,6 +172,17 @@ def training_of(settings: dict[str, Any]) -> TrainingConfig:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_optimiser_runs(name: str) -> None:
+    try:
+        run_again(name)
+    except AssertionError:
+        # Where a gradient is next to nothing, Adam's step hangs on the last bit of a sum: oneDNN's LSTM sums in
+        # another order on a processor without AVX-512 than on the one that recorded.
+        with torch.backends.mkldnn.flags(enabled=False):
+            run_again(name)
+
+
+def run_again(name: str) -> None:
+    """Trains as recorded, and compares."""
     recorded = json.loads((FOLDER / name / "run.json").read_text())
     settings = recorded["settings"]
     built, config = network(recorded["start"], settings), training_of(settings)
@@ -210,10 +221,7 @@ def test_optimiser_runs(name: str) -> None:
     final = built.model.state_dict()
     for key, value in load_file(FOLDER / name / "final.safetensors").items():
         found = final[key.removeprefix("model.")]
-        # Where a gradient is next to nothing, Adam's step hangs on the last bit of a sum, and so on the processor:
-        # without AVX-512 a few elements of one run in thousands are 4e-5 away.
-        torch.testing.assert_close(found, value, atol=1e-4, rtol=0)
-        assert ((found - value).abs() > 1e-5).double().mean() < 1e-3
+        torch.testing.assert_close(found, value, atol=1e-5, rtol=0)
     on = {key for key, _ in trained(built.model)}
     for key, theirs in recorded["parameters"].items():
         mine = key.removeprefix("model.")

@@ -340,20 +340,6 @@ def test_every_structure_takes_a_step(data: Path) -> None:
         assert step.gradient > 0, structure
 
 
-def lacks_bfloat16_lstm() -> bool:
-    """Whether oneDNN refuses it: on processors without bfloat16."""
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            torch.nn.LSTM(8, 8)(torch.zeros(1, 1, 8))
-    except RuntimeError:
-        return True
-    return False
-
-
-needs_bfloat16 = pytest.mark.skipif(lacks_bfloat16_lstm(), reason="this processor has no bfloat16 for an LSTM")
-
-
-@needs_bfloat16
 def test_bfloat16_keeps_float32_weights_near_those_of_float32(data: Path) -> None:
     losses = []
     for precision in ("fp32", "bf16"):
@@ -365,7 +351,6 @@ def test_bfloat16_keeps_float32_weights_near_those_of_float32(data: Path) -> Non
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
-@needs_bfloat16
 def test_auto_takes_bfloat16_only_where_the_processor_has_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for able, same_as in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
