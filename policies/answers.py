@@ -43,7 +43,7 @@ def as_chunk(answer: Any, name: str) -> np.ndarray:
         )
     try:
         chunk = np.asarray(_numbers(answer))
-    except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PolicyError(f"{told} {type(answer).__name__}, which is no array: {said}. {_WANTED}") from error
     if chunk.ndim == 0:

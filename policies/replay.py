@@ -9,13 +9,13 @@ still: a convention of changes commands none, one of poses repeats its last.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vla_bench.envs.damaged import NO_ARCHIVE
 from vla_bench.envs.errors import suggestion
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import EnvironmentSpec
@@ -94,7 +94,7 @@ def _read(path: Path, size: int) -> dict[str, np.ndarray]:
             found = _flat(json.loads(path.read_text()))
         else:
             raise PolicyError(f"{path} is no recording: it must end in .npz or .json")
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except NO_ARCHIVE as error:
         raise PolicyError(f"{path} cannot be read: {error}") from None
     if not found:
         raise PolicyError(f"{path} holds no recording")

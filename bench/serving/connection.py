@@ -17,7 +17,7 @@ from websockets.server import ServerProtocol
 
 from vla_bench.policies.remote.connections.frames import Wire
 
-SEND_SECONDS = 5
+SEND_SECONDS = 2
 """How long a client that reads nothing may keep the thread that answers it."""
 
 

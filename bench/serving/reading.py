@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from vla_bench.bench.serving.connection import ServedConnection
+from vla_bench.policies.remote.connections.frames import Silence
 
 Take = Callable[[], None]
 """Takes what has come from a connection's ``messages``, and leaves there what has to wait. Must not raise."""
@@ -54,17 +55,22 @@ class Reading:
                 if key.data is None:
                     self._wakened.recv(4096)
                 else:
-                    connection, take = key.data
-                    with contextlib.suppress(TimeoutError):  # the system was wrong: there is nothing
-                        connection.read(socket.MSG_DONTWAIT)
-                    self._go_on(connection, take)
+                    self._go_on(*key.data, more=True)
             while self._wanted:
                 self._go_on(*self._wanted.popleft())
 
-    def _go_on(self, connection: ServedConnection, take: Take) -> None:
+    def _go_on(self, connection: ServedConnection, take: Take, *, more: bool = False) -> None:
+        """Takes what has come, after reading what there is ``more``. A client that takes no answer, or that costs more
+        than this machine has, is left: the others need the thread."""
         if connection.read_to_end.is_set():
             return
-        take()
+        try:
+            if more:
+                with contextlib.suppress(Silence):  # the system was wrong: there is nothing
+                    connection.read(socket.MSG_DONTWAIT)
+            take()
+        except Exception:
+            connection.protocol.receive_eof()
         ended = not connection.reads
         wanted = not ended and not connection.messages
         if wanted and connection not in self._read:

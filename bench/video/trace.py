@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from vla_bench.bench.errors import ResultSetError
 from vla_bench.bench.protocol import EpisodeRecord, EpisodeSpec, spec_from_plain, to_plain
+from vla_bench.envs.damaged import NO_ARCHIVE
 from vla_bench.envs.observation import Observation
 from vla_bench.envs.simulation import family_names
 
@@ -100,7 +100,7 @@ class Trace:
             episode = spec_from_plain(about["episode"])
             python = str(about.get("python", ""))
             return cls(episode, about["family"], about["options"], about["action"], python, actions, about["results"])
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except NO_ARCHIVE as error:
             raise ResultSetError(f"{path} is no trace of an episode, or damaged: {error}") from error
 
 

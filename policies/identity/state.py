@@ -126,7 +126,7 @@ class _Reader:
         try:
             flat = tensor.detach().cpu().contiguous().reshape(-1)
             self.seen.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-        except (RuntimeError, TypeError, NotImplementedError):  # sparse, quantised, on the device "meta"
+        except (RuntimeError, TypeError):  # sparse, quantised, on the device "meta"
             self._pickled(tensor, where)
 
     def _object(self, value: Any, where: str) -> None:

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from vla_bench.envs.damaged import DAMAGED_ARCHIVE
 from vla_bench.envs.errors import suggestion
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.identity.digests import once
@@ -254,7 +255,7 @@ def _another_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except DAMAGED_ARCHIVE:
         return ""
     if any("/code/" in name for name in names):
         return (
@@ -286,7 +287,7 @@ def _damaged_part(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = [part for part in archive.infolist() if not part.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except DAMAGED_ARCHIVE:
         return "list"
     if not any(part.filename.endswith("data.pkl") for part in parts):
         return ""  # no archive of torch's; what it is will be said by whoever reads it
@@ -304,7 +305,7 @@ def _damaged_part(path: Path) -> str:
     try:  # what somebody has packed anew, compressed
         with zipfile.ZipFile(path) as archive:
             return next((part.filename for part in parts if part not in stored and not _unpacks(archive, part)), "")
-    except (zipfile.BadZipFile, OSError):
+    except DAMAGED_ARCHIVE:
         return "list"
 
 
@@ -313,7 +314,7 @@ def _unpacks(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
         with archive.open(part) as opened:
             while opened.read(_PIECE):
                 pass
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, RuntimeError):
+    except DAMAGED_ARCHIVE:
         return False
     return True
 

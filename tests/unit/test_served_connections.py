@@ -25,6 +25,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from vla_bench.bench.serving import batches
+from vla_bench.bench.serving.connection import ServedConnection
 from vla_bench.bench.serving.talks import ChunkEncoder
 from vla_bench.envs.simulation import environment_spec
 from vla_bench.policies.base import EpisodeOutcome, SubtaskContext
@@ -52,6 +53,14 @@ def opened(address: str):
     connection = connection.__enter__()
     assert openpi.decode(connection.recv(timeout=10))["name"] == "waver@1"
     return connection
+
+
+def upgrade(address: str) -> bytes:
+    """What a client asks first."""
+    return (
+        f"GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
 
 
 def actions(message) -> list:
@@ -96,15 +105,11 @@ def test_messages_in_one_piece_in_many_and_large_ones(address, expected):
 
 def test_bytes_that_come_one_by_one(address, expected):
     host, _, port = address.rpartition(":")
-    hello = (
-        f"GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    ).encode()
     asked = request()
     data = Frame(Opcode.BINARY, openpi.encode(asked)).serialize(mask=True)
     with socket.create_connection((host, int(port)), timeout=10) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in hello:
+        for byte in upgrade(address):
             raw.sendall(bytes((byte,)))
         for byte in data[:20]:
             raw.sendall(bytes((byte,)))
@@ -359,7 +364,10 @@ def test_an_ended_connection_gives_its_memory_back(address):
     tracemalloc.start()
     try:
         for _ in range(12):
-            opened(address).close()
+            connection = opened(address)
+            connection.send(openpi.encode(request()))
+            assert actions(connection.recv(timeout=10))
+            connection.close()
         held = []
         for _ in range(100):  # the server's end closes a little later
             held = [each.size for each in tracemalloc.take_snapshot().traces if each.size >= frames.ROOM]
@@ -370,3 +378,61 @@ def test_an_ended_connection_gives_its_memory_back(address):
         tracemalloc.stop()
         gc.enable()
     assert len(held) < 3
+
+
+def test_strangers_who_say_nothing_cost_little(address):
+    gc.collect()
+    tracemalloc.start()
+    try:
+        connections = [opened(address) for _ in range(20)]
+        large = [each.size for each in tracemalloc.take_snapshot().traces if each.size > frames.FIRST_ROOM + 1000]
+    finally:
+        tracemalloc.stop()
+        for each in connections:
+            each.close()
+    assert len(large) < 20
+
+
+def test_a_client_that_pings_and_takes_no_answer_is_left(address, expected):
+    """Its answers would keep the thread that reads the others; those wait once, and no longer than it may take."""
+    host, _, port = address.rpartition(":")
+    ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True)
+    good = opened(address)
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect((host, int(port)))
+        deaf.settimeout(0.2)
+        deaf.sendall(upgrade(address))
+        began, left = time.monotonic(), False
+        while not left and time.monotonic() - began < 20:
+            try:
+                deaf.sendall(ping * 500)
+            except TimeoutError:
+                pass
+            except OSError:  # it has been left
+                left = True
+            good.send(openpi.encode(request()))
+            assert actions(good.recv(timeout=10)) == expected(request())
+        assert left
+    good.close()
+
+
+def test_a_client_that_costs_more_than_there_is_hurts_nobody_else(address, expected, monkeypatch):
+    good, bad = opened(address), opened(address)
+    whole, asked = ServedConnection.read, threading.Event()
+
+    def read(self, flags=0):
+        whole(self, flags)
+        if self.messages and b"too much" in self.messages[-1]:
+            asked.set()
+            raise MemoryError
+
+    monkeypatch.setattr(ServedConnection, "read", read)
+    bad.send(openpi.encode(request(prompt="too much")))
+    with pytest.raises(ConnectionClosed):
+        while True:
+            bad.recv(timeout=10)
+    assert asked.is_set()
+    good.send(openpi.encode(request()))
+    assert actions(good.recv(timeout=10)) == expected(request())
+    good.close()

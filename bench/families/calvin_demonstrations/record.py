@@ -29,6 +29,7 @@ from vla_bench.bench.records.conditions import flat
 from vla_bench.bench.records.journal import Journal
 from vla_bench.bench.setup.config import PolicyConfig, RunConfig
 from vla_bench.envs.calvin.dataset.writer import DatasetWriter
+from vla_bench.envs.damaged import DAMAGED_ARCHIVE
 
 WORKSHOP = "recording"
 """Folder, in the data set's, of the journal and of the episodes that are not in the data set yet."""
@@ -149,7 +150,7 @@ class _Recording:
         try:
             with zipfile.ZipFile(path_of(self.episodes_folder, episode.episode)) as file:
                 return file.testzip() is None
-        except (OSError, zipfile.BadZipFile):
+        except DAMAGED_ARCHIVE:
             return False
 
     def _keeps(self, record: EpisodeRecord) -> bool:

@@ -328,7 +328,7 @@ class RecordedEpisode:
 
     @classmethod
     def read(cls, path: Path) -> RecordedEpisode:
-        """Reads it. OSError, ValueError, zipfile.BadZipFile: it is not there, or damaged."""
+        """Reads it. DAMAGED_ARCHIVE: it is not there, or damaged."""
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files if name != "about"}
             about = json.loads(str(file["about"]))

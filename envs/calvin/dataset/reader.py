@@ -28,6 +28,7 @@ from vla_bench.envs.calvin.dataset.layout import (
     split_folder,
 )
 from vla_bench.envs.calvin.dataset.pickles import load_object
+from vla_bench.envs.damaged import DAMAGED_ARCHIVE
 from vla_bench.envs.errors import DatasetError
 
 SAMPLED = 64
@@ -48,7 +49,7 @@ def read_frame(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.nd
         return frame_file.decode(path, keys)
     except FileNotFoundError:
         raise DatasetError(f"frame {path.name} is missing in {path.parent}") from None
-    except frame_file.DAMAGED as error:
+    except DAMAGED_ARCHIVE as error:
         raise DatasetError(
             f"frame {path} is truncated or damaged ({error or type(error).__name__}): take it from its source again"
         ) from error

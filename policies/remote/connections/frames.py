@@ -26,6 +26,8 @@ try:
 except ImportError:  # no wheel with compiled code for this machine
     from websockets.utils import apply_mask
 
+FIRST_ROOM = 1 << 14
+"""Bytes of the buffer before anything has come: most strangers never send more."""
 ROOM = 1 << 18
 """Bytes of the buffer that is kept between messages: two camera images and a state have 0.14 MB."""
 KEPT = 8 << 20
@@ -35,6 +37,10 @@ MASKED = 0x80
 MASKS = 4096
 """Random bytes asked of the system at once, for so many masks of four."""
 _LENGTHS = {126: struct.Struct("!H"), 127: struct.Struct("!Q")}
+
+
+class Silence(TimeoutError):
+    """Nothing came while it was waited for."""
 
 
 class Wire:
@@ -48,7 +54,7 @@ class Wire:
         self._masks = protocol.side is CLIENT
         self._gathers = not isinstance(sock, ssl.SSLSocket)
         self._largest = protocol.max_message_size
-        self._buffer = bytearray(ROOM)
+        self._buffer = bytearray(FIRST_ROOM)
         self._view = memoryview(self._buffer)
         self._from = self._to = 0
         """What the buffer holds."""
@@ -109,9 +115,14 @@ class Wire:
                 self.flush()
 
     def read(self, flags: int = 0) -> None:
-        """Waits until something comes, and puts whole messages to :attr:`messages`. TimeoutError: nothing came.
+        """Waits until something comes, and puts whole messages to :attr:`messages`.
 
-        ``flags``: of ``recv``, e.g. not to wait.
+        Args:
+            flags: Of ``recv``, e.g. not to wait.
+
+        Raises:
+            Silence: Nothing came.
+            TimeoutError: The other side does not take the answer to what came, a pong for example.
         """
         room = len(self._buffer)
         if self._from == self._to:
@@ -121,7 +132,7 @@ class Wire:
         try:
             count = self.socket.recv_into(self._view[self._to :], 0, flags)
         except (TimeoutError, BlockingIOError):
-            raise TimeoutError from None
+            raise Silence from None
         except OSError:
             count = 0
         if not count:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from vla_bench.envs.calvin.renderers.fast import meshes, simplify
 from vla_bench.envs.calvin.renderers.fast.cache import cache_folder, keep
 from vla_bench.envs.calvin.renderers.fast.meshes import Mesh, read_mesh, texture_of
 from vla_bench.envs.calvin.renderers.fast.textures import Texture, read_texture
+from vla_bench.envs.damaged import NO_ARCHIVE
 
 TOLERANCE = 0.001
 """How far a simplified surface may be from the original's planes, metres. A pixel of the static camera is
@@ -87,5 +86,5 @@ def _load(path: Path) -> Mesh | None:
     try:
         with np.load(path) as arrays:
             return Mesh(*(arrays[f"arr_{i}"] for i in range(4)))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except NO_ARCHIVE:
         return None
