@@ -25,6 +25,8 @@ STRUCTURES: dict[str, dict[str, Any]] = {
     "policy_head_fc_bins": {"structure": "policy_head", "head": "fc", "action_space": "discrete"},
     "pooled": {"structure": "policy_head", "head": "lstm", "readout": "pooling", "latent": 2},
     "pooled_text": {"structure": "interleaved", "head": "fc", "readout": "pooling", "token_source": "text"},
+    "all_tokens": {"structure": "interleaved", "head": "fc", "readout": "all", "latent": 100},
+    "all_text": {"structure": "policy_head", "head": "lstm", "readout": "all", "token_source": "text", "latent": 100},
     "resampled": {"structure": "policy_head", "head": "gpt", "readout": "resampler"},
     "state_token": {"structure": "interleaved", "head": "fc", "latent": 2, "state_token": True},
 }

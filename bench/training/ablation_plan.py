@@ -9,6 +9,9 @@ a file of ``configs/ablation/sizes`` says what is trained and how it is evaluate
         words: [policy.model.structure=one_step, policy.model.head=fc, policy.model.window=1]
         laptop: [train.batch=64]
         published: {table: III, setting: KosMos one-step continuous}
+      all tokens:
+        sizes: [laptop]
+        words: [policy.model.readout=all, policy.model.latent=40]
 """
 
 from __future__ import annotations
@@ -120,7 +123,7 @@ def plan(choice: str, typed: Sequence[str]) -> LearnedAblation:
     name = Path(choice).stem
     own, rest = _own_words(typed)
     size = _size(own.get("size", "laptop"))
-    described = _rows(content, name)
+    described = _rows(content, name, size["name"])
     chosen = chosen_rows(own.get("rows"), described)
     evaluations = {key: tuple(words) for key, words in size["evaluations"].items()}
     common, per_row, per_evaluation = _sorted_words(rest, [*chosen, BLIND], list(evaluations))
@@ -218,11 +221,12 @@ def _size(choice: str) -> dict[str, Any]:
     return {**content, "name": path.stem}
 
 
-def _rows(content: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+def _rows(content: Mapping[str, Any], name: str, size: str) -> dict[str, dict[str, Any]]:
+    """Those of the preset that are for this size."""
     rows = content.get("rows")
     if not isinstance(rows, dict) or not rows or not all(isinstance(row, dict) for row in rows.values()):
         raise ConfigError(f"{KEY}={name}: `rows:` must name rows, each with `words:`")
-    return {str(key): dict(row) for key, row in rows.items()}
+    return {str(key): dict(row) for key, row in rows.items() if size in row.get("sizes", [size])}
 
 
 def _sorted_words(

@@ -15,7 +15,7 @@ from vla_bench.policies.vla.backbones import BACKBONES, unknown_backbone
 Structure = Literal["one_step", "interleaved", "policy_head", "video"]
 ActionSpace = Literal["continuous", "discrete"]
 Head = Literal["fc", "lstm", "gpt", "none"]
-Readout = Literal["action_token", "pooling", "resampler"]
+Readout = Literal["action_token", "pooling", "resampler", "all"]
 TokenSource = Literal["all", "text", "vision"]
 Compatibility = Literal["intended", "released"]
 ActionFrame = Literal["world", "tcp", "tcp_pose"]
@@ -41,7 +41,7 @@ class VlaConfig:
     head (policy_head only): the head classifies every action number into ``bins``."""
     head: Head = "lstm"
     hidden: int = 1024
-    """H, width of the head; the head's inner width is H * latent."""
+    """H, width of the head; its inner width is H * latent, and H where all tokens are read."""
     lstm_layers: int = 4
     lstm_dropout: float = 0.0
     """Of an LSTM head; dropout acts between its layers, in training only."""
@@ -50,10 +50,10 @@ class VlaConfig:
     chunk: int = 10
     """C, actions predicted per decision."""
     latent: int = 1
-    """L, action tokens per frame, or tokens kept by ``pooling`` and ``resampler``."""
+    """L, action tokens per frame, tokens kept by ``pooling`` and ``resampler``, or what ``all`` has room for."""
     readout: Readout = "action_token"
     """What the head reads: the hidden states at the learnable action token, or all tokens of
-    ``token_source`` brought down to L by max pooling or by a Perceiver resampler."""
+    ``token_source``, brought down to L by max pooling or by a Perceiver resampler, or side by side, none dropped."""
     token_source: TokenSource = "all"
     gripper_camera: bool = False
     state_token: bool = False
@@ -162,10 +162,17 @@ class VlaConfig:
             raise PolicyError("vla: structure=video has continuous actions only; set action_space=continuous")
         if self.head in ("lstm", "gpt") and self.structure == "video":
             raise PolicyError("vla: structure=video has one action token, nothing to remember; set head=fc")
+        if self.head == "gpt" and self.readout == "all":
+            raise PolicyError("vla: head=gpt maps single tokens and cannot read all of them; set head=fc or head=lstm")
         if self.norm is not None and not all(low < high for low, high in _pairs(self.norm)):
             raise PolicyError(f"vla: norm={self.norm!r} must be two numbers, the smaller first, or null")
         if not self.bin_min < self.bin_max:
             raise PolicyError(f"vla: bin_min={self.bin_min} must be below bin_max={self.bin_max}")
+
+    @property
+    def inner(self) -> int:
+        """Numbers of a frame between the head's layers."""
+        return self.hidden * (1 if self.readout == "all" else self.latent)
 
     @property
     def generates_tokens(self) -> bool:

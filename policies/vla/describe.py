@@ -115,6 +115,8 @@ def _fit(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], list[st
     if "action_token" not in shapes:
         resampled = any(key.startswith("act_head.resampler.") for key in shapes)
         fits["readout"] = "resampler" if resampled else "pooling"
+        if not resampled:
+            undecided.append("readout: all fits too, with latent=n for n tokens and hidden the head's inner width")
     fits |= _output(shapes)
     head, sizes = _head(shapes, width)
     fits |= {"head": head, **sizes}

@@ -61,6 +61,14 @@ def test_presets_can_be_planned_in_both_sizes(name: str, size: str, tmp_path: Pa
         assert not [word for word in row.evaluate if word.startswith("policy.model.")]
 
 
+def test_a_row_may_be_of_one_size_only() -> None:
+    rows = {size: [row.name for row in plan("learned_readout", [f"size={size}"]).rows] for size in ("laptop", "paper")}
+    assert rows["laptop"] == ["action token", "all tokens", "pooling", "resampler", BLIND]
+    assert rows["paper"] == [name for name in rows["laptop"] if name != "all tokens"]
+    with pytest.raises(ConfigError, match="rows=all tokens: there is no such row"):
+        plan("learned_readout", ["size=paper", "rows=all tokens|pooling"])
+
+
 def test_words_go_where_they_belong() -> None:
     typed = [
         "train.learning_rate=1e-3",

@@ -362,6 +362,16 @@ def test_auto_takes_bfloat16_only_where_the_processor_has_it(data: Path, monkeyp
         assert losses[0] == losses[1], able
 
 
+def test_all_tokens_are_learned_from_where_there_is_room(data: Path) -> None:
+    whole = {"structure": "one_step", "head": "fc", "window": 1, "readout": "all", "latent": 200}
+    run = make_run(data, whole, steps=2, waypoint_loss=0.3)
+    before = run.model.act_head.mlp[0].weight.clone()
+    run.train(None)
+    assert not torch.equal(before, run.model.act_head.mlp[0].weight)
+    with pytest.raises(PolicyError, match=r"room for latent=9 tokens .* train it with policy\.model\.latent=\d+"):
+        make_run(data, {**whole, "latent": 9})
+
+
 GREETING = [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hi."}]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
-from vla_bench.policies.vla.heads import recurrent
+from vla_bench.policies.vla.heads import ActionHead, build_head, recurrent
 
 
 def head_and_features() -> tuple[recurrent.LstmHead, torch.Tensor]:
@@ -53,3 +54,26 @@ def test_an_lstm_of_bfloat16_weights_answers_in_bfloat16() -> None:
 def test_an_lstm_of_float32_is_the_library_s() -> None:
     head, features = head_and_features()
     assert torch.equal(head.trunk(features), head.rnn(features)[0])
+
+
+def reading_all(latent: int) -> ActionHead:
+    config = VlaConfig(structure="one_step", head="fc", window=1, hidden=16, readout="all", latent=latent)
+    head = build_head(config, 8)
+    assert head is not None
+    return head
+
+
+def test_all_tokens_are_read_side_by_side() -> None:
+    head, tokens = reading_all(5), torch.randn(3, 4, 8)
+    read = head.read(tokens)
+    assert read.shape == (3, head.feature_size) == (3, 40)
+    assert torch.equal(read[:, 8:].unflatten(1, (4, 8)), tokens) and not read[:, :8].any()
+    assert torch.equal(head.read(tokens[:, 2:])[:, 24:], read[:, 24:])  # the last one has its place, however many come
+    assert head(read.unsqueeze(1)).arm.shape == (3, 1, 10, 6)
+
+
+def test_more_tokens_than_there_is_room_for_are_told() -> None:
+    with pytest.raises(PolicyError, match=r"room for latent=3 .* has 4; train it with policy\.model\.latent=4"):
+        reading_all(3).read(torch.randn(1, 4, 8))
+    with pytest.raises(PolicyError, match="set head=fc or head=lstm"):
+        VlaConfig(head="gpt", readout="all")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.resampler import PerceiverResampler
 
@@ -55,7 +56,7 @@ class ActionHead(nn.Module):
         super().__init__()
         self.config = config
         self.width = width
-        inner = config.hidden * config.latent
+        inner = config.inner
         if config.action_space == "discrete":
             self.bins = Mlp(inner, config.chunk * (ARM + 1) * config.bins)
         else:
@@ -73,13 +74,25 @@ class ActionHead(nn.Module):
         """(N, n, d) hidden states of the tokens that are read to (N, L * d) features.
 
         ``action_token``: n = L already. ``pooling``: maximum over L equal spans of the n tokens.
-        ``resampler``: a Perceiver with L latents. All n tokens of a row count: rows of different
-        length are read apart, so that padding never counts.
+        ``resampler``: a Perceiver with L latents. ``all``: as they are, the last of them in the last place whatever
+        n is, and zeros before the first. All n tokens of a row count: rows of different length are read apart, so
+        that padding never counts.
+
+        Raises:
+            PolicyError: ``all`` has no room for so many.
         """
         if self.config.readout == "resampler":
             tokens = self.resampler(tokens)
         elif self.config.readout == "pooling":
             tokens = functional.adaptive_max_pool1d(tokens.transpose(1, 2), self.config.latent).transpose(1, 2)
+        elif self.config.readout == "all":
+            free = self.config.latent - tokens.shape[1]
+            if free < 0:
+                raise PolicyError(
+                    f"vla: readout=all has room for latent={self.config.latent} tokens of a frame, and one with this "
+                    f"instruction has {tokens.shape[1]}; train it with policy.model.latent={tokens.shape[1]} or more"
+                )
+            tokens = functional.pad(tokens, (0, 0, free, 0))
         return tokens.flatten(1)
 
     def trunk(self, features: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class LstmHead(ActionHead):
         super().__init__(config, width)
         self.rnn = nn.LSTM(
             self.feature_size,
-            config.hidden * config.latent,
+            config.inner,
             num_layers=config.lstm_layers,
             dropout=config.lstm_dropout,
             batch_first=True,

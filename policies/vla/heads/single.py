@@ -14,9 +14,7 @@ class FcHead(ActionHead):
     def __init__(self, config: VlaConfig, width: int):
         super().__init__(config, width)
         size = self.feature_size
-        self.mlp = nn.Sequential(
-            nn.Linear(size, size // 2), nn.ReLU(), nn.Linear(size // 2, config.hidden * config.latent)
-        )
+        self.mlp = nn.Sequential(nn.Linear(size, size // 2), nn.ReLU(), nn.Linear(size // 2, config.inner))
         xavier_(self)
 
     def trunk(self, features: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ class GptHead(ActionHead):
 
     def __init__(self, config: VlaConfig, width: int):
         super().__init__(config, width)
-        inner = config.hidden * config.latent
+        inner = config.inner
         if config.latent > 1 and config.hidden != width:
             raise PolicyError(
                 f"vla: head=gpt with latent={config.latent} needs hidden={width}, the width of the "

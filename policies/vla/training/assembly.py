@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vla_bench.envs.calvin.cameras import LENSES
 from vla_bench.envs.calvin.dataset import open_dataset
@@ -18,12 +19,14 @@ from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.backbones import backbone_class
 from vla_bench.policies.vla.build import TINY, build, seeded
 from vla_bench.policies.vla.config import VlaConfig
+from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.conversations import Conversations
 from vla_bench.policies.vla.training.items import CAMERAS, WindowItems
 from vla_bench.policies.vla.training.loop import TrainingRun
 from vla_bench.policies.vla.training.normalisation import quantile_bounds
 from vla_bench.policies.vla.training.scene import add_scene_head
+from vla_bench.policies.vla.training.step import forward
 from vla_bench.policies.vla.training.trainable import choose, set_dropout, set_gradient_checkpointing
 from vla_bench.policies.vla.training.waypoint import add_waypoint_head
 
@@ -108,7 +111,26 @@ def assemble(
         "training": dataclasses.asdict(config),
         **(about or {}),
     }
-    return TrainingRun(built.model, windows_of(data, kept, augment=True), config, checked, talks, about=facts)
+    learned = windows_of(data, kept, augment=True)
+    if structure.readout == "all":
+        for items in (learned, checked):
+            if items is not None:
+                _check_room(built.model, items)
+    return TrainingRun(built.model, learned, config, checked, talks, about=facts)
+
+
+def _check_room(model: VlaModel, items: WindowItems) -> None:
+    """Reads the row with the longest instruction, which a training might meet in its last hour. PolicyError: the head
+    has no room for it."""
+    lengths = {text: len(items.prompt(text)) for text in {each.instruction for each in items.dataset.annotations}}
+    longest = max(
+        range(len(items)),
+        key=lambda number: lengths[items.dataset.annotations[items.windows[number].annotation].instruction],
+        default=None,
+    )
+    if longest is not None:
+        with torch.no_grad():
+            forward(model, items.batch([longest], [0]))
 
 
 def finished_structure(

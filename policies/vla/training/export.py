@@ -66,6 +66,7 @@ def robovlms_fields(structure: VlaConfig) -> dict[str, Any]:
             "this was trained with one for each number (train.normalise=given trains with policy.model.norm)",
         ),
         (structure.action_space == "discrete" and structure.head != "none", "no head that classifies"),
+        (structure.readout == "all", "no head that reads all tokens"),
         (structure.state_token, "no state token that works"),
         (structure.blind, "no blind policy"),
         (structure.action_frame == "tcp_pose", "no action_frame=tcp_pose"),
