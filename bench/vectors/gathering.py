@@ -56,6 +56,8 @@ class HeardSource:
         self._kept: dict[str, _Kept] = {}
         self._found: list[Episode] = []
         self.places: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, str] = {}
+        """By place, what the network computed in; empty of runs before that was noted."""
         content = hashlib.sha256()
         for path in sorted((folder / HEARD).glob("*.json")):
             about = _read(path)
@@ -68,6 +70,7 @@ class HeardSource:
                     "in others; run it again with one run.vectors and run.overwrite=true"
                 )
             self.places = places
+            self.dtypes = self.dtypes or about["dtypes"]
             self._take(path.with_suffix(""), about)
             content.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
         if not self._found:
@@ -160,6 +163,8 @@ def gather(
     try:
         if writer.finished:
             return
+        if source.dtypes:
+            writer.tell({place: source.dtypes[place] for place in places})
         taken = source.taken(plan.samples[writer.done :])
         while group := list(itertools.islice(taken, BATCH)):
             found = {place: np.stack([vectors[place] for vectors, _ in group]) for place in places}
@@ -173,7 +178,8 @@ def gather(
 def _read(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: about[name] for name in ("episode", "scene", "places", "decisions", "subtasks")}
+        wanted = ("episode", "scene", "places", "decisions", "subtasks")
+        return {**{name: about[name] for name in wanted}, "dtypes": about.get("dtypes", {})}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VectorsError(f"{path} is damaged ({type(error).__name__}: {error}); run the episode again") from error
 

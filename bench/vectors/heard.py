@@ -112,6 +112,7 @@ class Heard:
             "index": record.index,
             "scene": record.scene,
             "places": {place: list(shape) for place, shape in (self._shapes or {}).items()},
+            "dtypes": {place: self._listener.dtypes[place] for place in self._shapes or {}},
             "decisions": self._decisions,
             "subtasks": [
                 {"task": each.subtask, "instruction": each.instruction, "success": each.success, "steps": each.steps}

@@ -76,11 +76,9 @@ def test_a_vla_in_two_workers_is_the_same_when_listened_to(tmp_path: Path) -> No
         assert list(found) == list(again[frame]) and len(found) == 3
         for place, vector in found.items():
             assert np.array_equal(vector, again[frame][place])
-    about = json.loads((tmp_path / "kept" / "about.json").read_text())
-    assert (
-        about["identity"]["content"]
-        == json.loads((tmp_path / "again" / "about.json").read_text())["identity"]["content"]
-    )
+    about, other = (json.loads((tmp_path / name / "about.json").read_text()) for name in ("kept", "again"))
+    assert about["identity"]["content"] == other["identity"]["content"]
+    assert about["dtypes"] == other["dtypes"] and set(about["dtypes"].values()) == {"float32"}
 
 
 @pytest.mark.slow
@@ -96,6 +94,7 @@ def test_a_users_policy_is_the_same_wherever_it_is_listened_to(backend: str, tmp
     assert main(["vectors", "extract", "--episodes", "heard/run", "--samples", str(4 * tried), "--output", "v"]) == 0
     found = read(Path("v"))
     assert found.places == ("net.0", "net.1", "net.2") and found.vectors("net.2").shape == (4 * tried, 4)
+    assert found.dtype("net.2") == "float32"
     assert sorted(set(found.rows["frame"])) == [0, 2, 4, 6]  # what is played on is no decision of the network
     np.testing.assert_allclose(np.tanh(found.vectors("net.0")), found.vectors("net.1"), rtol=1e-6)
 
