@@ -35,7 +35,7 @@ class TrainingTotals:
         self.validation: list[tuple[int, float]] = []
         self.success: list[tuple[int, float]] = []
         self._recent: deque[StepDone] = deque(maxlen=SMOOTHED)
-        self._began = time.monotonic()
+        self._began = self._warm = time.monotonic()
 
     def take(self, event: TrainingEvent) -> None:
         """Counts an event."""
@@ -44,6 +44,8 @@ class TrainingTotals:
             case Begun(step, steps):
                 self.steps, self._first, self._began = steps, step, time.monotonic()
             case StepDone(_, rate, losses, gradient):
+                if not self.history:
+                    self._warm = time.monotonic()
                 self._recent.append(event)
                 self.rate, self.gradient = rate, gradient
                 self.history.append(losses["total"])
@@ -58,9 +60,12 @@ class TrainingTotals:
 
     @property
     def seconds_per_step(self) -> float:
-        """Wall time, validations and evaluations shared among the steps."""
+        """Wall time, validations and evaluations shared among the steps; the first, in which readers start and kernels
+        are chosen, counts only while it is the only one."""
         done = self.step - self._first
-        return (time.monotonic() - self._began) / done if done else float("nan")
+        if done > 1:
+            return (time.monotonic() - self._warm) / (done - 1)
+        return time.monotonic() - self._began if done else float("nan")
 
     @property
     def eta(self) -> str:
