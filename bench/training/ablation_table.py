@@ -191,7 +191,7 @@ def write(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Path]
     """Leaves the table as Markdown, as a page and as numbers. ResultSetError: it cannot be written."""
     made = tables(ablation, results)
     texts = {
-        TABLE: "\n".join(f"## {table.title}\n\n{markdown(table)}" for table in made),
+        TABLE: "\n".join(map(markdown, made)),
         REPORT: tables_page(made[0].title, made, "ablation, trained"),
         NUMBERS: json.dumps(_numbers(results), indent=1) + "\n",
     }

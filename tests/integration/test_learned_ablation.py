@@ -127,6 +127,8 @@ def test_rows_are_trained_once_evaluated_and_compared(
     numbers = json.loads((folder / NUMBERS).read_text())
     assert [row["row"] for row in numbers] == ["one frame", "two frames", BLIND]
     text = (folder / TABLE).read_text()
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert len(headings) == len(set(headings)) == 2  # the rows, and the rates tried
     assert "2.19 (III, KosMos one-step continuous, ABCD_D)" in text and "2 seeds" in text
     assert (folder / REPORT).read_text().startswith("<!doctype html>")
     for row in numbers:
