@@ -24,7 +24,7 @@ def tables_page(title: str, tables: Sequence[Table], eyebrow: str = "") -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title><style>{style}</style></head>',
-        f'<body><header><p class="eyebrow">{escape(eyebrow)}</p><h1>{escape(title)}</h1></header>\n<main>',
+        f'<body class="wide"><header><p class="eyebrow">{escape(eyebrow)}</p><h1>{escape(title)}</h1></header>\n<main>',
     ]
     for table in tables:
         head = f"<h2>{escape(table.title)}</h2>\n" if table.title != title else ""

@@ -102,7 +102,8 @@ def tables(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Tabl
     columns = ["row"]
     for name in names:
         columns += [name, f"{name}: − {base.row.name}"]
-    columns += ["parameters, M", "training, min", "memory, MB", "decision, ms", "paper"]
+    columns += ["parameters, M", "training, min", "memory, MB", "decision, ms"]
+    columns += ["paper"] if any(result.row.published for result in results) else []
     rows, sources = [], []
     for result in results:
         cells = [Cell(result.row.name)]
@@ -117,7 +118,7 @@ def tables(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Tabl
         ]
         published, source = _published(result)
         sources += [source] if source else []
-        rows.append((*cells, Cell(published)))
+        rows.append((*cells, Cell(published))[: len(columns)])
     made = Table(
         f"{ablation.name}, size {ablation.size}", tuple(columns), tuple(rows), _caption(ablation, base, sources)
     )
