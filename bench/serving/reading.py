@@ -70,6 +70,7 @@ class Reading:
                     connection.read(socket.MSG_DONTWAIT)
             take()
         except Exception:
+            connection.logger.debug("a client is left", exc_info=True)
             connection.protocol.receive_eof()
         ended = not connection.reads
         wanted = not ended and not connection.messages
