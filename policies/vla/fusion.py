@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vla_bench.policies.vla.backbones.contract import SceneImages
 
@@ -79,19 +80,21 @@ def join(rows: Sequence[Row], layout: Layout, action: Tensor | None) -> Batch:
     Args:
         action: (L, d) action tokens, or None when the structure has none.
     """
-    parts = [_row(row, layout, action) for row in rows]
-    longest = max(len(embeds) for embeds, *_ in parts)
-    device, width = parts[0][0].device, parts[0][0].shape[-1]
-    embeds = parts[0][0].new_zeros(len(rows), longest, width)
-    mask = torch.zeros(len(rows), longest, dtype=torch.int64, device=device)
-    kinds = torch.full((len(rows), longest), PADDING, dtype=torch.int8, device=device)
-    frame = torch.full((len(rows), longest), -1, dtype=torch.int16, device=device)
-    for index, (row_embeds, row_mask, row_kinds, row_frame) in enumerate(parts):
-        length = len(row_embeds)
-        embeds[index, :length] = row_embeds
-        mask[index, :length] = row_mask
-        kinds[index, :length] = row_kinds
-        frame[index, :length] = row_frame
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        alike.setdefault(tuple((len(frame.text), frame.state is None) for frame in row), []).append(number)
+    parts = [_stacked([rows[number] for number in members], layout, action) for members in alike.values()]
+    longest = max(embeds.shape[1] for embeds, *_ in parts)
+    # Padded and joined, not written into one tensor: each write would copy all rows' gradients on the way back.
+    joined = [
+        torch.cat([functional.pad(part, (*rest, 0, longest - part.shape[1]), value=fill) for part in of_kind])
+        for of_kind, rest, fill in zip(zip(*parts, strict=True), ((0, 0), (), (), ()), (0, 0, PADDING, -1), strict=True)
+    ]
+    order = [number for members in alike.values() for number in members]
+    if order != sorted(order):
+        back = torch.tensor(order, device=joined[0].device).argsort()
+        joined = [each[back] for each in joined]
+    embeds, mask, kinds, frame = joined
     counts = tuple(1 if layout.layout == "video" else len(row) for row in rows)
     images = _scene_images(rows, frame, layout) if layout.cross_attention else None
     return Batch(embeds, mask, kinds, frame, counts, images)
@@ -104,38 +107,50 @@ def pad_text(texts: Sequence[Tensor], pad_id: int) -> tuple[Tensor, Tensor]:
     return ids, (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
 
 
-def _row(row: Row, layout: Layout, action: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _stacked(rows: Sequence[Row], layout: Layout, action: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """G rows with as many frames and as long prompts each: embeddings (G, S, d), mask, kinds and frames (G, S)."""
+    frames = [_together(of_rows) for of_rows in zip(*rows, strict=True)]
     if layout.layout == "video":
         # Cameras stay together: all gripper images, then all static ones.
-        images = torch.stack([frame.images for frame in row], dim=1).flatten(0, 2)
-        pieces = [_frame(row[-1], images, layout, action)]
+        images = torch.stack([frame.images for frame in frames], dim=2).flatten(1, 3)
+        pieces = [_frame(frames[-1], images, layout, action)]
     else:
-        pieces = [_frame(frame, frame.images.flatten(0, 1), layout, action) for frame in row]
-    embeds, mask, kinds = (torch.cat(part) for part in zip(*pieces, strict=True))
-    lengths = torch.tensor([len(piece[0]) for piece in pieces], device=embeds.device)
+        pieces = [_frame(frame, frame.images.flatten(1, 2), layout, action) for frame in frames]
+    embeds, mask, kinds = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
+    lengths = torch.tensor([piece[0].shape[1] for piece in pieces], device=embeds.device)
     number = torch.repeat_interleave(torch.arange(len(pieces), device=embeds.device), lengths)
-    return embeds, mask, kinds, number
+    return embeds, mask, kinds, number.to(torch.int16).expand(len(rows), -1)
+
+
+def _together(frames: Sequence[Frame]) -> Frame:
+    """Frames of several rows as one, every tensor with a leading G."""
+    states = [frame.state for frame in frames if frame.state is not None]
+    return Frame(
+        torch.stack([frame.text for frame in frames]),
+        torch.stack([frame.mask for frame in frames]),
+        torch.stack([frame.images for frame in frames]),
+        torch.stack(states) if states else None,
+    )
 
 
 def _frame(frame: Frame, images: Tensor, layout: Layout, action: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """What G rows hold of a frame, its tensors and ``images`` with a leading G."""
     text, text_mask = frame.text, frame.mask.to(torch.int64)
-    start, end = layout.leading, len(text) - layout.trailing
-    pieces = [(text[:start], text_mask[:start], EDGE)]
+    rows, length = text_mask.shape
+    start, end = layout.leading, length - layout.trailing
+    pieces = [(text[:, :start], text_mask[:, :start], EDGE)]
     if not layout.cross_attention:
-        pieces.append((images, text_mask.new_ones(len(images)), VISION))
-    pieces.append((text[start:end], text_mask[start:end], TEXT))
-    inserted = [] if frame.state is None else [(frame.state[None], STATE)]
+        pieces.append((images, text_mask.new_ones(images.shape[:2]), VISION))
+    pieces.append((text[:, start:end], text_mask[:, start:end], TEXT))
+    inserted = [] if frame.state is None else [(frame.state[:, None], STATE)]
     if action is not None:
-        inserted.append((action + frame.state if layout.state_added and frame.state is not None else action, ACTION))
+        added = layout.state_added and frame.state is not None
+        inserted.append((action + frame.state[:, None] if added else action.expand(rows, -1, -1), ACTION))
     for tokens, kind in inserted:
-        pieces.append((tokens, text_mask.new_full((len(tokens),), int(not layout.mask_inserted)), kind))
-    pieces.append((text[end:], text_mask[end:], EDGE))
-    kinds = torch.cat([text_mask.new_full((len(tokens),), kind) for tokens, _, kind in pieces])
-    return (
-        torch.cat([tokens for tokens, _, _ in pieces]),
-        torch.cat([mask for _, mask, _ in pieces]),
-        kinds.to(torch.int8),
-    )
+        pieces.append((tokens, text_mask.new_full(tokens.shape[:2], int(not layout.mask_inserted)), kind))
+    pieces.append((text[:, end:], text_mask[:, end:], EDGE))
+    kinds = torch.cat([text_mask.new_full(tokens.shape[:2], kind, dtype=torch.int8) for tokens, _, kind in pieces], 1)
+    return torch.cat([tokens for tokens, _, _ in pieces], 1), torch.cat([mask for _, mask, _ in pieces], 1), kinds
 
 
 def _scene_images(rows: Sequence[Row], frame: Tensor, layout: Layout) -> SceneImages:

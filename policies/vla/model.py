@@ -177,16 +177,14 @@ class VlaModel(nn.Module):
             training did.
         """
         rows: list[Row] = []
-        for sample in range(len(text)):
-            length = text.shape[1] if keep_padding else int(mask[sample].sum())
+        # Taken apart at once: the gradient of text[sample] is as large as the whole batch's, for each sample.
+        seen = [frames.unbind() for frames in images.unbind()]
+        states = None if state is None else [frames.unbind() for frames in state.unbind()]
+        for sample, (prompt, kept) in enumerate(zip(text.unbind(), mask.unbind(), strict=True)):
+            length = len(prompt) if keep_padding else int(kept.sum())
             frames = [
-                Frame(
-                    text[sample, :length],
-                    mask[sample, :length],
-                    images[sample, number],
-                    None if state is None else state[sample, number],
-                )
-                for number in range(images.shape[1])
+                Frame(prompt[:length], kept[:length], image, None if states is None else states[sample][number])
+                for number, image in enumerate(seen[sample])
             ]
             rows += [frames] if self.config.structure in ("interleaved", "video") else [[f] for f in frames]
         return rows

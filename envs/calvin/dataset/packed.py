@@ -8,6 +8,7 @@ straight from the page cache: processes share that cache, and the reader itself 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Column:
     @property
     def row(self) -> int:
         """Bytes of a row."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def open_column(folder: Path, key: str, rows: int) -> Column:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AutoConfig, LlamaConfig, LlamaModel, PretrainedConfig, PreTrainedModel
 
 from vla_bench.policies.vla.backbones.contract import Backbone
@@ -108,10 +107,11 @@ class PointingEncoder(nn.Module):
         self.place = nn.Parameter(torch.zeros(config.tokens, width))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = functional.relu(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
-        x = functional.relu(self.convs[0](x))
+        # In place: no convolution keeps what it returned.
+        x = self.stem(pixels.contiguous(memory_format=torch.channels_last)).relu_()
+        x = self.convs[0](x).relu_()
         for conv in self.convs[1:]:
-            x = functional.relu(x + conv(x))
+            x = conv(x).add_(x).relu_()
         weights = (self.maps(x).flatten(2).float() * self.sharpness).softmax(-1)
         values = self.values(x).flatten(2).float()
         side_y, side_x = x.shape[-2:]

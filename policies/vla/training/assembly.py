@@ -22,9 +22,10 @@ from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.conversations import Conversations
-from vla_bench.policies.vla.training.items import CAMERAS, WindowItems
+from vla_bench.policies.vla.training.items import WindowItems
 from vla_bench.policies.vla.training.loop import TrainingRun
 from vla_bench.policies.vla.training.normalisation import quantile_bounds
+from vla_bench.policies.vla.training.pictures import CAMERAS
 from vla_bench.policies.vla.training.scene import add_scene_head
 from vla_bench.policies.vla.training.step import forward
 from vla_bench.policies.vla.training.trainable import choose, set_dropout, set_gradient_checkpointing

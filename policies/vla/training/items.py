@@ -20,17 +20,14 @@ from vla_bench.policies.vla.actions.normalisation import mu_law, normalise
 from vla_bench.policies.vla.actions.tokenizer import ActionTokens
 from vla_bench.policies.vla.backbones.contract import Backbone
 from vla_bench.policies.vla.config import VlaConfig
-from vla_bench.policies.vla.images import BLACK
 from vla_bench.policies.vla.losses import IGNORE
 from vla_bench.policies.vla.prompts import prompt_ids
 from vla_bench.policies.vla.token_targets import token_targets
-from vla_bench.policies.vla.training.augmentation import PADS, RELEASED_SIZE, draw_shifts, jitter, shift
 from vla_bench.policies.vla.training.config import TrainingConfig
+from vla_bench.policies.vla.training.pictures import Pictures
 from vla_bench.policies.vla.training.sampling import LOOKS
 from vla_bench.policies.vla.training.step import Looks, TrainingBatch
 from vla_bench.policies.vla.training.waypoint import waypoints
-
-CAMERAS = ("static", "gripper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,47 +106,61 @@ class WindowItems:
     @property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras the structure looks through."""
-        return CAMERAS if self.structure.gripper_camera else CAMERAS[:1]
+        return self._pictures.cameras
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    def item(self, number: int, seed: int | None = None, generator: torch.Generator | None = None) -> Item:
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(self.dataset, self.structure, self.training, self.adapter.pixels)
+
+    def item(self, number: int, seed: int | None = None) -> Item:
         """One window.
 
         Args:
             number: of :attr:`windows`.
-            seed: of its shifts and colours. None: ``generator``, or else torch's global one.
+            seed: of its shifts and colours. None: torch's global generator.
         """
-        window, annotation = self.windows[number], self.dataset.annotations[self.windows[number].annotation]
-        shape, stride = self.structure, self.training.stride
-        span = (shape.window - 1) * stride + 1
-        seen = window.first + stride * np.arange(shape.window)
-        acted = np.minimum(window.first + np.arange(span + shape.chunk - 1), annotation.end)
-        real = window.first + np.arange(span + shape.chunk - 1) < annotation.end
-        if not real.all() and not self.dataset.has(annotation.end):
-            acted = np.minimum(acted, annotation.end - 1)  # never counts: it is masked
-        numbers = ["rel_actions"]
-        numbers += ["robot_obs"] if self._needs_state or self.training.scene_loss else []
-        numbers += ["scene_obs"] if self.training.scene_loss else []
-        read = self.dataset.frames(acted, numbers)
-        chunks = sliding_chunks(self._scaled(read["rel_actions"]), span, shape.chunk)[::stride]
-        mask = sliding_chunks(real[:, None], span, shape.chunk)[::stride, :, 0]
-        if shape.action_frame != "world":
-            chunks = self._in_tool_frame(chunks, read["robot_obs"][:span:stride], read["robot_obs"], span)
-        state = read["robot_obs"][:span:stride][:, list(shape.state_numbers)] if shape.state_token else None
-        if generator is None and seed is not None:
-            generator = torch.Generator().manual_seed(seed)
-        scene = read["scene_obs"][:span:stride] if self.training.scene_loss else None
-        tool = read["robot_obs"][:span:stride, :6] if self.training.scene_loss else None
-        waypoint = (
-            self._waypoints(window.first, annotation.end, span)[::stride] if self.training.waypoint_loss else None
-        )
-        return Item(self._images(seen, generator), chunks, mask, state, annotation.instruction, scene, tool, waypoint)
+        images = self._seen([number], [seed])
+        return self._item(number, {camera: pixels[0] for camera, pixels in images.items()})
 
-    def _waypoints(self, first: int, end: int, span: int) -> np.ndarray:
-        read = self.dataset.frames(np.arange(first, end), ["rel_actions", "robot_obs"])
-        return waypoints(read["robot_obs"], read["rel_actions"][:, 6], span)
+    def _seen(self, numbers: Sequence[int], seeds: Sequence[int | None]) -> dict[str, Tensor]:
+        looked = self.training.stride * np.arange(self.structure.window)
+        frames = np.array([self.windows[number].first for number in numbers])[:, None] + looked
+        generators = [None if seed is None else torch.Generator().manual_seed(seed) for seed in seeds]
+        return self._pictures.of(frames, generators, augment=self.augment)
+
+    def _item(self, number: int, images: dict[str, Tensor]) -> Item:
+        window, annotation = self.windows[number], self.dataset.annotations[self.windows[number].annotation]
+        shape, training, first = self.structure, self.training, window.first
+        span = (shape.window - 1) * training.stride + 1
+        wanted = first + np.arange(span + shape.chunk - 1)
+        real = wanted < annotation.end
+        ended = real.all() or self.dataset.has(annotation.end)
+        acted = np.minimum(wanted, annotation.end if ended else annotation.end - 1)  # never counts: it is masked
+        keys = ["rel_actions"]
+        keys += ["robot_obs"] if self._needs_state or training.scene_loss or training.waypoint_loss else []
+        keys += ["scene_obs"] if training.scene_loss else []
+        last = max(int(acted[-1]), annotation.end - 1) if training.waypoint_loss else int(acted[-1])
+        read = self.dataset.frames(np.arange(first, last + 1), keys)
+        actions, mask = read["rel_actions"][acted - first], sliding_chunks(real[:, None], span, shape.chunk)
+        chunks = sliding_chunks(self._scaled(actions), span, shape.chunk)[:: training.stride]
+        at = (acted - first)[: span : training.stride]
+        if shape.action_frame != "world":
+            states = read["robot_obs"]
+            chunks = self._in_tool_frame(chunks, states[at], states[acted - first], span)
+        state = read["robot_obs"][at][:, list(shape.state_numbers)] if shape.state_token else None
+        scene = tool = waypoint = None
+        if training.scene_loss:
+            scene, tool = read["scene_obs"][at], read["robot_obs"][at, :6]
+        if training.waypoint_loss:
+            rest = annotation.end - first
+            going = waypoints(read["robot_obs"][:rest], read["rel_actions"][:rest, 6], span)
+            waypoint = going[:: training.stride]
+        return Item(
+            images, chunks, mask[:: training.stride, :, 0], state, annotation.instruction, scene, tool, waypoint
+        )
 
     @property
     def _needs_state(self) -> bool:
@@ -173,41 +184,6 @@ class WindowItems:
             return world_to_tcp(chunks, own)
         return world_to_tcp(chunks, at[:, None, :])
 
-    def _images(
-        self, frames: np.ndarray, generator: torch.Generator | None, augment: bool | None = None
-    ) -> dict[str, Tensor]:
-        augment = self.augment if augment is None else augment
-        recipe = self.adapter.pixels
-        if self.structure.blind:
-            return {
-                camera: recipe(BLACK, self.structure.image_side(camera)).expand(len(frames), -1, -1, -1)
-                for camera in self.cameras
-            }
-        # The original draws for both cameras and for the C frames after the window, whether or not they are used.
-        released = self.training.shifts in ("released", "frame") and self.training.compat == "released"
-        drawn = len(frames) + (self.structure.chunk if released else 0)
-        read = self.dataset.frames(frames, [f"rgb_{camera}" for camera in self.cameras])
-        made: dict[str, Tensor] = {}
-        for camera in CAMERAS if released else self.cameras:
-            pad = self._pad(camera) if augment else 0
-            shifts = draw_shifts(drawn, pad, self.training.shifts, generator) if pad else None
-            if camera not in self.cameras:
-                continue
-            pictures = read[f"rgb_{camera}"]
-            colour = self.training.colour if augment else 0.0
-            if colour:
-                plain = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
-                pictures = (jitter(plain, colour, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-            size = self.structure.image_side(camera)
-            pixels = torch.stack([recipe(np.ascontiguousarray(picture), size) for picture in pictures])
-            made[camera] = pixels if shifts is None else shift(pixels, pad, shifts)
-        return made
-
-    def _pad(self, camera: str) -> int:
-        given = self.training.rgb_pad if camera == "static" else self.training.gripper_pad
-        released = PADS[CAMERAS.index(camera)]
-        return round(released * self.structure.image_side(camera) / RELEASED_SIZE) if given is None else given
-
     def prompt(self, instruction: str) -> list[int]:
         """Token ids of an instruction's prompt, of a generating policy with its stop token."""
         held: dict[str, list[int]] = self._prompts  # type: ignore[attr-defined]
@@ -220,7 +196,11 @@ class WindowItems:
 
     def collate(self, items: Sequence[Item]) -> TrainingBatch:
         """Items as a batch; text is padded at its end to the longest."""
-        images = {camera: torch.stack([item.images[camera] for item in items]) for camera in self.cameras}
+        return self._collated(
+            items, {camera: torch.stack([item.images[camera] for item in items]) for camera in self.cameras}
+        )
+
+    def _collated(self, items: Sequence[Item], images: dict[str, Tensor]) -> TrainingBatch:
         actions = torch.from_numpy(np.stack([item.actions for item in items]))
         mask = torch.from_numpy(np.stack([item.mask for item in items]))
         states = [item.state for item in items if item.state is not None]
@@ -245,7 +225,12 @@ class WindowItems:
 
     def batch(self, numbers: Sequence[int], seeds: Sequence[int | None]) -> TrainingBatch:
         """A batch of these windows."""
-        return self.collate([self.item(number, seed) for number, seed in zip(numbers, seeds, strict=True)])
+        images = self._seen(numbers, seeds)
+        items = [
+            self._item(number, {camera: pixels[place] for camera, pixels in images.items()})
+            for place, number in enumerate(numbers)
+        ]
+        return self._collated(items, images)
 
     def looks(self, number: int, place: tuple[int, int]) -> Looks | None:
         """The further frames of a batch, drawn by its number; those of one process among several.
@@ -259,7 +244,10 @@ class WindowItems:
         drawn = np.random.default_rng([self.training.seed, LOOKS, number]).integers(len(self._free), size=count)
         frames = self._free[drawn][place[0] :: place[1]]
         read = self.dataset.frames(frames, ["scene_obs", "robot_obs"])
-        images = self._images(frames, None, augment=False)
+        images = {
+            camera: pixels[:, 0]
+            for camera, pixels in self._pictures.of(frames[:, None], [None] * len(frames), augment=False).items()
+        }
         scene, tool = (torch.from_numpy(read[key]) for key in ("scene_obs", "robot_obs"))
         return Looks(images["static"], images.get("gripper"), scene, tool[:, :6])
 
