@@ -175,6 +175,8 @@ def test_optimiser_runs(name: str) -> None:
     try:
         run_again(name)
     except AssertionError:
+        if "lstm" not in name or torch.cpu.get_capabilities().get("avx512_f"):
+            raise
         # Where a gradient is next to nothing, Adam's step hangs on the last bit of a sum: oneDNN's LSTM sums in
         # another order on a processor without AVX-512 than on the one that recorded.
         with torch.backends.mkldnn.flags(enabled=False):
@@ -227,8 +229,10 @@ def run_again(name: str) -> None:
         mine = key.removeprefix("model.")
         assert (mine in on) == theirs["trainable"], key
         moved = (final[mine].double() - start[mine].double()).norm().item()
-        assert moved == pytest.approx(theirs["moved"], abs=1e-3, rel=1e-2), key  # a key bias has no gradient but noise
-        assert final[mine].double().norm().item() == pytest.approx(theirs["norm"], abs=1e-4), key
+        # Softmax takes no notice of a key's bias: its gradient is rounding, which Adam makes as large as any other.
+        noise = mine.endswith("k_proj.bias")
+        assert moved == pytest.approx(theirs["moved"], abs=1e-3, rel=1e-2), key
+        assert final[mine].double().norm().item() == pytest.approx(theirs["norm"], abs=1e-3 if noise else 1e-4), key
 
 
 def choices(name: str) -> dict[str, Any]:
