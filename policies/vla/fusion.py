@@ -144,8 +144,10 @@ def _frame(frame: Frame, images: Tensor, layout: Layout, action: Tensor | None) 
     pieces.append((text[:, start:end], text_mask[:, start:end], TEXT))
     inserted = [] if frame.state is None else [(frame.state[:, None], STATE)]
     if action is not None:
-        added = layout.state_added and frame.state is not None
-        inserted.append((action + frame.state[:, None] if added else action.expand(rows, -1, -1), ACTION))
+        tokens = action.expand(rows, -1, -1)
+        inserted.append(
+            (tokens + frame.state[:, None] if layout.state_added and frame.state is not None else tokens, ACTION)
+        )
     for tokens, kind in inserted:
         pieces.append((tokens, text_mask.new_full(tokens.shape[:2], int(not layout.mask_inserted)), kind))
     pieces.append((text[:, end:], text_mask[:, end:], EDGE))

@@ -126,7 +126,11 @@ class _Loop:
         self.module, self.optimiser = self.processes.prepare(
             Losses(self.model, tokens, config),
             lambda module: make_optimiser(
-                self.model.named_parameters(), config, list(self.model.adapter.vision_tower().parameters())
+                self.model.named_parameters(),
+                config,
+                list(self.model.adapter.vision_tower().parameters()),
+                # Where nothing scales or divides the numbers; the recordings of the released one are torch's ten passes.
+                fused=self.processes.device.type == "cpu" and not config.sharded and config.compat != "released",
             ),
         )
         self.progress = Progress()
