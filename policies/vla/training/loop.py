@@ -129,7 +129,7 @@ class _Loop:
                 self.model.named_parameters(),
                 config,
                 list(self.model.adapter.vision_tower().parameters()),
-                # Where nothing scales or divides the numbers; the recordings of the released one are torch's ten passes.
+                # Not where numbers are scaled or divided, nor where the released training is repeated.
                 fused=self.processes.device.type == "cpu" and not config.sharded and config.compat != "released",
             ),
         )
