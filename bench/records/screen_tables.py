@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vla_bench.bench.records.summary import Summary
 from vla_bench.bench.records.tables import Table, counts_line, error_lines, headline, key_line, tables
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
 HEADER_WIDTH = 16
 """Characters of a column's heading on a screen."""
-NAME_WIDTH = 40
+NAME_WIDTH = 30
 """Characters of what a row is called, likewise."""
+CELL_WIDTH = 24
+"""Characters of words in a cell, likewise."""
+WIDEST = 10_000
+"""More characters than a table has."""
 
 
 def to_screen(summary: Summary) -> RenderableType:
@@ -35,22 +43,17 @@ def to_screen(summary: Summary) -> RenderableType:
 
 
 def screen_table(table: Table) -> RenderableType:
-    """One table for a terminal, without its title and caption."""
-    from rich import box
-    from rich.table import Table as RichTable
+    """One table for a terminal, without its title and caption. Columns that find no room stand below, behind the names
+    of the rows once more."""
     from rich.text import Text
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for position, column in enumerate(table.columns):
-        header = column.replace("average chain length", "average\nchain\nlength")
-        header = folded(header, HEADER_WIDTH) if position else header
-        drawn.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
     # A number over its interval, so that a chain table fits 80 columns.
     stacked = len(table.rows) == 1 or any(sum(bool(cell.interval) for cell in row) > 2 for row in table.rows)
+    lines: list[list[Text]] = []
     for row in table.rows:
         cells: list[Text] = []
         for cell in row:
-            shown = cell.text if cells else folded(cell.text, NAME_WIDTH)
+            shown = folded(cell.text, CELL_WIDTH if cells else NAME_WIDTH)
             text = Text(shown, style="bold" if cell.best else _colour(cell.value))
             if cell.interval and stacked:
                 text.append(f"\n{_between(cell.interval)}", style="dim not bold")
@@ -59,8 +62,44 @@ def screen_table(table: Table) -> RenderableType:
             elif cell.interval:
                 text.append(f" {_bar(cell.value or 0.0)} ").append(f"{'–'.join(cell.interval):>11}", style="dim")
             cells.append(text)
-        drawn.add_row(*cells)
-    return drawn
+        lines.append(cells)
+    first, *rest = table.columns
+    names = [column.replace("average chain length", "average\nchain\nlength") for column in rest]
+    return _Blocks([first, *(folded(name, HEADER_WIDTH) for name in names)], lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """A table that is drawn in as many parts, one below the other, as its width asks for."""
+
+    headers: list[str]
+    lines: list[list[Text]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        left = list(range(1, len(self.headers)))
+        yield self._part(fitting := self._fitting(left, console, options))
+        while left := left[len(fitting) :]:
+            yield ""
+            yield self._part(fitting := self._fitting(left, console, options))
+
+    def _fitting(self, columns: list[int], console: Console, options: ConsoleOptions) -> list[int]:
+        """As many of the columns, from the first on, as there is room for; at least one."""
+        anywhere = options.update(max_width=WIDEST)
+        for count in range(len(columns), 1, -1):
+            if self._part(columns[:count]).__rich_measure__(console, anywhere).maximum <= options.max_width:
+                return columns[:count]
+        return columns[:1]
+
+    def _part(self, columns: Sequence[int]) -> RichTable:
+        from rich import box
+        from rich.table import Table as RichTable
+
+        drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for column in (0, *columns):
+            drawn.add_column(self.headers[column], justify="right" if column else "left", no_wrap=True)
+        for line in self.lines:
+            drawn.add_row(*(line[column] for column in (0, *columns)))
+        return drawn
 
 
 def folded(text: str, width: int) -> str:
