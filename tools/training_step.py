@@ -1,7 +1,7 @@
 """What a training step costs, part by part: ``python -m tools.training_step policy=… train=… train.data=…``.
 
-The words are those of ``vla-bench train``. Times are CPU milliseconds of one process with one thread, medians over
-steps of fresh batches; the first step is not counted.
+The words are those of ``vla-bench train``. Times are CPU milliseconds of one process with one thread in float32,
+whatever ``train.precision`` says, medians over steps of fresh batches; the first step is not counted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
         marks.append(time.process_time())
         total.backward()
         marks.append(time.process_time())
-        torch.nn.utils.clip_grad_norm_([each for each in model.parameters() if each.grad is not None], config.clip or 1)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or float("inf"))
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         marks.append(time.process_time())

@@ -229,10 +229,11 @@ def run_again(name: str) -> None:
         mine = key.removeprefix("model.")
         assert (mine in on) == theirs["trainable"], key
         moved = (final[mine].double() - start[mine].double()).norm().item()
-        # Softmax takes no notice of a key's bias: its gradient is rounding, which Adam makes as large as any other.
+        # Softmax takes no notice of a key's bias: its gradient is rounding, and so is where Adam takes it.
         noise = mine.endswith("k_proj.bias")
-        assert moved == pytest.approx(theirs["moved"], abs=1e-3, rel=1e-2), key
-        assert final[mine].double().norm().item() == pytest.approx(theirs["norm"], abs=1e-3 if noise else 1e-4), key
+        assert moved == pytest.approx(theirs["moved"], abs=1e-3 if noise else 1e-4, rel=1e-2), key
+        far = 2 * theirs["moved"] if noise else 1e-4
+        assert final[mine].double().norm().item() == pytest.approx(theirs["norm"], abs=far), key
 
 
 def choices(name: str) -> dict[str, Any]:

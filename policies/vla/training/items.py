@@ -128,8 +128,7 @@ class WindowItems:
     def _seen(self, numbers: Sequence[int], seeds: Sequence[int | None]) -> dict[str, Tensor]:
         looked = self.training.stride * np.arange(self.structure.window)
         frames = np.array([self.windows[number].first for number in numbers])[:, None] + looked
-        generators = [None if seed is None else torch.Generator().manual_seed(seed) for seed in seeds]
-        return self._pictures.of(frames, generators, augment=self.augment)
+        return self._pictures.of(frames, seeds, augment=self.augment)
 
     def _item(self, number: int, images: dict[str, Tensor]) -> Item:
         window, annotation = self.windows[number], self.dataset.annotations[self.windows[number].annotation]
