@@ -1,7 +1,8 @@
 """An ablation whose rows are trained first: what is typed, as trainings and evaluations. Imports no torch.
 
 A preset of ``ablation=`` with ``learned: true`` names rows by the words that tell them apart, for any size or for one;
-a file of ``configs/ablation/sizes`` says what is trained and how it is evaluated in that size::
+a file of ``configs/ablation/sizes`` says what is trained and how it is evaluated in that size (``rows_of: laptop`` takes
+the rows as they are in another)::
 
     learned: true
     rows:
@@ -123,7 +124,8 @@ def plan(choice: str, typed: Sequence[str]) -> LearnedAblation:
     name = Path(choice).stem
     own, rest = _own_words(typed)
     size = _size(own.get("size", "laptop"))
-    described = _rows(content, name, size["name"])
+    alike = size.get("rows_of", size["name"])
+    described = _rows(content, name, alike)
     chosen = chosen_rows(own.get("rows"), described)
     evaluations = {key: tuple(words) for key, words in size["evaluations"].items()}
     common, per_row, per_evaluation = _sorted_words(rest, [*chosen, BLIND], list(evaluations))
@@ -139,7 +141,7 @@ def plan(choice: str, typed: Sequence[str]) -> LearnedAblation:
     common = [word for word in common if not word.startswith("run.results=")]
     rows = []
     for row, said in {**{key: described[key] for key in chosen}, BLIND: described[chosen[0]]}.items():
-        words = [*size["train"], *said.get("words", ()), *said.get(size["name"], ())]
+        words = [*size["train"], *said.get("words", ()), *said.get(alike, ())]
         words += [blind.WORD] if row == BLIND else []
         everything = [*words, *common, *per_row[row]]
         published = said.get("published") if row != BLIND else None

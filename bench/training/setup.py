@@ -15,6 +15,8 @@ from vla_bench.bench.live.tracking import check_tracker
 from vla_bench.bench.protocol import canonical_json, to_plain
 from vla_bench.bench.setup.config import GROUPS, Config, build, config_from_plain, config_to_plain
 from vla_bench.bench.setup.presets import compose_words
+from vla_bench.policies.identity.digests import digest_of
+from vla_bench.policies.identity.files import folder_files
 from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.training.config import TrainingConfig
 
@@ -74,6 +76,8 @@ def load_training(typed: Sequence[str]) -> TrainingSetup:
         raise ConfigError(
             "train.evaluate_every needs to know on what: type benchmark=<preset>, e.g. one of single tasks"
         )
+    if train.vision_from is not None and not Path(train.vision_from).exists():
+        raise ConfigError(f"train.vision_from={train.vision_from}: there is no such checkpoint")
     check_tracker(config.run.tracking)
     arguments = dict(config.policy.arguments)
     if arguments.get("checkpoint") is None and arguments.get("seed") is None:
@@ -90,18 +94,37 @@ def load_training(typed: Sequence[str]) -> TrainingSetup:
 
 def identity_of(setup: TrainingSetup, data: str, validation: str) -> dict[str, Any]:
     """What a training run's folder belongs to; ``data`` and ``validation`` are digests."""
-    chosen = {name: value for name, value in to_plain(setup.train).items() if name not in PLACEMENT}
+    apart = (*PLACEMENT, "vision_from")
+    chosen = {name: value for name, value in to_plain(setup.train).items() if name not in apart}
     chosen |= {"data": data, "validation_data": validation}
+    weights = {"checkpoint": setup.options.checkpoint, "vision_from": setup.train.vision_from}
     return {
         "structure": setup.options.model.to_mapping(),
         "start": {
             "backbone": Path(setup.options.backbone_path).name,
             "files": {name: each for name, each in setup.options.spec().files.items() if name != "config"},
+            # Left out where there are none, as in runs from before they counted.
+            **{name: content_of(path) for name, path in weights.items() if path is not None},
         },
         "train": chosen,
         "benchmark": to_plain(setup.config.benchmark) if setup.evaluates else None,
         "split": getattr(setup.config.benchmark.options, "split", "none"),
     }
+
+
+def content_of(checkpoint: str | Path) -> str:
+    """Digest (16 hexadecimal digits) of a checkpoint's files, wherever they are.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = Path(checkpoint)
+    try:
+        files = folder_files(path) if path.is_dir() else [path]
+        lines = [f"{'' if each == path else each.relative_to(path)} {digest_of(each)}" for each in files]
+    except OSError as error:
+        raise ConfigError(f"{checkpoint} cannot be read: {error.strerror}") from None
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def folder_of(setup: TrainingSetup, identity: Mapping[str, Any]) -> Path:

@@ -29,6 +29,7 @@ from vla_bench.policies.vla.training.pictures import CAMERAS
 from vla_bench.policies.vla.training.scene import add_scene_head
 from vla_bench.policies.vla.training.step import forward
 from vla_bench.policies.vla.training.trainable import choose, set_dropout, set_gradient_checkpointing
+from vla_bench.policies.vla.training.vision_tower import take_vision_tower
 from vla_bench.policies.vla.training.waypoint import add_waypoint_head
 
 
@@ -73,6 +74,8 @@ def assemble(
         allow_unexpected=allow_unexpected,
         trainable=True,
     )
+    if config.vision_from is not None:
+        take_vision_tower(built.model, config.vision_from, trust=trust)
     with seeded(config.seed):  # LoRA draws its first weights
         choose(built.model, config)
         if config.scene_loss:

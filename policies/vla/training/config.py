@@ -92,6 +92,8 @@ class TrainingConfig:
     """Train the last so many layers of the language model only; -1 trains all."""
     train_vision: bool = True
     """Train the vision tower; overrides freeze_backbone, as in the original."""
+    vision_from: str | None = None
+    """Checkpoint of the same backbone whose vision tower training begins with; train_vision=false keeps it so."""
     train_text_embedding: bool = True
     """Train the word embedding; overrides freeze_backbone, as in the original."""
     freeze_resampler: bool = False
