@@ -22,7 +22,7 @@ from vla_bench.bench.records.statistics import Mean
 from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
 from vla_bench.bench.report.tables_page import tables_page
 from vla_bench.bench.training.ablation_plan import LearnedAblation
-from vla_bench.bench.training.ablation_run import RowResult
+from vla_bench.bench.training.ablation_run import RowResult, Training
 from vla_bench.bench.training.journal import TrainingJournalContents
 
 if TYPE_CHECKING:
@@ -164,10 +164,18 @@ def _caption(ablation: LearnedAblation, base: RowResult, sources: Sequence[str])
     over = "a bootstrap over seeds and episodes" if seeds > 1 else "episodes alone; one seed says nothing of others"
     parts.append(f"{seeds} seed{'s' * (seeds > 1)}; 95 % intervals from {over}; differences are paired by episode.")
     parts.append(f"Trained on data {', '.join(data)}; memory and minutes are of one training.")
+    if eyes := sorted({each for training in base.trainings if (each := _eyes(training))}):
+        parts.append(f"Every row begins with the vision tower of checkpoint {', '.join(eyes)} (train.vision_from).")
     if sources:
         kept = dict.fromkeys(source.partition(",")[0] for source in sources)
         parts.append(f"paper: average chain length in another world, with another backbone ({', '.join(kept)}).")
     return " ".join(parts)
+
+
+def _eyes(training: Training) -> str | None:
+    """Digest of the checkpoint that its vision tower is from."""
+    found = training.contents.header["identity"]["start"].get("vision_from") if training.contents else None
+    return None if found is None else str(found)
 
 
 def _rates(results: Sequence[RowResult]) -> Table:

@@ -83,6 +83,11 @@ def load_training(typed: Sequence[str]) -> TrainingSetup:
     if arguments.get("checkpoint") is None and arguments.get("seed") is None:
         arguments["seed"] = train.seed
     options = VlaOptions.from_arguments({**arguments, "execute": None})
+    if not train.train_vision and train.vision_from is None and options.checkpoint is None:
+        raise ConfigError(
+            "train.train_vision=false keeps the vision tower as it is, and random numbers see nothing; type "
+            "train.vision_from=<checkpoint>, or policy.checkpoint=<checkpoint> to begin with all of it"
+        )
     execute = arguments.get("execute")
     if execute is not None and options.model.window > 1 and execute != train.stride:
         raise ConfigError(

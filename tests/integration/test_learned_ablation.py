@@ -28,6 +28,7 @@ from vla_bench.bench.training.ablation_plan import BLIND, plan, read_preset
 from vla_bench.bench.training.ablation_table import NUMBERS, REPORT, TABLE
 
 LEARNED = sorted(path.stem for path in (FOLDER / "ablation").glob("learned_*.yaml"))
+SIZES = ("laptop", "seeing", "paper")
 ROWS = """# A small one.
 learned: true
 rows:
@@ -50,8 +51,8 @@ evaluations:
 
 
 @pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize("size", ["laptop", "paper"])
-def test_presets_can_be_planned_in_both_sizes(name: str, size: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_presets_can_be_planned_in_all_sizes(name: str, size: str, tmp_path: Path) -> None:
     planned = plan(name, [f"size={size}", f"train.data={tmp_path}"])
     assert planned.rows[-1].name == BLIND and planned.rows[-1].control and len(planned.rows) >= 3
     assert set(planned.evaluations) == {"chains", "varied"} and len(planned.seeds) >= 2 and len(planned.rates) == 3
@@ -62,8 +63,9 @@ def test_presets_can_be_planned_in_both_sizes(name: str, size: str, tmp_path: Pa
 
 
 def test_a_row_may_be_of_one_size_only() -> None:
-    rows = {size: [row.name for row in plan("learned_readout", [f"size={size}"]).rows] for size in ("laptop", "paper")}
+    rows = {size: [row.name for row in plan("learned_readout", [f"size={size}"]).rows] for size in SIZES}
     assert rows["laptop"] == ["action token", "all tokens", "pooling", "resampler", BLIND]
+    assert rows["seeing"] == rows["laptop"]
     assert rows["paper"] == [name for name in rows["laptop"] if name != "all tokens"]
     with pytest.raises(ConfigError, match="rows=all tokens: there is no such row"):
         plan("learned_readout", ["size=paper", "rows=all tokens|pooling"])
@@ -84,7 +86,7 @@ def test_words_go_where_they_belong() -> None:
     assert planned.evaluations["chains"][-1] == "benchmark.sequences=9" != planned.evaluations["varied"][-1]
     for word, said in {
         "rows=one stepp": "Did you mean",
-        "size=desktop": "laptop, paper",
+        "size=desktop": "laptop, paper, seeing",
         "seeds=0,0": "each once",
         "nonsense=3": "belongs to no part",
         "one stepp:train.batch=1": "there is no 'one stepp'",

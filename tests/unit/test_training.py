@@ -200,6 +200,47 @@ def test_a_set_recorded_in_small_is_asked_for_in_small(tmp_path: Path) -> None:
     ]
 
 
+def test_eyes_of_another_structure_are_taken_and_kept(data: Path, tmp_path: Path) -> None:
+    taught = make_run(data, learning_rate=1e-2)
+    taught.train(tmp_path / "taught")
+    own = [id(each) for each in taught.model.adapter.vision_tower().parameters()]
+    eyes = {name for name, each in taught.model.named_parameters() if id(each) in own}
+    given = weights(tmp_path / "taught")
+    other = {"structure": "one_step", "head": "fc", "window": 1}
+    for kept in (True, False):
+        run = make_run(data, other, vision_from=str(tmp_path / "taught" / "last"), train_vision=not kept)
+        before = {name: each.detach().clone() for name, each in run.model.named_parameters()}
+        assert eyes and all(torch.equal(before[name], given[name]) for name in eyes)
+        fresh = {name: each for name, each in make_run(data, other).model.named_parameters() if name not in eyes}
+        assert all(torch.equal(before[name], each) for name, each in fresh.items()), "more than the eyes was taken"
+        run.train(tmp_path / str(kept))
+        after = weights(tmp_path / str(kept))
+        assert all(torch.equal(after[name], given[name]) for name in eyes) == kept
+        assert not torch.equal(after["action_token"], before["action_token"])
+
+
+def test_eyes_that_do_not_fit_are_refused(data: Path, tmp_path: Path) -> None:
+    def last(name: str, **structure: Any) -> str:
+        make_run(data, structure, steps=1).train(tmp_path / name)
+        return str(tmp_path / name / "last")
+
+    small = {"backbone": "small", "image_size": 100, "gripper_image_size": 42}
+    for checkpoint, structure, said in [
+        (last("blind", blind=True), {}, "is a blind policy, whose eyes saw nothing"),
+        (last("static", gripper_camera=False), {}, "has not seen the gripper camera; type policy.model.gripper_camera"),
+        (last("tiny"), small, "saw static images of .* pixels, and these are of 100; type policy.model.image_size="),
+        (last("small", **small), {**small, "gripper_image_size": 64}, "type policy.model.gripper_image_size=42"),
+    ]:
+        with pytest.raises(PolicyError, match=said):
+            make_run(data, structure, vision_from=checkpoint)
+    bare = tmp_path / "small" / "last" / "model.safetensors"
+    with pytest.raises(PolicyError, match="has not the vision tower of backbone=tiny: it lacks backbone"):
+        make_run(data, vision_from=str(bare))
+    torch.save({name: each[..., :1] for name, each in weights(tmp_path / "tiny").items()}, tmp_path / "narrow.pt")
+    with pytest.raises(PolicyError, match="a vision tower of another shape: backbone"):
+        make_run(data, vision_from=str(tmp_path / "narrow.pt"))
+
+
 def test_going_on_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()

@@ -22,7 +22,8 @@ def test_every_field_and_preset_has_a_line_of_help(tmp_path):
         assert each.text.endswith(".") and "\n" not in each.text, each
     for preset in presets("train"):
         assert preset.text.endswith("."), preset
-        setup = load_training(["policy=vla_tiny", f"train={preset.name}", f"train.data={tmp_path}"])
+        words = ["policy=vla_tiny", f"train={preset.name}", f"train.data={tmp_path}"]
+        setup = load_training([*words, f"train.vision_from={tmp_path}"])
         assert setup.train.data == str(tmp_path)
 
 
@@ -39,6 +40,8 @@ def test_every_field_and_preset_has_a_line_of_help(tmp_path):
         (["policy=vla_tiny", "train.data=.", "train.evaluate_every=5"], "needs to know on what"),
         (["policy=vla_tiny", "train.data=.", "policy.execute=2"], "type train.stride=2"),
         (["policy=vla_tiny", "train.data=.", "train=fast"], "there is no train=fast"),
+        (["policy=vla_tiny", "train.data=.", "train.vision_from=nowhere"], "nowhere: there is no such checkpoint"),
+        (["policy=vla_tiny", "train.data=.", "train.train_vision=false"], "random numbers see nothing; type"),
     ],
 )
 def test_bad_words_are_refused_in_a_sentence(words, said):
@@ -55,6 +58,21 @@ def test_placement_does_not_name_the_folder(tmp_path):
 
     assert name() == name("train.threads=2", "train.workers=1", "train.save_seconds=5")
     assert len({name(), name("train.learning_rate=1e-5"), name("policy.model.chunk=4"), name("train.seed=1")}) == 4
+
+
+@pytest.mark.parametrize("word", ["train.vision_from", "policy.checkpoint"])
+def test_what_it_begins_with_counts_by_its_content_wherever_it_is(word, tmp_path):
+    one, other, third = (tmp_path / name for name in ("one", "other", "third"))
+    for folder, text in ((one, "same"), (other, "same"), (third, "another")):
+        (folder / "part").mkdir(parents=True)
+        (folder / "part" / "weights.bin").write_text(text)
+
+    def name(*more):
+        setup = load_training(["policy=vla_tiny", "policy.backbone_path=tiny", f"train.data={tmp_path}", *more])
+        return folder_of(setup, identity_of(setup, "digest", "other")).name
+
+    assert name(f"{word}={one}") == name(f"{word}={other}")
+    assert len({name(), name(f"{word}={one}"), name(f"{word}={third}"), name(f"{word}={one}/part/weights.bin")}) == 4
 
 
 def test_a_checkpoint_is_evaluated_by_its_own_structure(tmp_path):
