@@ -1,8 +1,8 @@
 """An ablation whose rows are trained first: what is typed, as trainings and evaluations. Imports no torch.
 
 A preset of ``ablation=`` with ``learned: true`` names rows by the words that tell them apart, for any size or for one;
-a file of ``configs/ablation/sizes`` says what is trained and how it is evaluated in that size (``rows_of: laptop`` takes
-the rows as they are in another)::
+a file of ``configs/ablation/sizes`` says what is trained and how it is evaluated in that size (``rows_of: laptop``:
+with the rows as they are in another)::
 
     learned: true
     rows:

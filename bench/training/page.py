@@ -49,12 +49,18 @@ def render(folder: Path) -> str:
         ],
         parts=_parts(folder),
         cost=_cost(contents),
-        facts=list(flat(to_plain({"data": header["data"], "structure": header["structure"]})).items()),
+        facts=list(flat(to_plain(_facts(header))).items()),
         choices=list(flat(to_plain(header["identity"]["train"])).items()),
         tries=_tries(folder),
         made=now()[:16].replace("T", " "),
         style=Markup(_STYLE.read_text(encoding="utf-8")),
     )
+
+
+def _facts(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What was trained, on what, and what it began with (checkpoints by the digest of their content)."""
+    start = header["identity"].get("start", {})
+    return {"data": header["data"], "start": start, "structure": header["structure"]}
 
 
 def _charts(contents: TrainingJournalContents) -> list[tuple[str, str, str, list[str], str]]:

@@ -95,7 +95,7 @@ def test_a_grid_of_rates():
 
 def header(**more):
     train = {"batch": 4, "accumulate": 1}
-    identity = {"train": train, "structure": {"head": "fc"}}
+    identity = {"train": train, "start": {"vision_from": "0123abcd"}, "structure": {"head": "fc"}}
     return {"name": "a", "policy": "p", "identity": identity, "data": {"digest": "d"}, "structure": {}, **more}
 
 
@@ -131,7 +131,8 @@ def test_the_page_shows_curves_parts_and_cost(tmp_path):
         journal.append("ended", 3, {"cpu": 5.0, "wall": 6.0, "peak_mb": 100.0, "gpu_peak_mb": None})
     (tmp_path / "parameters.json").write_text(json.dumps({"act_head.a": [[2, 3], True], "backbone.b": [[4], False]}))
     page = render(tmp_path)
-    for text in ("3/3", "0.2500", "[0.2, 0.6], n = 10, step 3", "of it waiting for data", "50 %", "act_head.a", "<svg"):
+    shown = ("3/3", "0.2500", "[0.2, 0.6], n = 10, step 3", "of it waiting for data", "50 %", "act_head.a", "0123abcd")
+    for text in (*shown, "<svg"):
         assert text in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
