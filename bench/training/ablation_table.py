@@ -18,8 +18,9 @@ from vla_bench.bench.records.clusters import cluster_of, clustered_mean
 from vla_bench.bench.records.formats import markdown
 from vla_bench.bench.records.journal import write_atomically
 from vla_bench.bench.records.several_runs import SeveralRuns, intervals
-from vla_bench.bench.records.statistics import Mean
+from vla_bench.bench.records.statistics import Mean, Rate
 from vla_bench.bench.records.tables import Cell, Table, mean_cell, rate_cell
+from vla_bench.bench.report.ranges import ranges
 from vla_bench.bench.report.tables_page import tables_page
 from vla_bench.bench.training.ablation_plan import LearnedAblation
 from vla_bench.bench.training.ablation_run import RowResult, Training
@@ -104,7 +105,8 @@ def tables(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Tabl
         columns += [name, f"{name}: − {base.row.name}"]
     columns += ["parameters, M", "training, min", "memory, MB", "decision, ms"]
     columns += ["paper"] if any(result.row.published for result in results) else []
-    rows, sources = [], []
+    rows: list[tuple[Cell, ...]] = []
+    sources: list[tuple[str, str]] = []
     for result in results:
         cells = [Cell(result.row.name)]
         for name in names:
@@ -133,6 +135,27 @@ def _score(sets: Sequence[ResultSet]) -> Cell:
     return rate_cell(of.overall)
 
 
+def _value(sets: Sequence[ResultSet]) -> Mean | Rate:
+    """What :func:`_score` prints: an average chain length, or a share of successes."""
+    of = SeveralRuns(sets).summary if len(sets) > 1 else sets[0].summary
+    if of.chain:
+        return of.chain.average
+    assert of.overall is not None
+    return of.overall
+
+
+def figures(results: Sequence[RowResult]) -> dict[str, str]:
+    """Every evaluation's rows with their intervals, drawn; the dashed line is the blind control."""
+    drawn = {}
+    control = next((result.row.name for result in results if result.row.control), "")
+    for name in results[0].sets:
+        found = {result.row.name: _value(result.sets[name]) for result in results}
+        chains = results[0].sets[name][0].summary.kind == "chains"
+        heading = f"{name}: {'average chain length' if chains else 'success'}"
+        drawn[heading] = ranges(found, control, percent=not chains)
+    return drawn
+
+
 def _difference(base: RowResult, other: RowResult, name: str) -> Cell:
     if other is base:
         return Cell("–")
@@ -143,17 +166,19 @@ def _difference(base: RowResult, other: RowResult, name: str) -> Cell:
     return Cell(text, (low, high))
 
 
-def _published(result: RowResult) -> tuple[str, str]:
+def _published(result: RowResult) -> tuple[str, tuple[str, str] | None]:
+    """The paper's average chain length; which row of which table that is, and of which paper."""
     if result.row.published is None:
-        return "–", ""
+        return "–", None
     table, setting = result.row.published
     for row in rows_of(PUBLISHED):
         if (row["table"], row["setting"]) == (table, setting):
-            return f"{row['avg_len']} ({table}, {setting}, {row['split']})", row["source"]
-    return "–", ""
+            where = f"table {table}" if table.isupper() else table
+            return row["avg_len"], (f"{setting} ({where}, {row['split']})", row["source"].partition(",")[0])
+    return "–", None
 
 
-def _caption(ablation: LearnedAblation, base: RowResult, sources: Sequence[str]) -> str:
+def _caption(ablation: LearnedAblation, base: RowResult, sources: Sequence[tuple[str, str]]) -> str:
     seeds = len(ablation.seeds)
     data = sorted({each.data for each in base.trainings})
     parts = []
@@ -167,8 +192,9 @@ def _caption(ablation: LearnedAblation, base: RowResult, sources: Sequence[str])
     if eyes := sorted({each for training in base.trainings if (each := _eyes(training))}):
         parts.append(f"Every row begins with the vision tower of checkpoint {', '.join(eyes)} (train.vision_from).")
     if sources:
-        kept = dict.fromkeys(source.partition(",")[0] for source in sources)
-        parts.append(f"paper: average chain length in another world, with another backbone ({', '.join(kept)}).")
+        told, papers = (dict.fromkeys(each) for each in zip(*sources, strict=True))
+        parts.append(f"paper: average chain length in another world, with another backbone ({', '.join(papers)}):")
+        parts.append(f"{'; '.join(told)}.")
     return " ".join(parts)
 
 
@@ -201,7 +227,7 @@ def write(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Path]
     made = tables(ablation, results)
     texts = {
         TABLE: "\n".join(map(markdown, made)),
-        REPORT: tables_page(made[0].title, made, "ablation, trained"),
+        REPORT: tables_page(made[0].title, made, "ablation, trained", figures(results)),
         NUMBERS: json.dumps(_numbers(results), indent=1) + "\n",
     }
     try:
