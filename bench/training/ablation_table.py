@@ -110,7 +110,7 @@ def tables(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Tabl
     for result in results:
         cells = [Cell(result.row.name)]
         for name in names:
-            cells += [_score(result.sets[name]), _difference(base, result, name)]
+            cells += [_score_cell(result.sets[name]), _difference(base, result, name)]
         cost = cost_of(result)
         cells += [
             Cell(f"{cost.parameters / 1e6:.2f}"),
@@ -127,16 +127,8 @@ def tables(ablation: LearnedAblation, results: Sequence[RowResult]) -> list[Tabl
     return [made, _rates(results)] if any(result.tried for result in results) else [made]
 
 
-def _score(sets: Sequence[ResultSet]) -> Cell:
-    of = SeveralRuns(sets).summary if len(sets) > 1 else sets[0].summary
-    if of.chain:
-        return mean_cell(of.chain.average)
-    assert of.overall is not None
-    return rate_cell(of.overall)
-
-
-def _value(sets: Sequence[ResultSet]) -> Mean | Rate:
-    """What :func:`_score` prints: an average chain length, or a share of successes."""
+def _score(sets: Sequence[ResultSet]) -> Mean | Rate:
+    """An average chain length, or a share of successes; of several seeds with an interval that knows of them."""
     of = SeveralRuns(sets).summary if len(sets) > 1 else sets[0].summary
     if of.chain:
         return of.chain.average
@@ -144,15 +136,23 @@ def _value(sets: Sequence[ResultSet]) -> Mean | Rate:
     return of.overall
 
 
+def _score_cell(sets: Sequence[ResultSet]) -> Cell:
+    score = _score(sets)
+    return mean_cell(score) if _chains(sets) and isinstance(score, Mean) else rate_cell(score)
+
+
+def _chains(sets: Sequence[ResultSet]) -> bool:
+    return sets[0].summary.kind == "chains"
+
+
 def figures(results: Sequence[RowResult]) -> dict[str, str]:
     """Every evaluation's rows with their intervals, drawn; the dashed line is the blind control."""
     drawn = {}
     control = next((result.row.name for result in results if result.row.control), "")
-    for name in results[0].sets:
-        found = {result.row.name: _value(result.sets[name]) for result in results}
-        chains = results[0].sets[name][0].summary.kind == "chains"
-        heading = f"{name}: {'average chain length' if chains else 'success'}"
-        drawn[heading] = ranges(found, control, percent=not chains)
+    for name, sets in results[0].sets.items():
+        heading = f"{name}: {'average chain length' if _chains(sets) else 'success'}"
+        scores = {result.row.name: _score(result.sets[name]) for result in results}
+        drawn[heading] = ranges(scores, control, percent=not _chains(sets))
     return drawn
 
 
@@ -160,8 +160,7 @@ def _difference(base: RowResult, other: RowResult, name: str) -> Cell:
     if other is base:
         return Cell("–")
     found = difference(base.sets[name], other.sets[name])
-    chains = base.sets[name][0].summary.kind == "chains"
-    scale, digits = (1, 2) if chains else (100, 1)
+    scale, digits = (1, 2) if _chains(base.sets[name]) else (100, 1)
     text, low, high = (f"{scale * each:+.{digits}f}".replace("-", "−") for each in (found.value, found.low, found.high))
     return Cell(text, (low, high))
 

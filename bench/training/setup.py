@@ -16,7 +16,7 @@ from vla_bench.bench.protocol import canonical_json, to_plain
 from vla_bench.bench.setup.config import GROUPS, Config, build, config_from_plain, config_to_plain
 from vla_bench.bench.setup.presets import compose_words
 from vla_bench.policies.identity.digests import digest_of
-from vla_bench.policies.identity.files import folder_files
+from vla_bench.policies.identity.files import files_of
 from vla_bench.policies.vla.options import VlaOptions
 from vla_bench.policies.vla.training.config import TrainingConfig
 
@@ -118,18 +118,16 @@ def identity_of(setup: TrainingSetup, data: str, validation: str) -> dict[str, A
 
 
 def content_of(checkpoint: str | Path) -> str:
-    """Digest (16 hexadecimal digits) of a checkpoint's files, wherever they are.
+    """Digest (16 hexadecimal digits) of a checkpoint's files, wherever they are; of a sharded one, all that it lists.
 
     Raises:
         ConfigError: it cannot be read.
     """
-    path = Path(checkpoint)
     try:
-        files = folder_files(path) if path.is_dir() else [path]
-        lines = [f"{'' if each == path else each.relative_to(path)} {digest_of(each)}" for each in files]
+        lines = [f"{name} {digest_of(file)}" for name, file in sorted(files_of(Path(checkpoint)).items())]
     except OSError as error:
         raise ConfigError(f"{checkpoint} cannot be read: {error.strerror}") from None
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def folder_of(setup: TrainingSetup, identity: Mapping[str, Any]) -> Path:

@@ -8,6 +8,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,8 @@ def _meant(text: str, place: Path) -> list[Path]:
 def _take(label: str, path: Path, found: dict[str, Path], remarks: list[str], left_out: Path | None) -> None:
     if path.is_file():
         found[label] = path
-        if path.name.endswith(_INDEX):
-            for shard in _shards(path):
-                found[f"{label.rpartition(path.name)[0]}{shard.name}"] = shard
+        for shard in _shards(path):
+            found[f"{label.rpartition(path.name)[0]}{shard.name}"] = shard
         return
     if not path.is_dir():
         return  # a device, a socket
@@ -159,7 +159,24 @@ def folder_files(folder: Path, left_out: Path | None = None) -> list[Path]:
     return sorted(files)
 
 
+def files_of(path: Path) -> dict[str, Path]:
+    """The files that a checkpoint is, by name: all of a folder, a single one, or an index and the files it lists.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    if path.is_dir():
+        return {str(file.relative_to(path)): file for file in folder_files(path)}
+    if not path.exists():
+        raise FileNotFoundError(ENOENT, "there is no such file", str(path))
+    shards = {str(shard.relative_to(path.parent)): shard for shard in _shards(path)}
+    return {"": path, **shards}
+
+
 def _shards(index: Path) -> list[Path]:
+    """The files that the list of a sharded checkpoint names; none of any other file."""
+    if not index.name.endswith(_INDEX):
+        return []
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -26,6 +26,7 @@ from vla_bench.bench.setup.presets import FOLDER
 from vla_bench.bench.training import ablation_run
 from vla_bench.bench.training.ablation_plan import BLIND, plan, read_preset
 from vla_bench.bench.training.ablation_table import NUMBERS, REPORT, TABLE
+from vla_bench.bench.training.setup import content_of
 
 LEARNED = sorted(path.stem for path in (FOLDER / "ablation").glob("learned_*.yaml"))
 SIZES = ("laptop", "seeing", "paper")
@@ -66,6 +67,8 @@ def test_a_row_may_be_of_one_size_only() -> None:
     rows = {size: [row.name for row in plan("learned_readout", [f"size={size}"]).rows] for size in SIZES}
     assert rows["laptop"] == ["action token", "all tokens", "pooling", "resampler", BLIND]
     assert rows["seeing"] == rows["laptop"]
+    for row, other in zip(*(plan("learned_structure", [f"size={each}"]).rows for each in SIZES[:2]), strict=True):
+        assert [word for word in row.train if "policy.model" in word] == [w for w in other.train if "policy.model" in w]
     assert rows["paper"] == [name for name in rows["laptop"] if name != "all tokens"]
     with pytest.raises(ConfigError, match="rows=all tokens: there is no such row"):
         plan("learned_readout", ["size=paper", "rows=all tokens|pooling"])
@@ -108,6 +111,10 @@ def test_rows_are_trained_once_evaluated_and_compared(
     (tmp_path / "small.yaml").write_text(SIZE)
     words = [f"ablation={tmp_path / 'toy.yaml'}", f"size={tmp_path / 'small.yaml'}", f"train.data={data}"]
     words += [f"run.results={tmp_path / 'results'}"]
+    taught = ["policy=vla_tiny", "policy.model.window=1", f"train.data={data}", "train.steps=1", "train.batch=4"]
+    taught += [f"run.results={tmp_path}", "run.name=taught", "train.device=cpu", "train.threads=1"]
+    assert command(["train", *taught]) == 0
+    words += [f"train.vision_from={tmp_path / 'taught' / 'last'}"]
     begun = []
 
     def child(line: list[str], **more: object) -> subprocess.CompletedProcess:
@@ -134,6 +141,8 @@ def test_rows_are_trained_once_evaluated_and_compared(
     (first,) = (line for line in text.splitlines() if line.startswith("| one frame") and "2.19" in line)
     assert first.endswith("| 2.19 |") and "2 seeds" in text
     assert "backbone (arXiv 2412.14058 v1/v3): KosMos one-step continuous (table III, ABCD_D)." in text
+    eyes = content_of(tmp_path / "taught" / "last")
+    assert f"Every row begins with the vision tower of checkpoint {eyes} (train.vision_from)." in text
     page = (folder / REPORT).read_text()
     assert page.startswith("<!doctype html>") and page.count("<svg") == 1
     for row in numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -224,21 +225,32 @@ def test_eyes_that_do_not_fit_are_refused(data: Path, tmp_path: Path) -> None:
         make_run(data, structure, steps=1).train(tmp_path / name)
         return str(tmp_path / name / "last")
 
-    small = {"backbone": "small", "image_size": 100, "gripper_image_size": 42}
-    for checkpoint, structure, said in [
-        (last("blind", blind=True), {}, "is a blind policy, whose eyes saw nothing"),
-        (last("static", gripper_camera=False), {}, "has not seen the gripper camera; type policy.model.gripper_camera"),
-        (last("tiny"), small, "saw static images of .* pixels, and these are of 100; type policy.model.image_size="),
-        (last("small", **small), {**small, "gripper_image_size": 64}, "type policy.model.gripper_image_size=42"),
+    def saw(checkpoint: str, **changed: Any) -> str:
+        """The same weights with another description."""
+        folder = Path(shutil.copytree(checkpoint, tmp_path / "-".join(changed)))
+        described = json.loads((folder / "vla.json").read_text())
+        (folder / "vla.json").write_text(json.dumps({**described, **changed}))
+        return str(folder)
+
+    blind, tiny, small = last("blind", blind=True), last("tiny"), last("small", backbone="small")
+    side = make_run(data).model.config.image_size
+    for checkpoint, said in [
+        (blind, "is a blind policy, whose eyes saw nothing"),
+        (f"{blind}/model.safetensors", "is a blind policy, whose eyes saw nothing"),
+        (last("static", gripper_camera=False), "has not seen the gripper camera; type policy.model.gripper_camera"),
+        (saw(tiny, image_size=7), f"saw static images of 7 pixels, and these are of {side}; type policy.model.image_"),
+        (saw(tiny, gripper_image_size=9), r"saw gripper .*; type policy\.model\.gripper_image_size=9"),
+        (small, "has backbone=small, and this is tiny; give a checkpoint of the same"),
     ]:
         with pytest.raises(PolicyError, match=said):
-            make_run(data, structure, vision_from=checkpoint)
-    bare = tmp_path / "small" / "last" / "model.safetensors"
+            make_run(data, vision_from=checkpoint)
+    other, narrow = tmp_path / "other.pt", tmp_path / "narrow.pt"  # nothing beside them says what they saw
+    torch.save(weights(tmp_path / "small"), other)
+    torch.save({name: each[..., :1] for name, each in weights(tmp_path / "tiny").items()}, narrow)
     with pytest.raises(PolicyError, match="has not the vision tower of backbone=tiny: it lacks backbone"):
-        make_run(data, vision_from=str(bare))
-    torch.save({name: each[..., :1] for name, each in weights(tmp_path / "tiny").items()}, tmp_path / "narrow.pt")
+        make_run(data, vision_from=str(other))
     with pytest.raises(PolicyError, match="a vision tower of another shape: backbone"):
-        make_run(data, vision_from=str(tmp_path / "narrow.pt"))
+        make_run(data, vision_from=str(narrow))
 
 
 def test_going_on_gives_the_same_weights(data: Path, tmp_path: Path) -> None:

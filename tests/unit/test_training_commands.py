@@ -13,7 +13,7 @@ from vla_bench.bench.training.curves import chart, sparkline, thinned
 from vla_bench.bench.training.journal import STEPS, TrainingJournal, read_training
 from vla_bench.bench.training.page import render
 from vla_bench.bench.training.rates import expand
-from vla_bench.bench.training.setup import evaluation_config, folder_of, identity_of, load_training
+from vla_bench.bench.training.setup import content_of, evaluation_config, folder_of, identity_of, load_training
 from vla_bench.policies.vla.training.config import TrainingConfig
 
 
@@ -73,6 +73,20 @@ def test_what_it_begins_with_counts_by_its_content_wherever_it_is(word, tmp_path
 
     assert name(f"{word}={one}") == name(f"{word}={other}")
     assert len({name(), name(f"{word}={one}"), name(f"{word}={third}"), name(f"{word}={one}/part/weights.bin")}) == 4
+
+
+def test_all_files_of_a_sharded_checkpoint_count(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}))
+    (tmp_path / "one.safetensors").write_text("one")
+    (tmp_path / "two.safetensors").write_text("two")
+    before = content_of(index)
+    (tmp_path / "beside.safetensors").write_text("no part of it")
+    assert content_of(index) == before
+    (tmp_path / "two.safetensors").write_text("owt")
+    assert content_of(index) != before
+    with pytest.raises(ConfigError, match=r"absent\.pt cannot be read: there is no such file"):
+        content_of(tmp_path / "absent.pt")
 
 
 def test_a_checkpoint_is_evaluated_by_its_own_structure(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.backbones import backbone_class
 from vla_bench.policies.vla.checkpoints import OWN_CONFIG, read_tensors, some_names
 from vla_bench.policies.vla.config import VlaConfig
 from vla_bench.policies.vla.model import VlaModel
@@ -24,8 +25,9 @@ def take_vision_tower(model: VlaModel, checkpoint: str | Path, *, trust: bool = 
         PolicyError: it has no such tower, one of another shape, or one that saw other images.
     """
     said = f"train.vision_from={checkpoint}"
-    if (structure := Path(checkpoint) / OWN_CONFIG).is_file():
-        _check_images(said, read_config(structure), model.config)
+    folder = Path(checkpoint) if Path(checkpoint).is_dir() else Path(checkpoint).parent
+    if (structure := folder / OWN_CONFIG).is_file():
+        _check_seen(said, read_config(structure), model.config)
     found = read_tensors(checkpoint, trust=trust)
     tower = model.adapter.vision_tower()
     own = {id(each) for each in (*tower.parameters(), *tower.buffers())}
@@ -47,7 +49,12 @@ def take_vision_tower(model: VlaModel, checkpoint: str | Path, *, trust: bool = 
             each.copy_(found[name])
 
 
-def _check_images(said: str, theirs: VlaConfig, ours: VlaConfig) -> None:
+def _check_seen(said: str, theirs: VlaConfig, ours: VlaConfig) -> None:
+    one_class, other_class = backbone_class(theirs.backbone), backbone_class(ours.backbone)
+    if not (issubclass(one_class, other_class) or issubclass(other_class, one_class)):
+        raise PolicyError(
+            f"{said} has backbone={theirs.backbone}, and this is {ours.backbone}; give a checkpoint of the same"
+        )
     if theirs.blind:
         raise PolicyError(f"{said} is a blind policy, whose eyes saw nothing; give one that sees")
     for camera in ("static", "gripper") if ours.gripper_camera else ("static",):
