@@ -62,7 +62,7 @@ def _typed(script: str, interpreter: str) -> str:
     if path.name != INSTALLED:
         return INSTALLED
     found = shutil.which(INSTALLED)
-    return INSTALLED if found and Path(found).samefile(script) else shlex.quote(script)
+    return INSTALLED if found and path.exists() and path.samefile(found) else shlex.quote(script)
 
 
 def is_checkout() -> bool:

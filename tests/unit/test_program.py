@@ -33,6 +33,18 @@ def test_name(monkeypatch, script, interpreter, program, evaluation):
     assert naming.evaluation() == (evaluation or program)
 
 
+@pytest.mark.parametrize("installed", ["there", "elsewhere"])
+def test_the_installed_program_has_its_short_name_where_the_shell_finds_it(monkeypatch, tmp_path, installed):
+    for name in ("there", "elsewhere"):
+        program = tmp_path / name / naming.INSTALLED
+        program.parent.mkdir()
+        program.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "there"))
+    typed = str(tmp_path / installed / naming.INSTALLED)
+    assert naming._typed(typed, "python") == (naming.INSTALLED if installed == "there" else typed)
+    assert naming._typed("/x/bin/vla-bench", "python") == "/x/bin/vla-bench"  # gone since, or never there
+
+
 def test_examples_in_help_are_as_typed(monkeypatch):
     monkeypatch.setenv("VLA_BENCH_PROGRAM", "python run_benchmark.py")
     shown = naming.as_typed("vla-bench run policy=stub   \nvla-bench doctor")
