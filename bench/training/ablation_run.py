@@ -181,7 +181,7 @@ def action_loss(contents: TrainingJournalContents) -> float:
             "rates are chosen on held-out data; type train.held_out=0.05, or a single train.learning_rate"
         )
     chosen = contents.header["identity"]["train"]
-    taught = taught_shares(chosen.get("scene_loss", 0.0), chosen.get("waypoint_loss", 0.0))
+    taught = taught_shares(*(chosen.get(f"{loss}_loss", 0.0) for loss in ("scene", "waypoint", "subject")))
     losses = checks[-1]["losses"]
     return losses["total"] - sum(share * losses[name] for name, share in taught.items() if name in losses)
 

@@ -101,6 +101,8 @@ def identity_of(setup: TrainingSetup, data: str, validation: str) -> dict[str, A
     """What a training run's folder belongs to; ``data`` and ``validation`` are digests."""
     apart = (*PLACEMENT, "vision_from")
     chosen = {name: value for name, value in to_plain(setup.train).items() if name not in apart}
+    if not setup.train.subject_loss:
+        del chosen["subject_loss"]  # as in runs from before it was asked
     chosen |= {"data": data, "validation_data": validation}
     weights = {"checkpoint": setup.options.checkpoint, "vision_from": setup.train.vision_from}
     return {

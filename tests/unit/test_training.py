@@ -103,7 +103,7 @@ def test_further_frames_are_drawn_by_the_batch_and_shared_among_processes(data: 
     losses: list[dict[str, Any]] = []
     run.train(tmp_path, watch=losses.append)
     assert losses[0]["scene"] > 0
-    with pytest.raises(PolicyError, match=r"looked at for train\.scene_loss, which is 0"):
+    with pytest.raises(PolicyError, match=r"looked at for train\.scene_loss and train\.subject_loss, which"):
         TrainingConfig(scene_frames=2)
 
 

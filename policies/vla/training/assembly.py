@@ -28,6 +28,7 @@ from vla_bench.policies.vla.training.normalisation import quantile_bounds
 from vla_bench.policies.vla.training.pictures import CAMERAS
 from vla_bench.policies.vla.training.scene import add_scene_head
 from vla_bench.policies.vla.training.step import forward
+from vla_bench.policies.vla.training.subject import add_subject_head, check_named
 from vla_bench.policies.vla.training.trainable import choose, set_dropout, set_gradient_checkpointing
 from vla_bench.policies.vla.training.vision_tower import take_vision_tower
 from vla_bench.policies.vla.training.waypoint import add_waypoint_head
@@ -82,6 +83,9 @@ def assemble(
             add_scene_head(built.model, config.scene_loss)
         if config.waypoint_loss:
             add_waypoint_head(built.model, config.waypoint_loss)
+        if config.subject_loss:
+            check_named([data.annotations[number].task for number in kept], data.folder)
+            add_subject_head(built.model, config.subject_loss)
     if config.dropout is not None:
         set_dropout(built.model, config.dropout)
     if config.gradient_checkpointing:

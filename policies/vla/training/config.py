@@ -69,9 +69,13 @@ class TrainingConfig:
     scene_loss: float = 0.0
     """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
     scene_frames: int = 0
-    """Further frames a step looks at for scene_loss: of no annotation if there are such, else of those trained on."""
+    """Further frames a step looks at for scene_loss and subject_loss: of no annotation if there are such, else of those
+    trained on."""
     waypoint_loss: float = 0.0
     """Weight of a loss that asks the action head's input where the gripper next opens or closes; 0 for none."""
+    subject_loss: float = 0.0
+    """Weight of a loss that asks the action head's input, of the further frames, where the block is that an instruction
+    names; 0 for none."""
     normalise: Normalisation = "quantiles"
     """Scaling of the arm: each number by its own q01 and q99 in the data, or as policy.model.norm says."""
     stride: int = 1
@@ -143,9 +147,14 @@ class TrainingConfig:
                 raise PolicyError(f"train.{name}={value:g}: {what}a number above 0 is wanted{_EXAMPLES.get(name, '')}")
         if self.vision_rate is not None and not (math.isfinite(self.vision_rate) and self.vision_rate > 0):
             raise PolicyError(f"train.vision_rate={self.vision_rate:g}: a number above 0 is wanted, or null")
-        if self.scene_frames and not self.scene_loss:
-            raise PolicyError("train.scene_frames are looked at for train.scene_loss, which is 0; type one, e.g. 0.3")
-        for name in ("weight_decay", "clip", "warmup_epochs", "colour", "scene_loss", "waypoint_loss"):
+        if self.scene_frames and not (self.scene_loss or self.subject_loss):
+            raise PolicyError(
+                "train.scene_frames are looked at for train.scene_loss and train.subject_loss, which are 0; type one, "
+                "e.g. 0.3"
+            )
+        if self.subject_loss and not self.scene_frames:
+            raise PolicyError("train.subject_loss asks of further frames; type how many, e.g. train.scene_frames=48")
+        for name in ("weight_decay", "clip", "warmup_epochs", "colour", "scene_loss", "waypoint_loss", "subject_loss"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise PolicyError(f"train.{name}={value:g}: a number of at least 0 is wanted")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,7 @@ from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.pictures import Pictures
 from vla_bench.policies.vla.training.sampling import LOOKS
 from vla_bench.policies.vla.training.step import Looks, TrainingBatch
+from vla_bench.policies.vla.training.subject import named_block, subjects
 from vla_bench.policies.vla.training.waypoint import waypoints
 
 
@@ -240,7 +242,8 @@ class WindowItems:
         count = self.training.scene_frames
         if not count:
             return None
-        drawn = np.random.default_rng([self.training.seed, LOOKS, number]).integers(len(self._free), size=count)
+        generator = np.random.default_rng([self.training.seed, LOOKS, number])
+        drawn = generator.integers(len(self._free), size=count)
         frames = self._free[drawn][place[0] :: place[1]]
         read = self.dataset.frames(frames, ["scene_obs", "robot_obs"])
         images = {
@@ -248,7 +251,38 @@ class WindowItems:
             for camera, pixels in self._pictures.of(frames[:, None], [None] * len(frames), augment=False).items()
         }
         scene, tool = (torch.from_numpy(read[key]) for key in ("scene_obs", "robot_obs"))
-        return Looks(images["static"], images.get("gripper"), scene, tool[:, :6])
+        looks = Looks(images["static"], images.get("gripper"), scene, tool[:, :6])
+        if not self.training.subject_loss:
+            return looks
+        asked = self._naming[generator.integers(len(self._naming), size=count)][place[0] :: place[1]]
+        return self._asked(looks, asked, read)
+
+    def _asked(self, looks: Looks, annotations: np.ndarray, read: Mapping[str, np.ndarray]) -> Looks:
+        """Further frames, each with the instruction of an annotation that names a block, as if it was to be acted on.
+
+        Args:
+            annotations: (M,) numbers of the data set's.
+            read: ``scene_obs`` and ``robot_obs`` of the frames.
+        """
+        shape, chosen = self.structure, [self.dataset.annotations[number] for number in annotations]
+        states = read["robot_obs"][:, None, list(shape.state_numbers)] if shape.state_token else None
+        nothing = np.zeros((1, shape.chunk, 7), np.float32), np.ones((1, shape.chunk), bool)
+        text, text_mask, labels = self._text([Item({}, *nothing, None, each.instruction) for each in chosen])
+        blocks = np.array([named_block(each.task) for each in chosen], np.int64)
+        return dataclasses.replace(
+            looks,
+            text=text,
+            text_mask=text_mask,
+            labels=labels,
+            state=None if states is None else torch.from_numpy(states),
+            subject=torch.from_numpy(subjects(blocks, read["scene_obs"], read["robot_obs"])),
+        )
+
+    @cached_property
+    def _naming(self) -> np.ndarray:
+        """Numbers of the annotations that name a block, among those whose windows are taken."""
+        taken = range(len(self.dataset.annotations)) if self.annotations is None else self.annotations
+        return np.array([number for number in taken if named_block(self.dataset.annotations[number].task) is not None])
 
     @cached_property
     def _free(self) -> np.ndarray:

@@ -13,7 +13,14 @@ from vla_bench.policies.vla.fusion import VISION, Batch, Frame, Layout, join
 from vla_bench.policies.vla.heads import HeadOutput
 from vla_bench.policies.vla.losses import IGNORE, action_losses, bin_losses, token_losses, total_loss
 from vla_bench.policies.vla.model import VlaModel
-from vla_bench.policies.vla.training.taught import SCENE_HEAD, WAYPOINT, WAYPOINT_HEAD, taught_shares_of
+from vla_bench.policies.vla.training.taught import (
+    SCENE_HEAD,
+    SUBJECT,
+    SUBJECT_HEAD,
+    WAYPOINT,
+    WAYPOINT_HEAD,
+    taught_shares_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,16 @@ class Looks:
     """(M, 24)."""
     tool: Tensor
     """(M, 6)."""
+    text: Tensor | None = None
+    """(M, T) prompt ids of instructions that name a block; for a policy that generates tokens (M, 1, T')."""
+    text_mask: Tensor | None = None
+    """As ``text``, nonzero where attended to."""
+    labels: Tensor | None = None
+    """(M, 1, T'), of a policy that generates tokens: which are no :data:`~vla_bench.policies.vla.losses.IGNORE`."""
+    state: Tensor | None = None
+    """(M, 1, n) robot states."""
+    subject: Tensor | None = None
+    """(M, 3) where the block is from the tool (:func:`vla_bench.policies.vla.training.subject.subjects`)."""
 
     def to(self, device: torch.device) -> Looks:
         """The same on a device."""
@@ -117,7 +134,7 @@ def forward(
         static = torch.cat([static, looks.static])
         gripper = None if gripper is None or looks.gripper is None else torch.cat([gripper, looks.gripper])
     seen = model.encode_frames(static, gripper)
-    looking = _looking(model, batch, seen)
+    looking = _looking(model, batch, seen) | _asking(model, looks, seen[windows * frames :])
     images = seen[: windows * frames].unflatten(0, (windows, frames))
     if model.config.generates_tokens:
         return _forward_tokens(model, batch, images, looking, keep_padding)
@@ -155,42 +172,49 @@ def _forward_tokens(
     model: VlaModel, batch: TrainingBatch, images: Tensor, looking: dict[str, Tensor], keep_padding: bool
 ) -> Forward:
     windows, frames = images.shape[:2]
-    text = model.embed_text(batch.text)
-    whole = batch.text.shape[-1]
-    ends = torch.arange(1, whole + 1, device=batch.text_mask.device) * (batch.text_mask != 0)
-    lengths = torch.full_like(ends.amax(-1), whole) if keep_padding else ends.amax(-1)
-    rows = join(
-        [
-            [
-                Frame(text[b, w, : lengths[b, w]], batch.text_mask[b, w, : lengths[b, w]], images[b, w])
-                for w in range(frames)
-            ]
-            for b in range(windows)
-        ],
-        token_layout(model),
-        None,
-    )
+    rows, kept = _token_rows(model, batch.text, batch.text_mask, images, keep_padding)
     hidden = model.hidden(rows)
     logits = model.adapter.logits(hidden)
     labels = None
     extra = looking
     if batch.labels is not None:
-        labels = torch.full(rows.kinds.shape, IGNORE, dtype=torch.int64, device=logits.device)
-        kept = torch.arange(whole, device=lengths.device) < lengths[..., None]
-        written = (rows.kinds != VISION) & (rows.kinds >= 0)
-        labels[written] = batch.labels[kept].to(logits.device)
+        labels = _in_rows(rows, batch.labels[kept], IGNORE)
         if hasattr(model, WAYPOINT_HEAD):
-            begins = torch.zeros_like(labels, dtype=torch.bool)
-            begins[written] = _first_labels(batch.labels)[kept].to(logits.device)
-            before = hidden[:, :-1][begins[:, 1:]]  # what the first action token of each frame is predicted from
+            before = _before_actions(rows, hidden, batch.labels, kept)
             extra |= _going(model, batch, before.unflatten(0, (windows, frames)))
     return Forward(rows, None, logits=logits, labels=labels, extra=extra)
 
 
-def _first_labels(labels: Tensor) -> Tensor:
-    """(B, W, T') bool, where each frame's first label is."""
+def _token_rows(model: VlaModel, ids: Tensor, mask: Tensor, images: Tensor, keep_padding: bool) -> tuple[Batch, Tensor]:
+    """Rows of a policy that generates tokens, and (B, W, T') bool, which of ``ids`` (B, W, T') are in them."""
+    windows, frames = images.shape[:2]
+    text = model.embed_text(ids)
+    whole = ids.shape[-1]
+    ends = torch.arange(1, whole + 1, device=mask.device) * (mask != 0)
+    lengths = torch.full_like(ends.amax(-1), whole) if keep_padding else ends.amax(-1)
+    rows = join(
+        [
+            [Frame(text[b, w, : lengths[b, w]], mask[b, w, : lengths[b, w]], images[b, w]) for w in range(frames)]
+            for b in range(windows)
+        ],
+        token_layout(model),
+        None,
+    )
+    return rows, torch.arange(whole, device=lengths.device) < lengths[..., None]
+
+
+def _in_rows(rows: Batch, values: Tensor, fill: int) -> Tensor:
+    """(B, S) ``values`` of the ids that are in rows, at their places; ``fill`` elsewhere."""
+    placed = torch.full(rows.kinds.shape, fill, dtype=values.dtype, device=rows.embeds.device)
+    placed[(rows.kinds != VISION) & (rows.kinds >= 0)] = values.to(placed.device)
+    return placed
+
+
+def _before_actions(rows: Batch, hidden: Tensor, labels: Tensor, kept: Tensor) -> Tensor:
+    """(frames of all rows, d) hidden states that the first action token of each frame is predicted from."""
     wanted = labels != IGNORE
-    return wanted & (wanted.cumsum(-1) == 1)
+    begins = _in_rows(rows, (wanted & (wanted.cumsum(-1) == 1))[kept], False)
+    return hidden[:, :-1][begins[:, 1:]]
 
 
 def _looking(model: VlaModel, batch: TrainingBatch, seen: Tensor) -> dict[str, Tensor]:
@@ -206,6 +230,25 @@ def _looking(model: VlaModel, batch: TrainingBatch, seen: Tensor) -> dict[str, T
         scene, tool = torch.cat([scene, batch.looks.scene]), torch.cat([tool, batch.looks.tool])
     sides = {camera: model.config.image_side(camera) for camera in ("static", "gripper")}
     return model.scene_head(seen, scene, tool, sides)
+
+
+def _asking(model: VlaModel, looks: Looks | None, images: Tensor) -> dict[str, Tensor]:
+    """The loss of the subject head (:mod:`vla_bench.policies.vla.training.subject`), if the model has one.
+
+    Args:
+        images: (M, cameras, V, d) tokens of the further frames.
+    """
+    if looks is None or looks.text is None or looks.text_mask is None or not hasattr(model, SUBJECT_HEAD):
+        return {}
+    images = images.unsqueeze(1)
+    if looks.labels is not None:
+        rows, kept = _token_rows(model, looks.text, looks.text_mask, images, keep_padding=False)
+        features = _before_actions(rows, model.hidden(rows), looks.labels, kept)
+    else:
+        state = None if looks.state is None else model.encode_state(looks.state)
+        rows = model.join(model.rows(model.embed_text(looks.text), looks.text_mask, images, state))
+        features = model.features(rows, model.hidden(rows))[0].reshape(len(images), -1)
+    return {SUBJECT: model.subject_head(features, looks.subject)}
 
 
 def _going(model: VlaModel, batch: TrainingBatch, features: Tensor) -> dict[str, Tensor]:

@@ -15,11 +15,18 @@ from vla_bench.policies.vla.losses import IGNORE
 from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.scene import blocks_seen
 from vla_bench.policies.vla.training.step import TrainingBatch
-from vla_bench.policies.vla.training.taught import POINTING, SCENE, SCENE_HEAD, WAYPOINT, taught_shares_of
+from vla_bench.policies.vla.training.taught import (
+    POINTING,
+    SCENE,
+    SCENE_HEAD,
+    SUBJECT,
+    WAYPOINT,
+    taught_shares_of,
+)
 
 LABELS, CLIP_TEXT, TALK = "labels", "clip_text", "vl_cotrain"
 """The action's losses, and those of instructions and of conversations."""
-KINDS = (LABELS, TALK, CLIP_TEXT, SCENE, *POINTING.values(), WAYPOINT)
+KINDS = (LABELS, TALK, CLIP_TEXT, SCENE, *POINTING.values(), WAYPOINT, SUBJECT)
 """Losses that are means of different things."""
 
 
@@ -42,6 +49,7 @@ def counts_in(batch: TrainingBatch, model: VlaModel, words: int = 0) -> list[int
         CLIP_TEXT: windows,
         WAYPOINT: windows,
         SCENE: windows * frames + looks,
+        SUBJECT: looks,
     }
     if hasattr(model, SCENE_HEAD) and batch.scene is not None and batch.tool is not None:
         for camera in model.scene_head.cameras:

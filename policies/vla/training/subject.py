@@ -1,0 +1,73 @@
+"""A loss that asks the action head's input where the block is that the instruction names.
+
+Demonstrations show few tables, and what a network learns from them about "the red block" and the way there holds for
+those tables. Any further frame will do to ask for it: an instruction that names a block is drawn for it, the network
+reads both as if it had to act, and a small head has to say where that block is, seen from the tool. Nobody has to act
+on these frames. The head is thrown away afterwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vla_bench.policies.errors import PolicyError
+from vla_bench.policies.vla.model import VlaModel
+from vla_bench.policies.vla.training.taught import SUBJECT_HEAD
+
+BETA = 0.1
+HIDDEN = 256
+REACH = 0.15
+"""Metres that count as 1."""
+BLOCKS = ("red", "blue", "pink")
+"""In the order in which ``scene_obs`` has them."""
+
+
+class SubjectHead(nn.Module):
+    """(N, features) to what :func:`subjects` says."""
+
+    def __init__(self, features: int, ratio: float):
+        """``features``: numbers the action head reads. ``ratio``: weight of the loss."""
+        super().__init__()
+        self.ratio = ratio
+        self.mlp = nn.Sequential(nn.Linear(features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 3))
+
+    def forward(self, features: Tensor, wanted: Tensor) -> Tensor:
+        """The loss: smooth L1 between what is read off and ``wanted`` (N, 3)."""
+        return functional.smooth_l1_loss(self.mlp(features.float()), wanted.to(features.device), beta=BETA)
+
+
+def named_block(task: str) -> int | None:
+    """Which of :data:`BLOCKS` a task of CALVIN is about; None where it names none."""
+    return next((number for number, colour in enumerate(BLOCKS) if f"_{colour}_block" in task), None)
+
+
+def subjects(blocks: np.ndarray, scene: np.ndarray, tool: np.ndarray) -> np.ndarray:
+    """Where blocks are from the tool.
+
+    Args:
+        blocks: (M,) numbers of :data:`BLOCKS`.
+        scene: (M, 24) ``scene_obs``.
+        tool: (M, 6 or more) ``robot_obs``.
+
+    Returns:
+        (M, 3) float32, along the axes of the world, 0.15 m as 1.
+    """
+    places = scene[:, 6:].reshape(-1, 3, 6)[np.arange(len(scene)), blocks, :3]
+    return ((places - tool[:, :3]) / REACH).astype(np.float32)
+
+
+def add_subject_head(model: VlaModel, ratio: float) -> None:
+    """Gives the model a head for the loss."""
+    features = model.adapter.hidden_size() * (1 if model.config.generates_tokens else model.config.latent)
+    model.add_module(SUBJECT_HEAD, SubjectHead(features, ratio).to(model.device))
+
+
+def check_named(tasks: list[str], folder: object) -> None:
+    """PolicyError: no task names a block, so that there is nothing to ask."""
+    if not any(named_block(task) is not None for task in tasks):
+        raise PolicyError(
+            "train.subject_loss asks where the block is that an instruction names, and of those trained on in "
+            f"{folder} none does; drop train.subject_loss"
+        )
