@@ -20,6 +20,7 @@ pytest.importorskip("accelerate")
 
 from safetensors import torch as safetensors  # noqa: E402
 
+from vla_bench.envs.calvin.dataset import RecordedAnnotation  # noqa: E402
 from vla_bench.start import command  # noqa: E402
 
 KILLS = int(os.environ.get("TRAINING_KILLS", "2"))
@@ -29,6 +30,16 @@ STEPS = 24
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_set(tmp_path_factory.mktemp("set"), count=6)
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set whose instructions name blocks."""
+    named = (
+        RecordedAnnotation(0, 6, "lift_red_block_table", "grasp and lift the red block"),
+        RecordedAnnotation(6, 12, "push_blue_block_left", "slide the blue block to the left"),
+    )
+    return write_set(tmp_path_factory.mktemp("blocks"), count=6, annotations=named)
 
 
 def words(data: Path, results: Path, name: str, *more: str) -> list[str]:
@@ -123,6 +134,7 @@ TAUGHT = (
     "train.scene_loss=0.3",
     "train.scene_frames=6",
     "train.waypoint_loss=0.3",
+    "train.subject_loss=0.3",
     "train.stride=2",
 )
 
@@ -148,11 +160,11 @@ def test_a_signal_to_all_its_processes_saves_too(data: Path, tmp_path: Path, num
     [(), TAUGHT, (*TAUGHT, "train.sharded=true", "train.accumulate=2", "train.lora_r=2")],
     ids=["tiny", "taught", "sharded"],
 )
-def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path, preset: tuple[str, ...]) -> None:
+def test_two_processes_learn_what_one_does(blocks: Path, tmp_path: Path, preset: tuple[str, ...]) -> None:
     """The second's losses are means of things of which the processes hold unequally many."""
     more = ["train.steps=4", "train.dropout=0", "train.precision=fp32", "train.held_out=0.3", *preset]
-    finish(words(data, tmp_path, "one", *more))
-    finish_together(words(data, tmp_path, "two", *more))
+    finish(words(blocks, tmp_path, "one", *more))
+    finish_together(words(blocks, tmp_path, "two", *more))
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
     for key in one:
         if "losses" in one[key]:
@@ -163,7 +175,7 @@ def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path, preset: t
         for key, value in tensors[0].items():
             torch.testing.assert_close(tensors[1][key], value, rtol=0, atol=2e-5)
     if "train.scene_loss=0.3" in preset:
-        assert {"scene", "pointing_static", "pointing_gripper", "waypoint"} <= set(one["step", 1]["losses"])
+        assert {"scene", "pointing_static", "pointing_gripper", "waypoint", "subject"} <= set(one["step", 1]["losses"])
 
 
 @pytest.mark.slow
