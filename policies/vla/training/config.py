@@ -69,13 +69,11 @@ class TrainingConfig:
     scene_loss: float = 0.0
     """Weight of a loss that asks the images' tokens where things are, as scene_obs has it; 0 for none."""
     scene_frames: int = 0
-    """Further frames a step looks at for scene_loss and subject_loss: of no annotation if there are such, else of those
-    trained on."""
+    """Further frames a step looks at, for scene_loss and subject_loss; of no annotation if there are such."""
     waypoint_loss: float = 0.0
     """Weight of a loss that asks the action head's input where the gripper next opens or closes; 0 for none."""
     subject_loss: float = 0.0
-    """Weight of a loss that asks the action head's input, of the further frames, where the block is that an instruction
-    names; 0 for none."""
+    """Weight of a loss that asks of the further frames where the block is that an instruction names; 0 for none."""
     normalise: Normalisation = "quantiles"
     """Scaling of the arm: each number by its own q01 and q99 in the data, or as policy.model.norm says."""
     stride: int = 1
