@@ -172,9 +172,9 @@ def test_two_processes_learn_what_one_does(blocks: Path, tmp_path: Path, preset:
     for name in ("last", "best"):
         tensors = [safetensors.load_file(tmp_path / run / name / "model.safetensors") for run in ("one", "two")]
         assert tensors[0].keys() == tensors[1].keys()
-        for key, value in tensors[0].items():
-            # AdamW makes whole steps (1e-4) of gradients that are nearly nothing, and these differ most.
-            torch.testing.assert_close(tensors[1][key], value, rtol=0, atol=4e-5)
+        gaps = torch.cat([(tensors[1][key] - value).abs().flatten().float() for key, value in tensors[0].items()])
+        # AdamW makes whole steps (1e-4) of gradients that are nearly nothing: a few of these may differ by more.
+        assert (gaps > 2e-5).float().mean() < 1e-4 and gaps.max() < 1e-4
     if "train.scene_loss=0.3" in preset:
         assert {"scene", "pointing_static", "pointing_gripper", "waypoint", "subject"} <= set(one["step", 1]["losses"])
 

@@ -23,6 +23,7 @@ from vla_bench.policies.errors import PolicyError  # noqa: E402
 from vla_bench.policies.vla.config import VlaConfig  # noqa: E402
 from vla_bench.policies.vla.training.assembly import assemble  # noqa: E402
 from vla_bench.policies.vla.training.config import TrainingConfig  # noqa: E402
+from vla_bench.policies.vla.training.items import Item  # noqa: E402
 from vla_bench.policies.vla.training.loop import TrainingRun  # noqa: E402
 
 SMALL = {"backbone": "tiny", "hidden": 16, "lstm_layers": 1, "window": 2, "chunk": 3, "gripper_camera": True}
@@ -44,6 +45,7 @@ def make_run(
     return assemble(whole, config, dataset=data, annotations=annotations)
 
 
+NOTHING = np.zeros((1, 3, 7), np.float32), np.ones((1, 3), bool)
 STRUCTURES = (
     {},
     {"structure": "one_step", "head": "fc", "window": 1, "gripper_camera": True},
@@ -66,7 +68,11 @@ def test_a_subject_loss_asks_of_further_frames_where_the_named_block_is(
     assert whole.subject.shape == (6, 3) and len(whole.text) == len(whole.text_mask) == 6
     places = whole.scene[:, 6:].reshape(-1, 3, 6)[..., :3]
     found = (whole.subject * 0.15 + whole.tool[:, :3])[:, None]
-    assert bool(((places - found).norm(dim=-1).amin(-1) < 1e-5).all())
+    nearest = (places - found).norm(dim=-1).min(-1)
+    assert bool((nearest.values < 1e-5).all())
+    texts = items._text([Item({}, *NOTHING, None, each.instruction) for each in data.annotations[:3]])[0].tolist()
+    assert nearest.indices.tolist() == [texts.index(row) for row in whole.text.tolist()], "another block than is named"
+    assert len(set(nearest.indices.tolist())) > 1
     before = {name: each.clone() for name, each in run.model.named_parameters() if "subject_head" in name}
     losses: list[dict[str, Any]] = []
     run.train(tmp_path, watch=losses.append)
@@ -108,7 +114,7 @@ def test_named_blocks_and_where_they_are_from_the_tool() -> None:
     from vla_bench.envs.calvin.tasks import TASKS
     from vla_bench.policies.vla.training.subject import named_block, subjects
 
-    named = {task: named_block(task) for task in TASKS}
+    named = {task: named_block(task, ("red", "blue", "pink")) for task in TASKS}
     assert named["lift_red_block_table"] == 0 and named["push_blue_block_left"] == 1
     assert named["rotate_pink_block_right"] == 2 and named["lift_pink_block_drawer"] == 2
     assert named["stack_block"] is None and named["open_drawer"] is None
@@ -124,3 +130,20 @@ def test_a_subject_loss_that_can_ask_nothing_says_so(data: Any) -> None:
         TrainingConfig(subject_loss=0.3)
     with pytest.raises(PolicyError, match=r"names, and of those trained on in .* none does; drop train\.subject_loss"):
         make_run(data, subject_loss=0.3, scene_frames=2, annotations=[3])
+
+
+def test_blocks_are_counted_in_the_order_of_their_scene(data: Any) -> None:
+    from vla_bench.policies.vla.training.subject import block_order, named_block
+
+    def shown(*scenes: str | None) -> list[Any]:
+        return [dataclasses.replace(data.annotations[0], scene=scene) for scene in scenes]
+
+    assert block_order(shown("B", "D"), "set") == ("red", "blue", "pink")
+    assert block_order(shown("A"), "set") == ("pink", "blue", "red")
+    assert named_block("lift_red_block_table", block_order(shown("C"), "set")) == 1
+    with pytest.raises(PolicyError, match="another order in each of the scenes A, D of set; train on one"):
+        block_order(shown("D", "A"), "set")
+    with pytest.raises(PolicyError, match="of which scene the frames of set are, and its annotations do not say"):
+        block_order(shown(None), "set")
+    with pytest.raises(PolicyError, match="another order"):
+        make_run(subset(data, [*data.annotations[:2], *shown("A")]), subject_loss=0.3, scene_frames=2)

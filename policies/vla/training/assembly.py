@@ -64,6 +64,8 @@ def assemble(
     data = dataset if dataset is not None else _open(config)
     other = validation if validation is not None else _validation_set(config, data)
     kept, held = _split(data, config, annotations, hold_out=other is None)
+    if config.subject_loss:
+        check_named(data.annotations, kept, data.folder)
     structure = finished_structure(structure, config, data, kept, tiny=str(backbone_path) == TINY)
     built = build(
         structure,
@@ -84,7 +86,6 @@ def assemble(
         if config.waypoint_loss:
             add_waypoint_head(built.model, config.waypoint_loss)
         if config.subject_loss:
-            check_named([data.annotations[number].task for number in kept], data.folder)
             add_subject_head(built.model, config.subject_loss)
     if config.dropout is not None:
         set_dropout(built.model, config.dropout)

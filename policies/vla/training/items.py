@@ -28,7 +28,7 @@ from vla_bench.policies.vla.training.config import TrainingConfig
 from vla_bench.policies.vla.training.pictures import Pictures
 from vla_bench.policies.vla.training.sampling import LOOKS
 from vla_bench.policies.vla.training.step import Looks, TrainingBatch
-from vla_bench.policies.vla.training.subject import named_block, subjects
+from vla_bench.policies.vla.training.subject import block_order, named_block, subjects
 from vla_bench.policies.vla.training.waypoint import waypoints
 
 
@@ -268,7 +268,7 @@ class WindowItems:
         states = read["robot_obs"][:, None, list(shape.state_numbers)] if shape.state_token else None
         nothing = np.zeros((1, shape.chunk, 7), np.float32), np.ones((1, shape.chunk), bool)
         text, text_mask, labels = self._text([Item({}, *nothing, None, each.instruction) for each in chosen])
-        blocks = np.array([named_block(each.task) for each in chosen], np.int64)
+        blocks = np.array([named_block(each.task, self._order) for each in chosen], np.int64)
         return dataclasses.replace(
             looks,
             text=text,
@@ -281,8 +281,13 @@ class WindowItems:
     @cached_property
     def _naming(self) -> np.ndarray:
         """Numbers of the annotations that name a block, among those whose windows are taken."""
-        taken = range(len(self.dataset.annotations)) if self.annotations is None else self.annotations
-        return np.array([number for number in taken if named_block(self.dataset.annotations[number].task) is not None])
+        every = self.dataset.annotations
+        taken = range(len(every)) if self.annotations is None else self.annotations
+        return np.array([number for number in taken if named_block(every[number].task, self._order) is not None])
+
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
+        return block_order(self.dataset.annotations, self.dataset.folder)
 
     @cached_property
     def _free(self) -> np.ndarray:

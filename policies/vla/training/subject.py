@@ -8,10 +8,14 @@ on these frames. The head is thrown away afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vla_bench.envs.calvin.dataset.annotations import Annotation
+from vla_bench.envs.calvin.scenes import scene_named
 from vla_bench.policies.errors import PolicyError
 from vla_bench.policies.vla.model import VlaModel
 from vla_bench.policies.vla.training.taught import SUBJECT_HEAD
@@ -20,8 +24,6 @@ BETA = 0.1
 HIDDEN = 256
 REACH = 0.15
 """Metres that count as 1."""
-BLOCKS = ("red", "blue", "pink")
-"""In the order in which ``scene_obs`` has them."""
 
 
 class SubjectHead(nn.Module):
@@ -38,16 +40,37 @@ class SubjectHead(nn.Module):
         return functional.smooth_l1_loss(self.mlp(features.float()), wanted.to(features.device), beta=BETA)
 
 
-def named_block(task: str) -> int | None:
-    """Which of :data:`BLOCKS` a task of CALVIN is about; None where it names none."""
-    return next((number for number, colour in enumerate(BLOCKS) if f"_{colour}_block" in task), None)
+def block_order(annotations: Iterable[Annotation], folder: object) -> tuple[str, ...]:
+    """Colours of the blocks in the order in which ``scene_obs`` has them, which is not the same in all scenes.
+
+    Raises:
+        PolicyError: it differs among the scenes of these annotations, or these do not say of which they are.
+    """
+    scenes = {each.scene for each in annotations}
+    if None in scenes:
+        raise PolicyError(
+            f"train.subject_loss needs to know of which scene the frames of {folder} are, and its annotations do not "
+            "say; drop train.subject_loss"
+        )
+    found = {tuple(block.name.removeprefix("block_") for block in scene_named(str(name)).blocks) for name in scenes}
+    if len(found) > 1:
+        raise PolicyError(
+            f"train.subject_loss: scene_obs has the blocks in another order in each of the scenes "
+            f"{', '.join(sorted(map(str, scenes)))} of {folder}; train on one of them (or on B and D), or drop it"
+        )
+    return next(iter(found), ())
+
+
+def named_block(task: str, order: Sequence[str]) -> int | None:
+    """Which block of :func:`block_order` a task of CALVIN is about; None where it names none."""
+    return next((number for number, colour in enumerate(order) if f"_{colour}_block" in task), None)
 
 
 def subjects(blocks: np.ndarray, scene: np.ndarray, tool: np.ndarray) -> np.ndarray:
     """Where blocks are from the tool.
 
     Args:
-        blocks: (M,) numbers of :data:`BLOCKS`.
+        blocks: (M,) numbers as :func:`named_block` says them.
         scene: (M, 24) ``scene_obs``.
         tool: (M, 6 or more) ``robot_obs``.
 
@@ -64,9 +87,11 @@ def add_subject_head(model: VlaModel, ratio: float) -> None:
     model.add_module(SUBJECT_HEAD, SubjectHead(features, ratio).to(model.device))
 
 
-def check_named(tasks: list[str], folder: object) -> None:
-    """PolicyError: no task names a block, so that there is nothing to ask."""
-    if not any(named_block(task) is not None for task in tasks):
+def check_named(annotations: Sequence[Annotation], chosen: Iterable[int], folder: object) -> None:
+    """PolicyError: no task of those chosen names a block, so that there is nothing to ask; or see :func:`block_order`,
+    which is asked of all, since further frames may be of any."""
+    order = block_order(annotations, folder)
+    if not any(named_block(annotations[number].task, order) is not None for number in chosen):
         raise PolicyError(
             "train.subject_loss asks where the block is that an instruction names, and of those trained on in "
             f"{folder} none does; drop train.subject_loss"
